@@ -1,0 +1,334 @@
+"""Open one image file safely into a grayscale array.
+
+This decodes a stranger's bytes, so a scan does it in worker processes, never in its own.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from digitscan.errors import ImageError
+from digitscan.find import format_of, open_regular, shown_name, words_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image as PillowImage
+
+MAX_MEGAPIXELS = 64.0
+SHORT_SIDE_KEPT = 192
+"""A large JPEG is decoded at a reduced scale whose shorter side is at least this."""
+
+_READ_WHOLE = 8 << 20
+_FAST_PIXELS = 1 << 20
+_PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+_PNG_GRAY_8 = b"\x08\x00\x00\x00\x00"
+_PNG_HARMLESS = frozenset([b"IHDR", b"gAMA", b"pHYs", b"sRGB", b"tEXt", b"tIME", b"cHRM", b"bKGD"])
+_EXIF_KEYS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
+
+
+@dataclass(frozen=True)
+class OpenedImage:
+    """A decoded picture: (height, width) grayscale uint8, uint16 or float32, and what was done to it."""
+
+    pixels: NDArray[Any]
+    notes: tuple[str, ...]
+
+
+def open_image(source: Path | str | bytes, max_megapixels: float = MAX_MEGAPIXELS) -> OpenedImage:
+    """Decode a file, or a file's bytes, into (height, width) grayscale.
+
+    The format is told by content. PNG, JPEG (and MPO), BMP, GIF, TIFF and WebP are read, the first
+    frame of several. EXIF orientation is applied, transparency flattened onto black or white,
+    whichever keeps the ink visible, 16-bit depth kept. Colour becomes luminance, unless one channel
+    has clearly more contrast. A large JPEG is decoded at a reduced scale (see SHORT_SIDE_KEPT).
+
+    Returns pixels as uint8, uint16 (native order) or float32. Raises ImageError with a short phrase:
+    the reason, and after a colon what differs from file to file.
+    """
+    if isinstance(source, bytes):
+        return _open_bytes(source, max_megapixels)
+    try:
+        with open_regular(os.fspath(source)) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _READ_WHOLE:
+                return _decode(io.BufferedReader(file), max_megapixels)
+            return _open_bytes(file.read(), max_megapixels)
+    except OSError as error:
+        raise ImageError(words_of(error)) from None
+
+
+def _open_bytes(data: bytes, max_megapixels: float) -> OpenedImage:
+    if data.startswith(_PNG_START):
+        pixels = _plain_gray_png(data, max_megapixels)
+        if pixels is not None:
+            return OpenedImage(pixels, ())
+    return _decode(io.BytesIO(data), max_megapixels)
+
+
+def _plain_gray_png(data: bytes, max_megapixels: float) -> NDArray[Any] | None:
+    """Decode an undamaged 8-bit gray PNG three times faster than Pillow; None where any doubt is left.
+
+    OpenCV answers damaged files with half a picture, so every checksum and length is checked first.
+    """
+    if data[24:29] != _PNG_GRAY_8:
+        return None
+    width, height = struct.unpack_from(">II", data, 16)
+    if not 0 < width * height <= min(_FAST_PIXELS, max_megapixels * 1e6):
+        return None
+    position, compressed = 8, b""
+    while True:
+        if position + 12 > len(data):
+            return None
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        if end + 4 > len(data) or zlib.crc32(data[position + 4 : end]).to_bytes(4) != data[end : end + 4]:
+            return None
+        if kind == b"IDAT":
+            compressed += data[position + 8 : end]
+        elif kind == b"IEND":
+            break
+        elif kind not in _PNG_HARMLESS:
+            return None
+        position = end + 4
+    inflater = zlib.decompressobj()
+    try:
+        lines = inflater.decompress(compressed, height * (width + 1) + 1)
+    except zlib.error:
+        return None
+    if len(lines) != height * (width + 1) or not inflater.eof or max(lines[:: width + 1]) > 4:
+        return None
+    import cv2
+    import numpy as np
+
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    return pixels if pixels is not None and pixels.shape == (height, width) else None
+
+
+def _check_png_data(file: IO[bytes]) -> None:
+    """Compare the checksums of the pixel data, which Pillow does not, and would show other pixels."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"IEND":
+            break
+        if kind != b"IDAT":
+            file.seek(length + 4, io.SEEK_CUR)
+            continue
+        checksum = zlib.crc32(kind)
+        while length and (part := file.read(min(length, 1 << 20))):
+            checksum = zlib.crc32(part, checksum)
+            length -= len(part)
+        stored = file.read(4)
+        if len(stored) == 4 and checksum.to_bytes(4) != stored:
+            raise ImageError("damaged PNG: its checksum is wrong")
+    file.seek(0)
+
+
+def _decode(file: IO[bytes], max_megapixels: float) -> OpenedImage:
+    head = file.read(32)
+    file.seek(0)
+    kind = format_of(head)
+    if kind is None:
+        raise ImageError(_no_image(head))
+    if kind in {"HEIC", "AVIF"}:
+        raise ImageError(f"{kind} is not read: convert it to PNG or JPEG")
+    if kind == "PNG":
+        _check_png_data(file)
+    elif kind == "WEBP":
+        # Pillow allocates a WebP's whole canvas before its own size check.
+        _check_size(_webp_size(head), max_megapixels)
+
+    from PIL import Image
+
+    before = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
+        try:
+            if kind == "TIFF":
+                from PIL import TiffImagePlugin  # noqa: F401  # registers the format without loading all others
+            elif kind == "WEBP":
+                from PIL import WebPImagePlugin  # noqa: F401  # the same
+            return _read(file, kind, max_megapixels)
+        except ImageError:
+            raise
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            pixels = re.search(r"\d+", str(error))
+            raise _too_large(int(pixels[0]) if pixels else 0, max_megapixels) from None
+        except MemoryError:
+            raise ImageError("too large: not enough memory to decode it") from None
+        except Exception as error:
+            raise ImageError(_damage(kind, error)) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _read(file: IO[bytes], kind: str, max_megapixels: float) -> OpenedImage:
+    import numpy as np
+    from PIL import Image
+
+    notes: list[str] = []
+    image = Image.open(file, formats=(kind,))
+    _check_size(image.size, max_megapixels)
+    turned = kind == "TIFF" and image.getexif().get(0x0112, 1) in range(2, 9)
+    coloured = image.mode not in {"1", "L"}
+    if kind == "JPEG":
+        _draft(image, "L")
+    image.load()
+    if kind == "JPEG" and coloured and image.mode == "L" and not _has_contrast(image):
+        file.seek(0)
+        image = Image.open(file, formats=(kind,))
+        _draft(image, image.mode)
+        image.load()
+    pixels = np.asarray(_one_channel(image, notes))
+    if pixels.dtype == np.int32:
+        pixels = pixels.astype(np.float32)
+    elif pixels.dtype != np.uint8 and pixels.dtype != np.float32:
+        pixels = pixels.astype(np.uint16, copy=False)
+    if kind == "TIFF":
+        # Pillow has turned it already while loading.
+        notes += ["rotated by EXIF"] if turned else []
+    elif any(key in image.info for key in _EXIF_KEYS):
+        pixels = _turned_by_exif(image, pixels, notes)
+    frames = _frames(image)
+    if frames > 1:
+        notes.append(f"frame 1 of {frames}")
+    return OpenedImage(pixels, tuple(notes))
+
+
+def _draft(image: PillowImage.Image, mode: str) -> None:
+    """Ask the JPEG decoder for a smaller scale, which costs a fraction of the time."""
+    scale = SHORT_SIDE_KEPT / min(image.size)
+    if scale < 1:
+        image.draft(mode, (round(image.width * scale), round(image.height * scale)))
+    else:
+        image.draft(mode, image.size)
+
+
+def _one_channel(image: PillowImage.Image, notes: list[str]) -> PillowImage.Image:
+    if image.mode.startswith("I;16"):
+        notes.append("16-bit")
+        return image
+    if image.mode in {"I", "F"}:
+        notes.append("32-bit")
+        return image
+    if image.has_transparency_data:
+        image = _flattened(image.convert("RGBA"), notes)
+    if image.mode in {"1", "L"}:
+        return image.convert("L")
+    colour = image if image.mode == "RGB" else image.convert("RGB")
+    gray = colour.convert("L")
+    if _has_contrast(gray):
+        return gray
+    low, high = _extent(gray)
+    extents = [_extent(channel) for channel in colour.split()]
+    spans = [channel_high - channel_low for channel_low, channel_high in extents]
+    best = max(range(3), key=spans.__getitem__)
+    if spans[best] <= 1.5 * (high - low) + 24:
+        return gray
+    notes.append(f"read by its {('red', 'green', 'blue')[best]}")
+    return colour.getchannel(best)
+
+
+def _extent(gray: PillowImage.Image) -> tuple[int, int]:
+    low, high = gray.getextrema()
+    assert isinstance(low, int | float) and isinstance(high, int | float)
+    return int(low), int(high)
+
+
+def _has_contrast(gray: PillowImage.Image) -> bool:
+    """Whether luminance spans so much that no channel could have clearly more: 1.5 * 154 + 24 = 255."""
+    low, high = _extent(gray)
+    return high - low >= 154
+
+
+def _flattened(image: PillowImage.Image, notes: list[str]) -> PillowImage.Image:
+    """Lay the visible part onto white or black: like its paper, or where it is all ink, unlike the ink."""
+    import numpy as np
+    from PIL import Image
+
+    alpha = image.getchannel("A")
+    if _extent(alpha)[0] == 255:
+        return image.convert("RGB")
+    notes.append("transparent")
+    visible = np.asarray(image.convert("RGB").convert("L"))[np.asarray(alpha) >= 200]
+    paper = 255
+    if visible.size:
+        dark, middle, light = np.percentile(visible, (5, 50, 95))
+        shows_paper = light - dark > 80
+        paper = 255 if (middle >= 128) == shows_paper else 0
+    flat = Image.new("RGB", image.size, (paper, paper, paper))
+    flat.paste(image, mask=alpha)
+    return flat
+
+
+def _turned_by_exif(image: PillowImage.Image, pixels: NDArray[Any], notes: list[str]) -> NDArray[Any]:
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # a picture with broken metadata is still a picture
+        return pixels
+    if orientation not in range(2, 9):
+        return pixels
+    notes.append("rotated by EXIF")
+    if orientation in {5, 6, 7, 8}:
+        pixels = pixels.T
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _frames(image: PillowImage.Image) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # the first frame was read; what follows may be broken
+        return 1
+
+
+def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
+    width, height = size
+    if width * height > max_megapixels * 1e6:
+        raise _too_large(width * height, max_megapixels)
+
+
+def _too_large(pixels: int, max_megapixels: float) -> ImageError:
+    return ImageError(f"too large: {pixels / 1e6:,.6g} megapixels, --max-megapixels is {max_megapixels:g}")
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    if head[12:16] == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
+
+
+def _no_image(head: bytes) -> str:
+    if not head:
+        return "empty file"
+    if head.startswith(b"%PDF"):
+        return "not an image: a PDF"
+    if all(byte in b"\t\r\n" or byte >= 32 for byte in head) and shown_name(head[:29])[1]:
+        return "not an image: text"
+    return "not an image: unknown content"
+
+
+def _damage(kind: str, error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return f"damaged {kind}: its header cannot be read"
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return f"cut short {kind}: its end is missing"
+    return f"damaged {kind}: its pixels cannot be decoded"
