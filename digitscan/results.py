@@ -1,0 +1,147 @@
+"""Predictions and the CSV they are kept in: written whole rows at a time, read back exactly.
+
+RFC 4180 and UTF-8, except that a row ends with LF alone: every spreadsheet and CSV reader takes it,
+and in a pipe `cut`, `awk` and `grep` then see no stray CR in the last column.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import IO
+
+from digitscan.errors import OutputError
+
+COLUMNS = ("path", "digit", "confidence", "status", "note")
+PROBABILITY_COLUMNS = tuple(f"p{digit}" for digit in range(10))
+
+# What a spreadsheet may run (also in its full-width forms, and after blanks or quotes), and our own mark.
+_RISKY = re.compile(r"[\t\r\n']|[\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_NEEDS_QUOTES = re.compile(r'[,"\r\n]')
+
+
+class Status(StrEnum):
+    """What a person should think of a row."""
+
+    OK = "ok"
+    REVIEW = "review"
+    NO_DIGIT = "no-digit"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One row: what was read from one file.
+
+    path: the row's name for the file. digit 0-9 and its calibrated confidence 0..1, both None where
+    status is NO_DIGIT or ERROR. note: what was done and seen, or why the file failed. probabilities:
+    of the ten digits, where they were asked for and the network was.
+    """
+
+    path: str
+    digit: int | None
+    confidence: float | None
+    status: Status
+    note: str = ""
+    probabilities: tuple[float, ...] | None = None
+
+
+def safe_cell(text: str) -> str:
+    """Return the text as a cell that no spreadsheet runs: `'` in front where it might be a formula."""
+    return f"'{text}" if _RISKY.match(text) else text
+
+
+def exact_text(cell: str) -> str:
+    """Return the text that `safe_cell` made this cell of."""
+    return cell.removeprefix("'")
+
+
+def _quoted(text: str) -> str:
+    # Done here because Python's csv.writer leaves a lone CR unquoted.
+    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
+
+
+def columns_of(probabilities: bool) -> tuple[str, ...]:
+    """Return the names of the CSV's columns, in order."""
+    return COLUMNS + PROBABILITY_COLUMNS if probabilities else COLUMNS
+
+
+class CsvWriter:
+    """Write predictions as CSV to a binary file: each call leaves whole rows there, flushed.
+
+    The header is written at once unless `header` is false. Where the file can be cut, a row that
+    the disk had no room for is taken back, so that what stands there is whole rows.
+    """
+
+    def __init__(self, file: IO[bytes], probabilities: bool = False, header: bool = True) -> None:
+        """Take a binary file open for writing; raises OSError if it cannot be written."""
+        self._file = file
+        self._probabilities = probabilities
+        if header:
+            self._append([columns_of(probabilities)])
+
+    def write(self, predictions: Iterable[Prediction]) -> None:
+        """Append the rows and flush them. Raises OSError, with no half row left in a regular file."""
+        self._append(map(self._cells, predictions))
+
+    def _cells(self, row: Prediction) -> Sequence[str]:
+        cells = [
+            _quoted(safe_cell(row.path)),
+            "" if row.digit is None else str(row.digit),
+            "" if row.confidence is None else f"{row.confidence:.4f}",
+            row.status.value,
+            _quoted(safe_cell(row.note)),
+        ]
+        if self._probabilities:
+            cells += [f"{p:.4f}" for p in row.probabilities] if row.probabilities else [""] * 10
+        return cells
+
+    def _append(self, rows: Iterable[Sequence[str]]) -> None:
+        data = memoryview("".join([",".join(cells) + "\n" for cells in rows]).encode())
+        start = self._file.tell() if self._file.seekable() else None
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+            self._file.flush()
+        except OSError:
+            if start is not None:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(start)
+            raise
+
+
+def read_csv(path: Path) -> Iterator[Prediction]:
+    """Yield the predictions of a CSV that CsvWriter wrote, exactly as they were.
+
+    Raises OutputError where the file is not such a CSV, naming the row.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        header = tuple(next(rows, ()))
+        if header not in {COLUMNS, columns_of(True)}:
+            raise OutputError(f"{path}: not a CSV of digitscan: its first line is not {','.join(COLUMNS)}.")
+        try:
+            for cells in rows:
+                if len(cells) != len(header):
+                    raise ValueError(f"{len(cells)} cells instead of {len(header)}")
+                yield _prediction(cells)
+        except (csv.Error, ValueError) as error:
+            where = f"the row that ends in line {rows.line_num}"
+            raise OutputError(f"{path}: {where} is damaged: {error}.") from None
+
+
+def _prediction(cells: list[str]) -> Prediction:
+    name, digit, confidence, status, note, *probabilities = cells
+    return Prediction(
+        exact_text(name),
+        int(digit) if digit else None,
+        float(confidence) if confidence else None,
+        Status(status),
+        exact_text(note),
+        tuple(map(float, probabilities)) if any(probabilities) else None,
+    )

@@ -1,0 +1,79 @@
+"""Standard streams at the level of file descriptors, where native libraries print.
+
+Python's own `sys.stdout` and `sys.stderr` cannot keep a C library's `printf` out of a CSV.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from typing import BinaryIO
+
+
+def open_missing() -> None:
+    """Point closed standard streams at nothing, or the next file opened would take their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # lives as long as the process
+
+
+def stdout_takes_results() -> bool:
+    """Tell whether stdout is a pipe or a redirected file, which asks for the results themselves."""
+    mode = os.fstat(1).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+
+def guard_stdout() -> BinaryIO:
+    """Return the real stdout for results alone; whatever else prints to stdout lands on stderr."""
+    sys.stdout.flush()
+    real = os.dup(1)
+    os.dup2(2, 1)
+    return io.FileIO(real, "wb")
+
+
+@contextlib.contextmanager
+def silence_native_messages() -> Iterator[None]:
+    """Silence what native code prints to stderr; Python's own `sys.stderr` still reaches it."""
+    sys.stderr.flush()
+    before, real = sys.stderr, os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    encoding = getattr(before, "encoding", None) or "utf-8"
+    own = io.TextIOWrapper(
+        io.FileIO(os.dup(real), "wb"), encoding=encoding, errors="backslashreplace", line_buffering=True
+    )
+    if _writes_to_stderr(before):
+        sys.stderr = own
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            own.flush()
+        sys.stderr = before
+        os.dup2(real, 2)
+        os.close(real)
+
+
+def _writes_to_stderr(stream: object) -> bool:
+    """Whether this is the process's real stderr, and not a stand-in that a test put there."""
+    try:
+        return bool(stream.fileno() == 2)  # type: ignore[attr-defined]  # answered by the except
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def plain(text: str) -> str:
+    r"""Return the text with all that a terminal might obey (controls, bidi marks) written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,105 @@
+"""The CSV: what is written is harmless in a spreadsheet and comes back exactly."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from digitscan.errors import OutputError
+from digitscan.results import COLUMNS, CsvWriter, Prediction, Status, exact_text, read_csv, safe_cell
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+def written(rows, **options):
+    file = io.BytesIO()
+    CsvWriter(file, **options).write(rows)
+    return file.getvalue()
+
+
+@given(TEXT)
+def test_every_text_comes_back_from_its_cell(text):
+    assert exact_text(safe_cell(text)) == text
+
+
+@given(st.sampled_from(["=", "+", "-", "@", "\t", "\r", "\n", " =", '"=', "' +", "\uff1d", "\u00a0-"]), TEXT)
+def test_a_cell_never_starts_as_a_formula_does(start, text):
+    assert safe_cell(start + text).startswith("'")
+
+
+def test_ordinary_names_stay_as_they_are():
+    for name in ("3/a.png", "Foto 1 (2).jpg", "señal_٣.png", "a=b.png", "sub-folder/-x.png"):
+        assert safe_cell(name) == name
+
+
+@given(st.lists(st.tuples(TEXT, TEXT, st.integers(0, 9), st.integers(0, 10000)), max_size=5))
+def test_rows_come_back_exactly_as_they_were(cases):
+    rows = [Prediction(name, digit, c / 10000, Status.OK, note) for name, note, digit, c in cases]
+    assert parsed(written(rows)) == rows
+
+
+def parsed(data):
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.csv"
+        path.write_bytes(data)
+        return list(read_csv(path))
+
+
+def test_probabilities_are_ten_columns_and_empty_where_the_network_was_not_asked():
+    ten = tuple(d / 100 for d in range(10))
+    rows = [
+        Prediction("a.png", 1, 0.5, Status.OK, "", ten),
+        Prediction("b.png", None, None, Status.ERROR, "empty file"),
+    ]
+    lines = written(rows, probabilities=True).decode().splitlines()
+    assert lines[0] == "path,digit,confidence,status,note,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9"
+    assert lines[2] == "b.png,,,error,empty file" + "," * 10
+    assert parsed(written(rows, probabilities=True)) == rows
+
+
+def test_any_csv_reader_sees_the_same_cells():
+    name = 'a "quoted", name\nin two lines.png'
+    data = written([Prediction(name, 3, 0.98765, Status.REVIEW, "doubtful; inverted")])
+    rows = list(csv.reader(io.StringIO(data.decode(), newline="")))
+    assert rows == [list(COLUMNS), [name, "3", "0.9877", "review", "doubtful; inverted"]]
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path):
+    class FullDisk(io.FileIO):
+        room = 95
+
+        def write(self, data):
+            if not self.room:
+                raise OSError(28, "No space left on device")
+            taken = super().write(bytes(data)[: self.room])
+            self.room -= taken
+            return taken
+
+    path = tmp_path / "rows.csv"
+    row = Prediction("name.png", 5, 0.5, Status.OK)
+    with FullDisk(path, "wb") as file:
+        writer = CsvWriter(file)
+        with pytest.raises(OSError, match="No space"):
+            for _ in range(10):
+                writer.write([row])
+    assert list(read_csv(path)) == [row] * 2
+
+
+@pytest.mark.parametrize("damage", [b"a.png,3,0.5\n", b"a.png,x,0.5,ok,\n", b"a.png,3,0.5,fine,\n", b'"a'])
+def test_a_damaged_row_is_named_by_its_line(tmp_path, damage):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(written([Prediction("a.png", 1, 0.5, Status.OK)]) + damage)
+    with pytest.raises(OutputError, match="line 3"):
+        list(read_csv(path))
+
+
+def test_another_programs_csv_is_not_read(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("name,value\n")
+    with pytest.raises(OutputError, match="not a CSV of digitscan"):
+        list(read_csv(path))
