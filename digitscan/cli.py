@@ -1,0 +1,241 @@
+"""The command line: each command parses, calls one function, prints. No work is done here.
+
+What a command needs is imported inside it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from digitscan import __version__
+from digitscan.errors import INTERRUPTED, TERMINATED, DigitscanError
+
+
+class _Commands(TyperGroup):
+    """The one place where an error becomes a message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from digitscan.output import ReaderGoneError
+        from digitscan.streams import plain
+
+        try:
+            return super().invoke(ctx)
+        except DigitscanError as error:
+            print(f"digitscan: {plain(str(error))}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except (ReaderGoneError, BrokenPipeError):
+            # Whoever read our stdout has what they wanted; Python must not complain at the last flush.
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  # until the exit
+            raise typer.Exit(0) from None
+
+
+app = typer.Typer(
+    name="digitscan",
+    cls=_Commands,
+    help="Read the handwritten digits in a folder of images into a spreadsheet you can trust.",
+    epilog="Exit codes: 0 every image read, 2 usage, 3 some files could not be read, 4 no images found, "
+    "5 model, 6 output, 7 training data or training, 130 Ctrl-C, 143 terminated, 1 a bug.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Plain help starts twice as fast as Rich's, and reads the same in a terminal, a pipe and the docs.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+class Architecture(StrEnum):
+    """The networks that can be trained."""
+
+    CNN = "cnn"
+    MLP = "mlp"
+
+
+class InputRange(StrEnum):
+    """What a stranger's model takes for full ink."""
+
+    ONE = "0..1"
+    BYTE = "0..255"
+
+    @property
+    def maximum(self) -> float:
+        """The value of full ink."""
+        return 1.0 if self is InputRange.ONE else 255.0
+
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        print(f"digitscan {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def scan(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATHS", show_default=False, help="Folders, with all that is in them, and image files."
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Where the CSV goes; - is stdout. "
+            "[default: stdout if it is a pipe or a file, else predictions.csv or the next free name]",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="cnn, mlp, or a .h5 file. [default: models/digits.h5 if you trained it here, else cnn]",
+        ),
+    ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="0..1",
+            help="Status ok from this confidence on, instead of the model's own limit.",
+        ),
+    ] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the columns p0 to p9.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="NUMBER", help="Most processes at work. [default: the usable cores]"),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=4096, metavar="NUMBER", help="Most images handed over at once.")
+    ] = 64,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="The longest that one image may take.")
+    ] = 30.0,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.001, metavar="NUMBER", help="Refuse larger images.")
+    ] = 64.0,
+    input_range: Annotated[
+        InputRange | None,
+        typer.Option(
+            metavar="0..1|0..255",
+            help="What a model takes for no ink and full ink, if digitscan did not make it. [default: 0..1]",
+        ),
+    ] = None,
+) -> None:
+    """Read the digit in every image of a folder."""
+    from digitscan.run import Request, run
+    from digitscan.scan import ScanOptions
+
+    options = ScanOptions(
+        min_confidence=min_confidence,
+        probabilities=probabilities,
+        max_megapixels=max_megapixels,
+        timeout=timeout,
+        workers=workers,
+        batch_size=batch_size,
+    )
+    maximum = None if input_range is None else input_range.maximum
+    raise typer.Exit(run(Request(paths, model, maximum, output, overwrite, quiet, options)))
+
+
+@app.command()
+def train(
+    arch: Annotated[
+        Architecture, typer.Option(metavar="cnn|mlp", help="The network to train.")
+    ] = Architecture.CNN,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="Where the model goes.")
+    ] = Path("models/digits.h5"),
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="An .npz or a folder of IDX files like MNIST's, or a folder of images by label. "
+            "[default: the MNIST that comes with digitscan]",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, metavar="NUMBER", help="Most rounds over the data.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="Images a step.")] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="NUMBER", help="Rounds without progress before it stops early."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="NUMBER", help="The same seed gives the same weights.")
+    ] = 1,
+    plots: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the plots go. [default: beside the model, models/digits/]"),
+    ] = None,
+    no_plots: Annotated[bool, typer.Option("--no-plots", help="Draw no plots.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a network on MNIST or on your own images."""
+    from digitscan.train import TrainOptions, run
+
+    run(
+        TrainOptions(
+            architecture=arch.value,
+            output=output,
+            data=data,
+            epochs=epochs,
+            batch_size=batch_size,
+            patience=patience,
+            seed=seed,
+            plots=None if no_plots else plots or output.with_suffix(""),
+            overwrite=overwrite,
+            quiet=quiet,
+        )
+    )
+
+
+@app.command()
+def models() -> None:
+    """List the models that come with digitscan, with their scores."""
+    from rich.console import Console
+
+    from digitscan.model import list_shipped_models
+    from digitscan.summary import table_of_models
+
+    Console(highlight=False).print(table_of_models(list_shipped_models()))
+
+
+def run(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code."""
+    from digitscan.streams import open_missing
+
+    open_missing()
+    with contextlib.suppress(ValueError):  # signals can be set in the main thread only
+        signal.signal(signal.SIGTERM, _terminated)
+    app(arguments, prog_name="digitscan")
+    raise AssertionError("Typer always exits")
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    sys.exit(TERMINATED)

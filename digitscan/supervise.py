@@ -1,0 +1,149 @@
+"""One worker process under supervision: start it, feed it, know the file it has in hand, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from digitscan.worker import IN_HAND, read_frame, write_frame
+
+# -P: the current folder may hold anything, and must not lend its `json.py` to the worker.
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from digitscan.worker import main; main()"
+# A look that comes late (a stopped process, a full pipe) must not be held against the file in hand.
+_LONGEST_LOOK = 0.5
+
+
+def worker_command() -> tuple[str, ...]:
+    """Return the command that starts a worker of this very package under this interpreter."""
+    return sys.executable, "-P", "-c", _START, str(Path(__file__).resolve().parents[1])
+
+
+@dataclass
+class Task:
+    """Some paths to read. `positions` say where their rows belong, `again` that it was in hand at a death."""
+
+    chunk: Any
+    positions: Sequence[int]
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a worker said, or (frame is None) that it is gone."""
+
+    worker: Worker
+    frame: Mapping[str, Any] | None
+
+
+class Worker:
+    """A worker process with its two threads: one feeds it, one listens.
+
+    Every frame it answers, and its end, become an Event in `events`, so the owner waits in one place
+    and never on a pipe.
+    """
+
+    def __init__(
+        self, command: Sequence[str], setup: Mapping[str, Any], events: queue.SimpleQueue[Event]
+    ) -> None:
+        """Start the process, and a small file that is shared with it. Raises OSError."""
+        self.tasks: dict[int, Task] = {}
+        self.ready = False
+        self._serial = 0
+        self._feed: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._seen = (0, 0)
+        self._seconds = 0.0
+        self._looked = time.monotonic()
+        number, self._shared_file = tempfile.mkstemp(prefix="digitscan-in-hand-")
+        with open(number, "r+b") as file:  # noqa: PTH123  # a descriptor, not a path
+            file.write(bytes(IN_HAND.size))
+            file.flush()
+            self._shared = mmap.mmap(number, IN_HAND.size)
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )
+        except OSError:
+            self._remove_shared_file()
+            raise
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._feed.put({**setup, "in_hand": self._shared_file})
+        threading.Thread(target=self._send, args=(self._process.stdin,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(self._process.stdout, events), daemon=True).start()
+
+    def give(self, task: Task, paths: Sequence[str]) -> None:
+        """Hand over a task; its answer will be an event whose frame has its serial number."""
+        self._serial += 1
+        self.tasks[self._serial] = task
+        self._feed.put([self._serial, paths])
+
+    def in_hand(self) -> tuple[Task | None, int]:
+        """Return the task begun and the index of its file in hand; (None, 0) between tasks."""
+        serial, index = IN_HAND.unpack_from(self._shared)
+        return self.tasks.get(serial), index
+
+    def seconds_in_hand(self) -> float:
+        """Return how long it has been seen at the same spot with work to do; call this often."""
+        now = time.monotonic()
+        seen = IN_HAND.unpack_from(self._shared)
+        if seen != self._seen or (self.ready and not self.tasks):
+            self._seen, self._seconds = seen, 0.0
+        else:
+            self._seconds += min(now - self._looked, _LONGEST_LOOK)
+        self._looked = now
+        return self._seconds
+
+    def kill(self) -> None:
+        """End the process now, whatever it does; nothing is left behind."""
+        self._process.kill()
+        self._process.wait()
+        self._feed.put(None)
+        self._remove_shared_file()
+
+    def _remove_shared_file(self) -> None:
+        # The worker has done it, unless it never came so far or the system keeps open files.
+        with contextlib.suppress(OSError):
+            os.unlink(self._shared_file)  # noqa: PTH108  # a plain name, as the worker gets it
+
+    def _send(self, pipe: IO[bytes]) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while (frame := self._feed.get()) is not None:
+                write_frame(pipe, frame)
+        with contextlib.suppress(OSError):
+            pipe.close()
+
+    def _listen(self, pipe: IO[bytes], events: queue.SimpleQueue[Event]) -> None:
+        with contextlib.suppress(EOFError, OSError, ValueError):
+            while True:
+                events.put(Event(self, read_frame(pipe)))
+        events.put(Event(self, None))
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: affinity and the cgroup's limit included."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, -(-int(quota) // int(period)))
+    with contextlib.suppress(OSError, ValueError):
+        limit = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
+        if limit > 0:
+            period_v1 = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
+            cores = min(cores, -(-limit // period_v1))
+    return max(cores, 1)

@@ -1,0 +1,172 @@
+"""The process that reads files for a scan: opens, preprocesses and classifies, a chunk at a time.
+
+Started by `supervise`, and told what to do in frames on stdin: 4 bytes of length, then JSON. Frames,
+never pickle: a worker that a picture has taken over could answer with nothing but rows. Which file is
+in hand stands in a small shared file, so that the supervisor knows it even when this process is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import queue
+import signal
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any
+
+from digitscan.errors import DigitscanError, ImageError
+from digitscan.results import Status
+
+if TYPE_CHECKING:
+    from digitscan.model import Classifier, ModelFacts
+
+Row = tuple[int | None, float | None, str, str, list[float] | None]
+"""digit, confidence, status, note, probabilities: a Prediction but for its path."""
+
+IN_HAND = struct.Struct("<II")
+"""The shared file: serial number of the task, index of the file in it (their count: classifying)."""
+
+ReadFiles = Callable[[list[str], Callable[[int], object]], list[Row]]
+"""Paths, and what to call with the index of each before it is opened -> their rows, in order."""
+
+_LENGTH = struct.Struct(">I")
+
+
+def write_frame(file: IO[bytes], content: Any) -> None:
+    """Write one JSON value as a frame and flush it."""
+    data = json.dumps(content, separators=(",", ":")).encode()
+    file.write(_LENGTH.pack(len(data)) + data)
+    file.flush()
+
+
+def read_frame(file: IO[bytes]) -> Any:
+    """Return the next frame's JSON value. Raises EOFError where the stream ends, ValueError if no JSON."""
+    head = file.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        raise EOFError
+    (length,) = _LENGTH.unpack(head)
+    data = file.read(length)
+    if len(data) < length:
+        raise EOFError
+    return json.loads(data)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What turns files into rows; whatever is wrong with one file stays in that file's row."""
+
+    classifier: Classifier
+    facts: ModelFacts
+    min_confidence: float | None
+    probabilities: bool
+    max_megapixels: float
+
+    def read(self, paths: list[str], in_hand: Callable[[int], object]) -> list[Row]:
+        """Return one row for each path, in order, calling `in_hand` with each index before it is opened."""
+        import numpy as np
+
+        from digitscan.images import open_image
+        from digitscan.model import decide
+        from digitscan.preprocess import preprocess
+
+        rows: list[Row] = []
+        inputs = []
+        places: list[tuple[int, str]] = []
+        for index, path in enumerate(paths):
+            in_hand(index)
+            try:
+                opened = open_image(path, self.max_megapixels)
+                seen = preprocess(opened.pixels)
+            except ImageError as error:
+                rows.append((None, None, Status.ERROR, str(error), None))
+                continue
+            except MemoryError:
+                rows.append((None, None, Status.ERROR, "too large: not enough memory to read it", None))
+                continue
+            except Exception as error:  # a bug met by one file must not cost the others their rows
+                rows.append((None, None, Status.ERROR, f"unexpected: {type(error).__name__}", None))
+                continue
+            notes = (*opened.notes, *seen.notes)
+            if seen.pixels is None:
+                note = "; ".join((seen.refusal or "no digit", *notes))
+                rows.append((None, None, Status.NO_DIGIT, note, None))
+                continue
+            places.append((index, "; ".join(notes)))
+            inputs.append(seen.pixels)
+            rows.append((None, None, Status.ERROR, "", None))
+        in_hand(len(paths))
+        if inputs:
+            answers = self.classifier.classify(np.stack(inputs)).tolist()
+            for (index, done), answer in zip(places, answers, strict=True):
+                digit, confidence, status, note = decide(answer, self.facts, self.min_confidence)
+                note = f"{note}; {done}" if note and done else note or done
+                ten = [round(p, 6) for p in answer[:10]] if self.probabilities else None
+                rows[index] = (digit, confidence, status, note, ten)
+        return rows
+
+
+def read_files(setup: dict[str, Any]) -> ReadFiles:
+    """Make ready to read files with the program that the supervisor names. Raises ModelError."""
+    from pathlib import Path
+
+    import cv2
+
+    from digitscan.model import Classifier, ModelFacts, read_program
+
+    # One process a core: threads of the libraries would only fight each other.
+    cv2.setNumThreads(1)
+    facts = ModelFacts.from_json(setup["facts"])
+    classifier = Classifier(read_program(Path(setup["program"]), setup["program_digest"]), facts)
+    reader = Reader(
+        classifier, facts, setup["min_confidence"], setup["probabilities"], setup["max_megapixels"]
+    )
+    return reader.read
+
+
+def main(make_ready: Callable[[dict[str, Any]], ReadFiles] = read_files) -> None:
+    """Answer frames on stdin with frames on stdout until stdin closes.
+
+    `make_ready` gets the first frame and returns what turns paths into rows.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    answers = open(os.dup(1), "wb")  # noqa: SIM115, PTH123  # the process's own stdout, for all its life
+    os.dup2(2, 1)
+    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    setup = read_frame(sys.stdin.buffer)
+    with open(setup["in_hand"], "r+b") as file:  # noqa: PTH123  # a plain name, before pathlib is needed
+        shared = mmap.mmap(file.fileno(), IN_HAND.size)
+    with contextlib.suppress(OSError):  # both sides have it open: so even a killed scan leaves no file behind
+        os.unlink(setup["in_hand"])  # noqa: PTH108  # the same
+    threading.Thread(target=_receive, args=(tasks,), daemon=True).start()
+    try:
+        read = make_ready(setup)
+    except DigitscanError as error:
+        write_frame(answers, {"refused": str(error)})
+        return
+    write_frame(answers, {"ready": os.getpid()})
+    while True:
+        serial, paths = tasks.get()
+        start = time.perf_counter()
+        rows = read(paths, partial(IN_HAND.pack_into, shared, 0, serial))
+        write_frame(answers, {"serial": serial, "seconds": time.perf_counter() - start, "rows": rows})
+
+
+def _receive(tasks: queue.SimpleQueue[Any]) -> None:
+    """Read tasks ahead; when the supervisor is gone, end at once, even if a decoder hangs."""
+    try:
+        while True:
+            tasks.put(read_frame(sys.stdin.buffer))
+    except (EOFError, ValueError, OSError):
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

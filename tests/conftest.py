@@ -1,0 +1,60 @@
+"""What the tests share: pictures of digits, a stub in the place of the worker, and the command itself."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+import digitscan
+from digitscan.facts import ModelFacts
+from digitscan.model import Model
+
+PACKAGE_FOLDER = Path(digitscan.__file__).resolve().parents[1]
+STUB_WORKER = Path(__file__).with_name("stub_worker.py")
+
+
+def digit_picture(size=64):
+    """A seven, black on white, as an 8-bit gray Pillow image."""
+    image = Image.new("L", (size, size), 255)
+    points = [(0.3, 0.25), (0.7, 0.25), (0.45, 0.8)]
+    ImageDraw.Draw(image).line([(x * size, y * size) for x, y in points], fill=0, width=size // 10)
+    return image
+
+
+@pytest.fixture
+def picture():
+    return digit_picture()
+
+
+@pytest.fixture
+def stub_command():
+    """The command of a worker whose files say in words what is to happen (see stub_worker.py)."""
+    return (sys.executable, str(STUB_WORKER), str(PACKAGE_FOLDER))
+
+
+@pytest.fixture
+def stub_model(tmp_path):
+    """A model for the stub worker, which needs none."""
+    facts = ModelFacts(architecture="stub", classes=10, preprocess_version=1, ok_confidence=0.8)
+    return Model(tmp_path / "stub.h5", "stub", "0" * 64, facts, Path("unused"), "0" * 64)
+
+
+@pytest.fixture
+def run_command():
+    """Run `python -m digitscan ARGUMENTS` as a user's shell would; both streams come back as bytes."""
+
+    def run(*arguments, cwd, **more):
+        environment = {**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)} | more.pop("env", {})
+        command = [sys.executable, "-P", "-m", "digitscan", *map(os.fspath, arguments)]
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, timeout=120, **more)
+
+    return run
+
+
+def pixels_of(image):
+    """A Pillow image as an array."""
+    return np.asarray(image)
