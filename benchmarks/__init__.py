@@ -1,0 +1,1 @@
+"""Figures about digitscan: run `python -m benchmarks.NAME`."""

@@ -1,0 +1,218 @@
+"""Characters drawn from stroke skeletons: hands that MNIST never saw, and letters and signs to refuse.
+
+A skeleton is text: two digits a point (x then y, 0 to 9 from the upper left), a space between points, a
+slash between strokes; a point given twice is a corner, others are rounded (Chaikin 1974). Each drawing
+moves every point a little, so one skeleton stands for many hands.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+DIGITS: dict[int, tuple[str, ...]] = {
+    0: (
+        "40 12 05 17 49 77 85 72 40",
+        "50 21 05 28 49 77 74 72 50 30",
+        "40 12 17 49 77 72 40/72 17",
+        "40 12 17 49 77 72 40/80 09",
+        "60 31 16 29 58 73 61 20",
+    ),
+    1: (
+        "40 49",
+        "13 40 40 49",
+        "13 40 40 49/19 79",
+        "05 40 40 49",
+        "06 50 50 59",
+        "14 32 40 40 49",
+        "22 40 40 49/19 69",
+        "60 29",
+    ),
+    2: (
+        "12 30 61 64 18 18 78",
+        "12 30 61 64 28 17 38 79",
+        "11 60 73 19 19 79",
+        "10 50 63 19 19 79",
+        "03 20 50 63 37 09 16 48 89",
+    ),
+    3: (
+        "11 40 72 54 34 34 64 77 49 18",
+        "10 70 70 44 44 74 77 49 18",
+        "10 60 72 44 64 77 49 08",
+        "11 40 62 53 24 53 76 59 18",
+    ),
+    4: (
+        "10 05 05 75/50 59",
+        "20 15 15 85/62 69",
+        "50 06 06 76/50 59",
+        "40 05 05 75/43 39",
+        "30 05 05 85/53 49",
+        "60 06 06 86/60 49",
+        "20 14 36 74/71 59",
+        "50 06 06 86 86 63 50/53 59",
+        "12 14 26 54 63 61/62 59",
+    ),
+    5: (
+        "70 20 20 14 14 53 76 59 18",
+        "20 14 14 53 76 59 18/20 70",
+        "20 14 44 66 58 28 08/20 80",
+        "60 20 20 25 25 54 77 59 19",
+        "21 15 53 66 48 18/21 71",
+    ),
+    6: (
+        "60 22 16 39 68 75 45 17",
+        "50 23 17 39 68 65 35 17",
+        "30 14 17 39 68 65 35 16",
+        "70 32 06 18 59 77 65 36 17",
+    ),
+    7: (
+        "00 70 70 39",
+        "00 70 70 39/25 75",
+        "00 80 80 29/15 65",
+        "02 00 00 70 70 29",
+        "02 00 00 70 70 39/24 74",
+        "10 70 44 39",
+        "00 70 70 45 39/15 65",
+    ),
+    8: (
+        "61 30 12 44 77 49 17 44 72 61",
+        "50 22 34 66 58 38 16 44 72 50",
+        "71 40 12 34 66 58 39 17 35 63 72",
+        "40 12 44 72 40/44 17 49 77 44",
+    ),
+    9: (
+        "62 40 12 24 53 61 61 69",
+        "71 40 13 35 63 71 67 49 18",
+        "71 40 13 35 71 71 58 29",
+        "70 40 13 35 64 71 71 79",
+        "61 30 12 24 54 62 58 49",
+        "60 30 13 34 62 60 60 58 39 18",
+    ),
+}
+"""Digits as they are drawn round the world, several a digit."""
+
+OTHERS: tuple[str, ...] = (
+    "09 30 30 69/15 55",  # A
+    "08 40 40 88/26 66",
+    "61 30 05 39 68",  # C
+    "72 40 04 18 59 88",
+    "10 19/10 50 75 49 19",  # D
+    "10 19/00 50 83 76 49 09",
+    "70 10 10 19 19 79/15 55",  # E
+    "61 30 12 24 44 24 06 28 59 78",
+    "70 10 10 19/15 55",  # F
+    "61 30 05 39 68 65 65 45",  # G
+    "71 40 04 18 49 77 75 75 45 45/75 79",
+    "10 19/70 79/15 75",  # H
+    "30 80/60 67 49 27 16",  # J
+    "10 19/70 15 15 79",  # K
+    "20 29 29 79",  # L
+    "09 10 10 45 45 80 80 89",  # M
+    "09 00 00 79 79 70",  # N
+    "10 19/10 60 73 45 15",  # P
+    "40 12 17 49 77 72 40/56 89",  # Q
+    "10 19/10 60 73 45 15 15 79",  # R
+    "00 80/40 49",  # T
+    "00 07 39 67 70/70 79",  # U
+    "00 06 39 69 76 70",
+    "00 39 39 70",  # V
+    "00 29 29 43 43 69 69 90",  # W
+    "00 79/70 09",  # X
+    "00 34 34 70/34 39",  # Y
+    "63 33 15 38 56 63 63 68 79",  # a
+    "62 32 05 28 68",  # c
+    "60 69/64 35 17 39 67",  # d
+    "15 65 63 32 15 28 59 78",  # e
+    "60 41 39/14 64",  # f
+    "70 50 32 38 19/15 65",
+    "10 19/15 43 65 69",  # h
+    "20 29/64 26 26 69",  # k
+    "14 19/15 34 45 49/45 64 75 79",  # m
+    "14 19/15 44 65 69",  # n
+    "13 19/14 43 65 47 16",  # p
+    "24 29/25 44 64",  # r
+    "40 47 59 68/13 73",  # t
+    "03 07 28 57 63/63 69",  # u
+    "03 38 38 73",  # v
+    "03 28 28 44 44 68 68 83",  # w
+    "13 69/63 19",  # x
+    "03 36 36/73 36 09",  # y
+    "41 48/05 75",  # plus
+    "03 73/06 76",  # equals
+    "20 19/60 59/03 83/06 86",  # number sign
+    "02 30 61 63 45 46/48 49",  # question mark
+    "40 46/48 49",  # exclamation mark
+    "41 48/12 77/17 72",  # asterisk
+    "78 33 21 40 62 14 07 29 59 85",  # ampersand
+    "65 44 35 47 66 63 66 87 85 72 40 04 18 49 78",  # at
+    "80 09/10 02 23 32 10/77 66 68 89 88 77",  # percent
+    "72 40 12 44 76 48 07/40 49",  # dollar
+    "10 75 75 19",  # greater
+    "05 40 40 85",  # caret
+    "05 39 39 80",  # tick
+    "20 22/60 62/06 29 69 86",  # faces
+    "20 22/60 62/08 36 66 88",
+    "31 33/61 63/25 48 75/40 04 18 49 88 84 40",
+    "10 80 80 88 88 18 18 10",  # square
+    "40 09 09 89 89 40",  # triangle
+    "40 19 19 83 83 03 03 79 79 40",  # star
+    "42 20 03 49 49 83 60 42",  # heart
+    "45 55 46 34 43 63 67 38 14 31 71 86 59 19",  # spiral
+    "02 23 14 35 26 47 38 59",  # zigzags
+    "00 29 29 41 41 69 69 81",
+    "10 80 12 82 14 84 16 86 18 88",
+    "05 22 48 62 85",  # wave
+    "00 09/40 49/80 89",  # bars
+    "05 85",
+    "02 22/62 82/48 68/15 25/55 65",  # dashes
+    "40 80 85 45 40/10 15 45",
+)
+"""Letters and signs that are no digit; none that a digit may look like (o, l, s, z, b, g, q and theirs)."""
+
+
+def draw_digit(label: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    """Return (28, 28) uint8, ink bright on black: the digit in some hand."""
+    return _draw(DIGITS[label][int(random.integers(len(DIGITS[label])))], random)
+
+
+def draw_other(random: np.random.Generator) -> NDArray[np.uint8]:
+    """Return (28, 28) uint8, ink bright on black: a letter or a sign."""
+    return _draw(OTHERS[int(random.integers(len(OTHERS)))], random)
+
+
+def _draw(skeleton: str, random: np.random.Generator) -> NDArray[np.uint8]:
+    drawn = np.zeros((28, 28), np.uint8)
+    width = int(random.choice((1, 1, 1, 2, 2, 3)))
+    loose = random.uniform(0.1, 0.6)
+    stretch = np.array((random.uniform(1.2, 2.1), 2.1))
+    for stroke in _parse(skeleton):
+        moved = stroke + random.normal(0.0, loose, stroke.shape)
+        if len(stroke) > 2:
+            # The copies of a corner move together.
+            same = np.flatnonzero((stroke[1:] == stroke[:-1]).all(axis=1)) + 1
+            moved[same] = moved[same - 1]
+        points = (moved - 4.5) * stretch + 13.5
+        for _ in range(3 if len(points) > 2 else 0):
+            points = _round_off(points)
+        cv2.polylines(drawn, [np.rint(points * 16).astype(np.int32)], False, 255, width, cv2.LINE_AA, 4)
+    return drawn
+
+
+@lru_cache(maxsize=256)
+def _parse(skeleton: str) -> tuple[NDArray[np.float64], ...]:
+    return tuple(
+        np.array([(int(point[0]), int(point[1])) for point in stroke.split()], np.float64)
+        for stroke in skeleton.split("/")
+    )
+
+
+def _round_off(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cut every corner (Chaikin), the ends kept."""
+    before, after = points[:-1], points[1:]
+    cut = np.empty((2 * len(before), 2))
+    cut[0::2] = 0.75 * before + 0.25 * after
+    cut[1::2] = 0.25 * before + 0.75 * after
+    return np.concatenate((points[:1], cut, points[-1:]))

@@ -1,0 +1,301 @@
+"""Training: MNIST -> a fitted network -> one `.h5` with its program, scores and plots.
+
+`cnn` learns from freshly augmented images in every epoch, and has an eleventh answer, "not a digit";
+`mlp` is the classic 784-128-64-10 on plain MNIST. Both see what a scan sees: every image goes through
+`preprocess`. The test images choose nothing: early stopping, temperature and thresholds come from a
+validation part cut from the training images.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from digitscan.errors import DataError, OutputError, TrainingError
+from digitscan.networks import NETWORKS
+from digitscan.rounds import Examples, Rounds, preprocess_all
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from digitscan.facts import ModelFacts
+    from digitscan.model import Model
+
+VALIDATION_SHARE = 1 / 12
+"""Of the training images: 5,000 of MNIST's 60,000."""
+OK_WRONG_TARGET = 0.002
+"""Among validation images marked `ok`, at most this share wrong: the promise is 0.003."""
+REFUSED_TARGET = 0.003
+"""Of the digits among the validation images, at most this share refused as not a digit."""
+TIMED_STEPS = 30
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a training run is told. None stands for the recipe's own value."""
+
+    architecture: str = "cnn"
+    output: Path = Path("models/digits.h5")
+    data: Path | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    patience: int | None = None
+    seed: int = 0
+    plots: Path | None = None
+    overwrite: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: Adam, from `rate` to zero along a cosine, over all of `epochs`."""
+
+    epochs: int
+    batch_size: int
+    patience: int
+    rate: float
+    augmented: bool
+
+
+RECIPES = {
+    "cnn": Recipe(epochs=20, batch_size=128, patience=6, rate=2e-3, augmented=True),
+    "mlp": Recipe(epochs=14, batch_size=128, patience=8, rate=2e-3, augmented=False),
+}
+
+
+def run(options: TrainOptions) -> Model:
+    """Train a network and write its `.h5`, its program and its plots.
+
+    Raises DataError for data that cannot be used, TrainingError where no usable model came out,
+    OutputError where the file exists or cannot be written.
+    """
+    import numpy as np
+
+    from digitscan.mnist import load_mnist
+    from digitscan.program import quiet
+
+    say = _silent if options.quiet else _say
+    if options.output.exists() and not options.overwrite:
+        raise OutputError(f"{options.output} exists: name another file with -o, or add --overwrite")
+    recipe = _recipe(options)
+    start = time.perf_counter()
+    mnist = load_mnist(options.data, options.seed, lambda path, why: say(f"left out {path}: {why}"))
+    order = np.random.default_rng(options.seed).permutation(len(mnist.x_train))
+    held_back = max(10, round(len(order) * VALIDATION_SHARE))
+    if len(order) < 10 * 2:
+        raise DataError(f"{len(order)} training images are too few: at least 20 are needed")
+    learned = Examples(mnist.x_train[order[held_back:]], mnist.y_train[order[held_back:]])
+    checked = Examples(mnist.x_train[order[:held_back]], mnist.y_train[order[:held_back]])
+    test = preprocess_all(Examples(mnist.x_test, mnist.y_test))
+    say(
+        f"Training {options.architecture} on {len(learned.images):,} images, {len(checked.images):,} more "
+        f"to validate, at most {recipe.epochs} epochs. Starting TensorFlow ..."
+    )
+    with Rounds(learned, checked, options.seed, recipe.augmented) as rounds, quiet():
+        network, history, steps = _fit(options, recipe, rounds, say)
+        validation = rounds.validation
+        model_of = _calibrated(network, options, validation)
+        seconds = time.perf_counter() - start
+        training = {
+            "seed": options.seed,
+            "epochs": len(history["loss"]),
+            "batch_size": recipe.batch_size,
+            "seconds": round(seconds),
+            "images_per_second": round(steps),
+            "data": "MNIST" if options.data is None else options.data.name,
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        }
+        loss, accuracy = _evaluate(network, test)
+    facts, classify = model_of
+    facts = replace(facts, training=training, scores={"test accuracy": accuracy, "test loss": loss})
+    return _finish(options, network, facts, history, test, classify(test.images), say)
+
+
+def _recipe(options: TrainOptions) -> Recipe:
+    recipe = RECIPES[options.architecture]
+    for name in ("epochs", "batch_size", "patience"):
+        value = getattr(options, name)
+        if value is not None:
+            recipe = replace(recipe, **{name: value})
+    return recipe
+
+
+def _fit(
+    options: TrainOptions, recipe: Recipe, rounds: Rounds, say: Callable[[str], None]
+) -> tuple[Any, dict[str, list[float]], float]:
+    """Fit with early stopping; return the network with its best weights, its history and images/s."""
+    import keras
+    from tqdm import tqdm
+
+    keras.utils.set_random_seed(options.seed)
+    network = NETWORKS[options.architecture]()
+    start = time.perf_counter()
+    examples = rounds.take(0)
+    made = time.perf_counter() - start
+    steps = math.ceil(len(examples.images) / recipe.batch_size)
+    rate = keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.epochs * steps)
+    network.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history: dict[str, list[float]] = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": []}
+    best, best_epoch, best_weights = -math.inf, 0, network.get_weights()
+    seen, start = 0, time.perf_counter()
+    with (
+        tqdm(total=recipe.epochs, desc="epochs", unit="epoch", disable=options.quiet, position=0) as epochs,
+        tqdm(total=steps, unit="batch", disable=options.quiet, position=1, leave=False) as batches,
+    ):
+        for epoch in range(recipe.epochs):
+            if epoch > 0:
+                examples = rounds.take(epoch)
+            batches.reset(total=steps)
+            sums, taken, timed = [0.0, 0.0], 0, 0.0
+            for step, (images, labels) in enumerate(_batches(examples, recipe.batch_size)):
+                if epoch == 0 and step == 3:  # the first steps trace and warm up
+                    timed = time.perf_counter()
+                now = network.train_on_batch(images, labels, return_dict=True)
+                taken += len(labels)
+                sums[0] += float(now["loss"]) * len(labels)
+                sums[1] += float(now["accuracy"]) * len(labels)
+                batches.update()
+                if step % 20 == 0:
+                    loss, accuracy = sums[0] / taken, sums[1] / taken
+                    batches.set_description(f"loss {loss:.4f}, accuracy {accuracy:.4f}", False)
+                if epoch == 0 and step == 3 + TIMED_STEPS:
+                    each = (time.perf_counter() - timed) / TIMED_STEPS
+                    with tqdm.external_write_mode(file=sys.stderr):
+                        say(_estimate((made + each * steps) * recipe.epochs))
+            seen += taken
+            loss, accuracy = sums[0] / taken, sums[1] / taken
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss became {loss} in epoch {epoch + 1}: there is no model; "
+                    "look at the data, or try another --seed or --batch-size"
+                )
+            val_loss, val_accuracy = _evaluate(network, rounds.validation)
+            for name, value in zip(history, (loss, accuracy, val_loss, val_accuracy), strict=True):
+                history[name].append(value)
+            epochs.update()
+            epochs.set_postfix_str(
+                f"loss {loss:.4f}, accuracy {accuracy:.4f}, validation {val_loss:.4f}, {val_accuracy:.4f}"
+            )
+            # By accuracy: an overconfident loss is mended by the temperature, a wrong digit by nothing.
+            if val_accuracy > best:
+                best, best_epoch, best_weights = val_accuracy, epoch, network.get_weights()
+            elif epoch - best_epoch >= recipe.patience:
+                break
+    network.set_weights(best_weights)
+    say(f"Best epoch: {best_epoch + 1} of {len(history['loss'])}, validation accuracy {100 * best:.2f} %.")
+    return network, history, seen / (time.perf_counter() - start)
+
+
+def _batches(examples: Examples, size: int) -> Iterator[tuple[Any, Any]]:
+    for start in range(0, len(examples.images), size):
+        yield _as_input(examples.images[start : start + size]), examples.labels[start : start + size]
+
+
+def _as_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    import numpy as np
+
+    return images[..., None].astype(np.float32) / np.float32(255.0)
+
+
+def _evaluate(network: Any, examples: Examples) -> tuple[float, float]:
+    """Return loss (natural logarithm) and accuracy (0..1) of the Keras network."""
+    import numpy as np
+
+    probabilities = np.concatenate(
+        [np.asarray(network(images, training=False)) for images, _ in _batches(examples, 500)]
+    )
+    given = probabilities[np.arange(len(examples.labels)), examples.labels]
+    accuracy = float((probabilities.argmax(axis=1) == examples.labels).mean())
+    return float(-np.log(np.maximum(given, 1e-12)).mean()), accuracy
+
+
+def _estimate(seconds: float) -> str:
+    amount = f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+    return f"This takes at most about {amount}, by the first {TIMED_STEPS} steps."
+
+
+def _calibrated(
+    network: Any, options: TrainOptions, validation: Examples
+) -> tuple[ModelFacts, Callable[[Any], Any]]:
+    """Fit temperature and thresholds to what the compiled program answers on the validation images."""
+    from digitscan.calibrate import fit_temperature, fit_thresholds
+    from digitscan.facts import ModelFacts
+    from digitscan.model import Classifier
+    from digitscan.preprocess import PREPROCESS_VERSION
+    from digitscan.program import compile_program
+
+    facts = ModelFacts(
+        architecture=options.architecture,
+        classes=int(network.output_shape[-1]),
+        preprocess_version=PREPROCESS_VERSION,
+    )
+    program = compile_program(network, _as_input(validation.images[:500]))
+    raw = Classifier(program, facts).classify(validation.images)
+    facts = replace(facts, temperature=fit_temperature(raw, validation.labels))
+    probabilities = Classifier(program, facts).classify(validation.images)
+    ok, refuse = fit_thresholds(probabilities, validation.labels, OK_WRONG_TARGET, REFUSED_TARGET)
+    facts = replace(facts, ok_confidence=ok, no_digit_probability=refuse)
+    return facts, Classifier(program, facts).classify
+
+
+def _finish(
+    options: TrainOptions,
+    network: Any,
+    facts: ModelFacts,
+    history: dict[str, list[float]],
+    test: Examples,
+    probabilities: Any,
+    say: Callable[[str], None],
+) -> Model:
+    """Save the model and its plots, and say what came out."""
+    from digitscan.h5 import save_model
+    from digitscan.model import SHIPPED_MODELS
+
+    programs = options.output.parent / "programs"
+    shipped = options.output.stem in SHIPPED_MODELS and programs.is_dir()
+    model = save_model(network, facts, options.output, programs if shipped else None)
+    say(
+        f"Test accuracy {100 * facts.scores['test accuracy']:.2f} %, loss {facts.scores['test loss']:.4f}, "
+        f"on {len(test.labels):,} images that chose nothing."
+    )
+    predicted = probabilities[:, :10].argmax(axis=1)
+    pairs = worst_pairs(test.labels, predicted)
+    if pairs:
+        say("Most confused: " + ", ".join(f"{a} read as {b} ({count})" for a, b, count in pairs) + ".")
+    if options.plots is not None:
+        from digitscan.plots import plot_confusion_matrix, plot_sample_predictions, plot_training
+
+        options.plots.mkdir(parents=True, exist_ok=True)
+        plot_training(history, options.plots)
+        plot_sample_predictions(test.images, test.labels, probabilities, options.plots)
+        plot_confusion_matrix(test.labels, predicted, options.plots)
+        say(f"Plots: {options.plots}")
+    say(f"Model: {options.output}")
+    return model
+
+
+def worst_pairs(labels: NDArray[Any], predicted: NDArray[Any], most: int = 5) -> list[tuple[int, int, int]]:
+    """Return (label, read as, how often) of the most frequent confusions, the worst first."""
+    import numpy as np
+
+    counts = np.zeros((10, 10), np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:most]
+    return [(int(k // 10), int(k % 10), int(counts.flat[k])) for k in order.tolist() if counts.flat[k] > 0]
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _silent(words: str) -> None:
+    pass

@@ -1,0 +1,47 @@
+"""Temperature and thresholds do what they promise on the images they are fitted on."""
+
+import numpy as np
+import pytest
+
+from digitscan.calibrate import fit_temperature, fit_thresholds
+
+
+def made(temperature: float, classes: int = 11, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities that are overconfident by `temperature`, and labels drawn from the true ones."""
+    random = np.random.default_rng(1)
+    logits = random.normal(0.0, 2.5, (count, classes))
+    true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (random.random((count, 1)) > true.cumsum(axis=1)).sum(axis=1).clip(0, classes - 1)
+    sharp = np.exp(logits * temperature)
+    return sharp / sharp.sum(axis=1, keepdims=True), labels.astype(np.uint8)
+
+
+@pytest.mark.parametrize("temperature", [0.6, 1.0, 2.5])
+def test_the_temperature_that_was_applied_is_found(temperature: float) -> None:
+    probabilities, labels = made(temperature)
+    assert fit_temperature(probabilities, labels) == pytest.approx(temperature, rel=0.05)
+
+
+@pytest.mark.parametrize("classes", [10, 11])
+def test_at_most_the_promised_share_of_ok_rows_is_wrong(classes: int) -> None:
+    probabilities, labels = made(1.0, classes)
+    ok, refuse = fit_thresholds(probabilities, labels, 0.02, 0.01)
+    confidence, digit = probabilities[:, :10].max(axis=1), probabilities[:, :10].argmax(axis=1)
+    marked = confidence >= ok
+    if classes == 11:
+        marked &= probabilities[:, 10] < refuse
+    assert marked.sum() > 100
+    assert (digit != labels)[marked].mean() <= 0.02
+
+
+def test_few_digits_are_refused() -> None:
+    probabilities, labels = made(1.0)
+    _, refuse = fit_thresholds(probabilities, labels, 0.02, 0.01)
+    assert (probabilities[labels < 10, 10] >= refuse).mean() <= 0.011
+
+
+def test_a_model_that_is_always_wrong_marks_nothing_ok() -> None:
+    probabilities = np.full((100, 10), 0.01)
+    probabilities[:, 3] = 0.9
+    ok, _ = fit_thresholds(probabilities, np.zeros(100, np.uint8), 0.003, 0.003)
+    assert ok == 1.0

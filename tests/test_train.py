@@ -1,0 +1,110 @@
+"""Training writes a model that plain Keras opens, the same for the same seed, or says what is wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from digitscan.errors import DataError, OutputError, TrainingError
+from digitscan.mnist import load_mnist
+from digitscan.networks import NETWORKS, build_cnn, build_mlp
+from digitscan.train import TrainOptions, run, worst_pairs
+
+
+@pytest.fixture(scope="module")
+def few_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 600 training and 200 test digits."""
+    mnist = load_mnist()
+    path = tmp_path_factory.mktemp("data") / "few.npz"
+    np.savez(
+        path,
+        x_train=mnist.x_train[:600],
+        y_train=mnist.y_train[:600],
+        x_test=mnist.x_test[:200],
+        y_test=mnist.y_test[:200],
+    )
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs of test models go into a cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_an_mlp_is_trained_saved_plotted_and_repeated(few_digits: Path, tmp_path: Path) -> None:
+    import keras
+
+    options = TrainOptions("mlp", tmp_path / "a.h5", few_digits, epochs=3, seed=7, quiet=True)
+    first = run(TrainOptions(**{**vars(options), "plots": tmp_path / "plots"}))
+    second = run(TrainOptions(**{**vars(options), "output": tmp_path / "b.h5"}))
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        "accuracy_plot.png",
+        "loss_plot.png",
+        "sample_predictions.png",
+        "confusion_matrix.png",
+    }
+    one, two = (keras.models.load_model(model.path, compile=False) for model in (first, second))
+    assert one.count_params() == 109_386
+    assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), two.get_weights(), strict=True))
+    assert first.facts.scores["test accuracy"] > 0.5
+    assert first.facts.classes == 10
+
+
+def test_a_cnn_learns_to_say_no_and_is_calibrated(few_digits: Path, tmp_path: Path) -> None:
+    model = run(TrainOptions("cnn", tmp_path / "c.h5", few_digits, epochs=1, quiet=True))
+    assert model.facts.classes == 11
+    assert model.facts.ok_confidence is not None
+    assert 0.5 <= model.facts.no_digit_probability <= 0.95
+    assert model.program.is_file()
+
+
+def test_an_existing_model_is_not_overwritten_unasked(few_digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.h5").write_bytes(b"mine")
+    with pytest.raises(OutputError, match=r"a\.h5 exists: name another file with -o, or add --overwrite"):
+        run(TrainOptions("mlp", tmp_path / "a.h5", few_digits, quiet=True))
+    assert (tmp_path / "a.h5").read_bytes() == b"mine"
+
+
+def test_too_few_images_are_refused(tmp_path: Path) -> None:
+    mnist = load_mnist()
+    np.savez(
+        tmp_path / "d.npz",
+        x_train=mnist.x_train[:12],
+        y_train=mnist.y_train[:12],
+        x_test=mnist.x_test[:5],
+        y_test=mnist.y_test[:5],
+    )
+    with pytest.raises(DataError, match="12 training images are too few"):
+        run(TrainOptions("mlp", tmp_path / "a.h5", tmp_path / "d.npz", quiet=True))
+
+
+def test_a_loss_that_is_no_number_ends_the_training(
+    few_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> object:
+        network = build_mlp()
+        network.set_weights([np.full_like(weights, np.nan) for weights in network.get_weights()])
+        return network
+
+    monkeypatch.setitem(NETWORKS, "mlp", broken)
+    with pytest.raises(TrainingError, match="the loss became nan in epoch 1"):
+        run(TrainOptions("mlp", tmp_path / "a.h5", few_digits, quiet=True))
+    assert not (tmp_path / "a.h5").exists()
+
+
+def test_the_cnn_stays_within_its_cost() -> None:
+    network = build_cnn()
+    cost = 0
+    for layer in network.layers:
+        kernel = next((weights for weights in layer.trainable_weights if len(weights.shape) >= 2), None)
+        if kernel is not None:
+            shape = layer.output.shape
+            positions = int(np.prod(shape[1:3])) if len(shape) == 4 else 1
+            cost += positions * int(np.prod(kernel.shape))
+    assert cost < 10_000_000
+
+
+def test_the_worst_confusions_come_first() -> None:
+    labels = np.array([4, 4, 4, 9, 1])
+    assert worst_pairs(labels, np.array([9, 9, 4, 4, 1])) == [(4, 9, 2), (9, 4, 1)]
