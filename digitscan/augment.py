@@ -21,8 +21,12 @@ NOT_A_DIGIT = 10
 
 Random = np.random.Generator
 
-SKELETON_SHARE = 0.12
+SKELETON_SHARE = 0.18
 """Of the digits, so many are drawn from skeletons instead of taken from MNIST."""
+PLAIN_SHARE = 0.25
+"""Of the digits, so many are only bent: no other pen, no camera."""
+STILL_ITSELF = 0.6
+"""How much a digit must stay like what it was before pen and camera."""
 CANVAS = 64
 """Side of the square, in pixels, that hands and pens are drawn on."""
 
@@ -46,21 +50,33 @@ def augmented(images: Gray, labels: NDArray[np.uint8], indices: NDArray[Any], se
     """Return what the model sees, (len(indices), 28, 28) uint8, of one changed picture for each index.
 
     `images` is (N, 28, 28) uint8 with `labels` (N,) uint8; an index of N or more asks for a picture that
-    is not a digit. A picture is made again until `preprocess` finds something in it.
+    is not a digit. A picture is made again until `preprocess` finds something in it, and a digit until it
+    is still itself: nothing is learned from a label that the picture has lost.
     """
     seen = np.zeros((len(indices), 28, 28), np.uint8)
     for place, index in enumerate(indices.tolist()):
         random = np.random.default_rng((seed, index))
         for _ in range(8):
             if index < len(images):
-                picture = picture_of(other_hand(images[index], int(labels[index]), random), random)
+                drawn = bend(other_hand(images[index], int(labels[index]), random), random)
+                plain = preprocess(drawn).pixels if random.random() > PLAIN_SHARE else None
+                pixels = preprocess(drawn if plain is None else picture_of(drawn, random)).pixels
+                lost = plain is not None and pixels is not None and likeness(plain, pixels) < STILL_ITSELF
             else:
-                picture = picture_of(non_digit(images, labels, random), random)
-            pixels = preprocess(picture).pixels
-            if pixels is not None:
+                pixels = preprocess(
+                    picture_of(bend(non_digit(images, labels, random), random), random)
+                ).pixels
+                lost = False
+            if pixels is not None and not lost:
                 seen[place] = pixels
                 break
     return seen
+
+
+def likeness(first: Gray, second: Gray) -> float:
+    """Return the correlation, -1 to 1, of two pictures that are blurred a little."""
+    one, two = (cv2.GaussianBlur(picture, (5, 5), 1.2).astype(np.float32) for picture in (first, second))
+    return float(cv2.matchTemplate(one, two, cv2.TM_CCOEFF_NORMED)[0, 0])
 
 
 def other_hand(digit: Gray, label: int, random: Random) -> Gray:
@@ -103,8 +119,8 @@ def _flag(
 ) -> None:
     rows, columns = ink
     head = (float(columns[rows <= top + 1].mean()), top + 0.7)
-    length = height * random.uniform(0.2, 0.6)
-    angle = np.deg2rad(random.uniform(25.0, 75.0))
+    length = height * random.uniform(0.2, 0.95)
+    angle = np.deg2rad(random.uniform(15.0, 75.0))
     end = (head[0] - length * np.sin(angle), head[1] + length * np.cos(angle))
     _stroke(digit, (head, end), width, random)
     if random.random() < 0.3:
@@ -125,9 +141,9 @@ def _stroke(digit: Gray, ends: Any, width: int, random: Random) -> None:
     cv2.polylines(digit, [points], False, 255, max(1, width), cv2.LINE_AA, 4)
 
 
-def picture_of(digit: Gray, random: Random) -> Gray:
-    """Return a picture of the digit: bent and slanted, drawn with another pen, seen by a camera."""
-    drawn = change_pen(bend(digit, random), random)
+def picture_of(drawn: Gray, random: Random) -> Gray:
+    """Return a picture of what was drawn: with another pen, cut, at another resolution, by a camera."""
+    drawn = change_pen(drawn, random)
     if random.random() < 0.15:
         drawn = break_strokes(drawn, random)
     if random.random() < 0.12:
@@ -142,7 +158,7 @@ def bend(digit: Gray, random: Random) -> Gray:
     angle = np.deg2rad(np.clip(random.normal(0.0, 8.0), -20.0, 20.0))
     shear = np.clip(random.normal(0.0, 0.18), -0.45, 0.45)
     scale = random.uniform(1.7, 2.2)
-    stretch = np.exp(random.normal(0.0, 0.13))
+    stretch = np.exp(random.normal(0.0, 0.11))
     cosine, sine = np.cos(angle), np.sin(angle)
     forward = np.array([[cosine, -sine], [sine, cosine]]) @ np.array([[1.0, shear], [0.0, 1.0]])
     forward = forward @ np.diag([scale * stretch, scale / stretch])
@@ -165,7 +181,7 @@ def change_pen(drawn: Gray, random: Random) -> Gray:
     if choice < 0.35:
         return cv2.erode(drawn, _disc(int(random.integers(2, 4))))
     if choice < 0.65:
-        return cv2.dilate(drawn, _disc(int(random.integers(2, 6))))
+        return cv2.dilate(drawn, _disc(int(random.integers(2, 5))))
     return drawn
 
 
@@ -185,14 +201,14 @@ def break_strokes(drawn: Gray, random: Random) -> Gray:
     return broken
 
 
-def cut_at_border(drawn: Gray, random: Random) -> Gray:
-    """Return the picture cropped close to the digit, up to a twelfth of it lost at one side."""
+def cut_at_border(drawn: Gray, random: Random, most: float = 1 / 12) -> Gray:
+    """Return the picture cropped close to the digit, up to the share `most` of it lost at one side."""
     left, top, width, height = cv2.boundingRect(cv2.threshold(drawn, 100, 255, cv2.THRESH_BINARY)[1])
     if min(width, height) < 6:
         return drawn
     cuts = [0, 0, 0, 0]
     side = int(random.integers(4))
-    cuts[side] = int(random.uniform(0.0, 1.0) * (width if side % 2 else height) / 12)
+    cuts[side] = int(random.uniform(0.0, most) * (width if side % 2 else height))
     return drawn[top + cuts[0] : top + height - cuts[2], left + cuts[1] : left + width - cuts[3]]
 
 
@@ -201,6 +217,10 @@ def lower_resolution(drawn: Gray, random: Random) -> Gray:
     height, width = drawn.shape
     scale = random.uniform(14.0, 30.0) / max(height, width)
     size = (max(4, round(width * scale)), max(4, round(height * scale)))
+    if random.random() < 0.25:
+        # Forms that are stretched to a square box, as old number tables are.
+        drawn = cut_at_border(drawn, random, most=0.0)
+        size = (max(8, round(max(size) * random.uniform(0.6, 1.0))), max(size))
     small = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
     if random.random() < 0.5:
         return cv2.threshold(small, int(random.integers(50, 170)), 255, cv2.THRESH_BINARY)[1]
@@ -222,7 +242,7 @@ def photograph(drawn: Gray, random: Random) -> Gray:
         corners = (1.0 + random.uniform(-0.25, 0.25, (2, 2))).astype(np.float32)
         light = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
     picture = paper * light * (1.0 - contrast / 255.0 * framed)
-    grain = random.uniform(0.0, 0.09) * contrast * paper * random.random()
+    grain = random.uniform(0.0, 0.07) * contrast * paper * random.random()
     noise = random.standard_normal((height, width), np.float32) * np.float32(grain)
     if random.random() < 0.5:
         noise = 2.0 * cv2.blur(noise, (3, 3))

@@ -1,4 +1,4 @@
-"""What a network learns from: one set of training examples an epoch, as the model sees them."""
+"""What a network learns from: a new set of examples every second epoch, as the model sees them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+EPOCHS_A_ROUND = 2
+"""Making a round costs as much as learning from it, so each is used twice."""
 NON_DIGIT_SHARE = 0.25
 """Pictures of no digit for each digit that the CNN learns from."""
 
@@ -37,9 +39,9 @@ def preprocess_all(examples: Examples) -> Examples:
 
 
 class Rounds:
-    """One set of training examples an epoch, made in other processes while the epoch before is fitted.
+    """Sets of training examples, made in other processes while the one before is learned.
 
-    Every image's changes are seeded by the epoch and its index: the same for any number of processes.
+    Every image's changes are seeded by the round and its index: the same for any number of processes.
     """
 
     def __init__(self, learned: Examples, checked: Examples, seed: int, augmented: bool) -> None:
@@ -75,8 +77,10 @@ class Rounds:
         """Return the examples of an epoch, counted from 0, in a random order of their own."""
         import numpy as np
 
-        examples = _gather(self._next)
-        self._next = self._submit(True, len(self._learned.images), epoch + 2)
+        if epoch % EPOCHS_A_ROUND == 0:
+            self._now = _gather(self._next)
+            self._next = self._submit(True, len(self._learned.images), 2 + epoch // EPOCHS_A_ROUND)
+        examples = self._now
         order = np.random.default_rng((self._seed, epoch)).permutation(len(examples.images))
         return Examples(examples.images[order], examples.labels[order])
 

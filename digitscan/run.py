@@ -21,6 +21,7 @@ from digitscan.streams import plain
 from digitscan.summary import Counts, Ending, print_summary
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from tqdm import tqdm
 
     from digitscan.model import Model
@@ -39,8 +40,10 @@ class Request:
     options: ScanOptions = field(default_factory=ScanOptions)
 
 
-def run(request: Request) -> int:
+def run(request: Request, console: Console | None = None) -> int:
     """Scan, write, and say what was done; return the exit code: 0, or 3 if some files failed.
+
+    The summary goes to `console`, by default one on stderr.
 
     Raises UsageError, OutputError, ModelError or NoImagesError before anything is written, OutputError
     later if the disk fails, ReaderGoneError if stdout's reader has gone.
@@ -77,7 +80,12 @@ def run(request: Request) -> int:
         finally:
             output.close()
     if not request.quiet:
-        _summarise(model, counts, tally, output, time.perf_counter() - start, request.options)
+        ending = _ending(model, tally, output, time.perf_counter() - start, request.options)
+        if console is None:
+            from rich.console import Console
+
+            console = Console(stderr=True, highlight=False)
+        print_summary(counts, ending, console)
     return SOME_FILES_UNREADABLE if counts.errors or tally.closed_folders else 0
 
 
@@ -100,22 +108,16 @@ def _progress(request: Request, output: Output) -> Iterator[tqdm[Never] | None]:
         yield bar
 
 
-def _summarise(
-    model: Model, counts: Counts, tally: Tally, output: Output, seconds: float, options: ScanOptions
-) -> None:
-    from rich.console import Console
-
+def _ending(model: Model, tally: Tally, output: Output, seconds: float, options: ScanOptions) -> Ending:
     facts = model.facts
-    name = f"{model.name} ({facts.architecture}, {model.digest[:12]})"
-    ending = Ending(
-        model=name,
+    return Ending(
+        model=f"{model.name} ({facts.architecture}, {model.digest[:12]})",
         seconds=seconds,
         where=output.where,
         skipped=tally.skipped,
         closed_folders=tuple(tally.closed_folders),
         calibrated=facts.ok_confidence is not None or options.min_confidence is not None,
     )
-    print_summary(counts, ending, Console(stderr=True, highlight=False))
 
 
 def _nothing(paths: Sequence[Path], tally: Tally) -> str:

@@ -66,7 +66,7 @@ class Recipe:
 
 
 RECIPES = {
-    "cnn": Recipe(epochs=20, batch_size=128, patience=6, rate=2e-3, augmented=True),
+    "cnn": Recipe(epochs=26, batch_size=128, patience=6, rate=2e-3, augmented=True),
     "mlp": Recipe(epochs=14, batch_size=128, patience=8, rate=2e-3, augmented=False),
 }
 

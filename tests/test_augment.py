@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from digitscan.augment import augmented, non_digit, picture_of, slanted
+from digitscan.augment import augmented, bend, non_digit, picture_of, slanted
 from digitscan.mnist import load_mnist
 from digitscan.preprocess import preprocess
 from digitscan.strokes import DIGITS, draw_digit, draw_other
@@ -66,6 +66,6 @@ def test_pictures_of_no_digit_are_many_and_different() -> None:
 
 def test_a_picture_may_have_any_frame_but_always_two_dimensions() -> None:
     random = np.random.default_rng(3)
-    shapes = {picture_of(IMAGES[k], random).shape for k in range(100)}
+    shapes = {picture_of(bend(IMAGES[k], random), random).shape for k in range(100)}
     assert len(shapes) > 10
     assert all(len(shape) == 2 for shape in shapes)
