@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+NON_DIGITS_OK = 0.01
+"""Of validation pictures that are no digit, at most this share is marked `ok`."""
+
 Probabilities = NDArray[np.float64]
 Labels = NDArray[np.uint8]
 
@@ -34,25 +37,26 @@ def fit_thresholds(
 ) -> tuple[float, float]:
     """Return the confidence from which a row is `ok`, and the probability from which there is no digit.
 
-    The first is the lowest at which at most the share `ok_wrong` of the rows marked `ok`, pictures of no
-    digit among them, is wrong; the second the lowest at which at most the share `refused` of the digits
-    is turned away, and never under one half. `labels` hold 10 for no digit.
+    The first is the lowest at which at most the share `ok_wrong` of the digits marked `ok` is wrong, and
+    at most NON_DIGITS_OK of the pictures of no digit is marked `ok`; the second the lowest at which at
+    most the share `refused` of the digits is turned away, and never under one half. `labels` hold 10 for
+    no digit.
     """
     digits = labels < 10
     refuse = 0.5
+    confidence = probabilities[:, :10].max(axis=1)
     if probabilities.shape[1] > 10:
         doubt = np.sort(probabilities[digits, 10])[::-1]
-        allowed = int(refused * len(doubt))
-        refuse = max(0.5, min(0.95, float(doubt[allowed]) + 1e-6))
-    confidence = probabilities[:, :10].max(axis=1)
-    wrong = probabilities[:, :10].argmax(axis=1) != labels
-    if probabilities.shape[1] > 10:
-        # A picture that is refused has no digit to be right or wrong.
-        given = probabilities[:, 10] < refuse
-        confidence, wrong = confidence[given], wrong[given]
-    order = np.argsort(-confidence, kind="stable")
+        refuse = max(0.5, min(0.95, float(doubt[int(refused * len(doubt))]) + 1e-6))
+        confidence = np.where(probabilities[:, 10] < refuse, confidence, 0.0)
+    wrong = (probabilities[:, :10].argmax(axis=1) != labels)[digits]
+    order = np.argsort(-confidence[digits], kind="stable")
     share = np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)
     good = np.flatnonzero(share <= ok_wrong)
     if good.size == 0:
         return 1.0, round(refuse, 4)
-    return round(min(0.9999, max(0.5, float(confidence[order[good[-1]]]))), 4), round(refuse, 4)
+    ok = max(0.5, float(confidence[digits][order[good[-1]]]))
+    others = np.sort(confidence[~digits])[::-1]
+    if others.size:
+        ok = max(ok, float(others[int(NON_DIGITS_OK * others.size)]) + 1e-6)
+    return round(min(0.9999, ok), 4), round(refuse, 4)

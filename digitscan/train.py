@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 VALIDATION_SHARE = 1 / 12
 """Of the training images: 5,000 of MNIST's 60,000."""
 OK_WRONG_TARGET = 0.002
-"""Among validation images marked `ok`, at most this share wrong: the promise is 0.003."""
+"""Of validation digits marked `ok`, at most this share wrong: the promise is 0.003."""
 REFUSED_TARGET = 0.003
 """Of the digits among the validation images, at most this share refused as not a digit."""
 TIMED_STEPS = 30
