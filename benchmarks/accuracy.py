@@ -56,9 +56,8 @@ def print_mnist(model: str, path: Path) -> None:
     print(f"| right, as PNG files through `scan` | {100 * (read == mnist.y_test).mean():.2f} |")
     print(f"| marked `ok` | {100 * ok.mean():.2f} |")
     print(f"| wrong among those | {100 * (read != mnist.y_test)[ok].mean():.3f} |")
-    print(
-        f"| right, plain Keras on the raw arrays | {100 * (by_keras(mnist.x_test) == mnist.y_test).mean():.2f} |"
-    )
+    raw = 100 * (by_keras(mnist.x_test) == mnist.y_test).mean()
+    print(f"| right, plain Keras on the raw arrays | {raw:.2f} |")
     print(
         f"| `scan` agrees with plain Keras on `preprocess(x)` | {100 * (by_keras(seen) == read).mean():.2f} |"
     )
