@@ -25,7 +25,7 @@ SKELETON_SHARE = 0.18
 """Of the digits, so many are drawn from skeletons instead of taken from MNIST."""
 PLAIN_SHARE = 0.25
 """Of the digits, so many are only bent: no other pen, no camera."""
-STILL_ITSELF = 0.6
+STILL_ITSELF = 0.7
 """How much a digit must stay like what it was before pen and camera."""
 CANVAS = 64
 """Side of the square, in pixels, that hands and pens are drawn on."""
@@ -261,9 +261,9 @@ def non_digit(images: Gray, labels: NDArray[np.uint8], random: Random) -> Gray:
     if kind < 0.65:
         return _scribble(random)
     first = images[int(random.integers(len(images)))]
-    if kind < 0.75:
+    if kind < 0.79:
         return _side_by_side(first, images[int(random.integers(len(images)))], random)
-    if kind < 0.82:
+    if kind < 0.83:
         return _halves(first, images[int(random.integers(len(images)))], random)
     if kind < 0.88:
         crossed: Gray = first.copy()

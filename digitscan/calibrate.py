@@ -32,31 +32,33 @@ def fit_temperature(probabilities: Probabilities, labels: Labels) -> float:
     return round(float(temperatures[int(np.argmin(losses))]), 4)
 
 
-def fit_thresholds(
-    probabilities: Probabilities, labels: Labels, ok_wrong: float, refused: float
-) -> tuple[float, float]:
-    """Return the confidence from which a row is `ok`, and the probability from which there is no digit.
+def fit_refusal(probabilities: Probabilities, labels: Labels, refused: float) -> float:
+    """Return what to take from the eleventh logit so that few digits, the share `refused`, are turned away.
 
-    The first is the lowest at which at most the share `ok_wrong` of the digits marked `ok` is wrong, and
-    at most NON_DIGITS_OK of the pictures of no digit is marked `ok`; the second the lowest at which at
-    most the share `refused` of the digits is turned away, and never under one half. `labels` hold 10 for
-    no digit.
+    There are far fewer pictures of no digit in users' folders than in training: this corrects the prior.
+    `probabilities` (N, 11) are those of temperature 1; `labels` (N,) hold 10 for no digit.
+    """
+    logits = np.log(np.maximum(probabilities[labels < 10], 1e-30))
+    doubt = np.sort(logits[:, 10] - logits[:, :10].max(axis=1))[::-1]
+    return max(0.0, float(doubt[int(refused * len(doubt))]))
+
+
+def fit_ok_confidence(probabilities: Probabilities, labels: Labels, ok_wrong: float) -> float:
+    """Return the lowest confidence from which a row is `ok`.
+
+    At most the share `ok_wrong` of the digits marked `ok` is wrong, and at most NON_DIGITS_OK of the
+    pictures of no digit is marked `ok`. `labels` hold 10 for no digit.
     """
     digits = labels < 10
-    refuse = 0.5
-    confidence = probabilities[:, :10].max(axis=1)
-    if probabilities.shape[1] > 10:
-        doubt = np.sort(probabilities[digits, 10])[::-1]
-        refuse = max(0.5, min(0.95, float(doubt[int(refused * len(doubt))]) + 1e-6))
-        confidence = np.where(probabilities[:, 10] < refuse, confidence, 0.0)
-    wrong = (probabilities[:, :10].argmax(axis=1) != labels)[digits]
+    answers = probabilities.argmax(axis=1)
+    confidence = np.where(answers < 10, probabilities[:, :10].max(axis=1), 0.0)
     order = np.argsort(-confidence[digits], kind="stable")
-    share = np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)
-    good = np.flatnonzero(share <= ok_wrong)
+    wrong = (answers != labels)[digits][order]
+    good = np.flatnonzero(np.cumsum(wrong) <= ok_wrong * np.arange(1, len(order) + 1))
     if good.size == 0:
-        return 1.0, round(refuse, 4)
+        return 1.0
     ok = max(0.5, float(confidence[digits][order[good[-1]]]))
     others = np.sort(confidence[~digits])[::-1]
     if others.size:
         ok = max(ok, float(others[int(NON_DIGITS_OK * others.size)]) + 1e-6)
-    return round(min(0.9999, ok), 4), round(refuse, 4)
+    return round(min(0.9999, ok), 4)

@@ -22,7 +22,6 @@ class ModelFacts:
     `classes` is 10, or 11 where the last one means "not a digit". `input_maximum` is the value of full
     ink, 1.0 or 255.0. `ok_confidence` is the confidence from which a row is `ok`; None means that the
     model is not calibrated, and every row is `review` unless the user gives a limit.
-    `no_digit_probability` is the probability of the eleventh class from which there is no digit.
     """
 
     architecture: str
@@ -33,7 +32,6 @@ class ModelFacts:
     input_maximum: float = 1.0
     temperature: float = 1.0
     ok_confidence: float | None = None
-    no_digit_probability: float = 0.5
     training: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
 
@@ -58,7 +56,6 @@ class ModelFacts:
                 and facts.input_maximum in (1.0, 255.0)
                 and 0.01 <= facts.temperature <= 100.0
                 and (facts.ok_confidence is None or 0.0 <= facts.ok_confidence <= 1.0)
-                and 0.0 <= facts.no_digit_probability <= 1.0
                 and isinstance(facts.training, dict)
                 and isinstance(facts.scores, dict)
             )

@@ -267,10 +267,8 @@ def decide(
     digits = [float(value) for value in probabilities[:10]]
     if not all(value == value for value in probabilities):
         return None, None, Status.ERROR, "the model gave no number"
-    if facts.classes == 11:
-        other = float(probabilities[10])
-        if other >= facts.no_digit_probability or other > max(digits):
-            return None, None, Status.NO_DIGIT, "not like any digit"
+    if facts.classes == 11 and float(probabilities[10]) > max(digits):
+        return None, None, Status.NO_DIGIT, "not like any digit"
     first, second = sorted(range(10), key=lambda digit: -digits[digit])[:2]
     limit = facts.ok_confidence if min_confidence is None else min_confidence
     if limit is not None and digits[first] >= limit:

@@ -40,7 +40,7 @@ def build_cnn() -> Any:
     values = layers.MaxPooling2D()(values)  # 7x7
     values = convolve(values, 96, 3)
     values = convolve(values, 128, 3, strides=2, padding="valid")  # 3x3
-    values = layers.Dropout(0.3)(layers.Flatten()(values))
+    values = layers.Dropout(0.15)(layers.Flatten()(values))
     network = keras.Model(image, layers.Dense(11, activation="softmax")(values), name="cnn")
     assert network.count_params() == 176_899
     return network

@@ -25,6 +25,8 @@ SIZE = 28
 BOX = 20
 WORKING_SIZE = 96
 """Pixels on the long side that the steps look at: enough for any one digit, and quick."""
+MOST_BLOCKS = 3
+"""A side of a block of pixels that is averaged into one, at most."""
 SMALL_DIGIT = 28
 """A digit shorter than this in a reduced picture is cut from the original and looked at again."""
 WIDEST = 2.5
@@ -64,20 +66,36 @@ def preprocess(gray: NDArray[Any]) -> Preprocessed:
     `gray` is any two-dimensional array of at least 1x1: uint8, uint16 or float, of any range. Never raises.
     """
     picture = to_eight_bits(gray)
-    height, width = picture.shape
-    long_side = max(height, width)
-    if long_side <= WORKING_SIZE:
-        return _look(picture)[0]
-    scale = WORKING_SIZE / long_side
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    seen, digit = _look(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-    if digit is None or max(digit.ink.shape) >= SMALL_DIGIT or seen.refusal == "several digits":
+    reduced, scale = reduce_size(picture, WORKING_SIZE)
+    seen, digit = _look(reduced)
+    if scale == 1.0 or digit is None or seen.refusal == "several digits":
+        return seen
+    if max(digit.ink.shape) >= SMALL_DIGIT:
         return seen
     part = _cut_with_margin(picture, digit, scale)
-    if max(part.shape) >= long_side:
+    if max(part.shape) >= max(picture.shape):
         return seen
     again = preprocess(part)
     return replace(again, notes=("small in its frame", *again.notes)) if again.pixels is not None else seen
+
+
+def reduce_size(picture: Gray, longest: int) -> tuple[Gray, float]:
+    """Return the picture with its long side at most `longest`, and the scale.
+
+    Interpolated to a multiple of the size, then averaged over whole blocks: many times faster than
+    averaging to an exact size. Of a huge picture only a part of the pixels is looked at.
+    """
+    height, width = picture.shape
+    long_side = max(height, width)
+    if long_side <= longest:
+        return picture, 1.0
+    scale = longest / long_side
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    blocks = min(MOST_BLOCKS, long_side // longest)
+    finer = (size[0] * blocks, size[1] * blocks)
+    if finer != (width, height):
+        picture = cv2.resize(picture, finer, interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if blocks > 1 else picture, scale
 
 
 def to_eight_bits(gray: NDArray[Any]) -> Gray:
@@ -124,11 +142,7 @@ def is_light_on_dark(picture: Gray) -> bool:
 
     Ink is thin: the largest disc that fits into it is smaller than the largest that fits into paper.
     """
-    small = picture
-    if max(picture.shape) > 48:
-        scale = 48 / max(picture.shape)
-        size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small, _ = reduce_size(picture, 48)
     edge = np.concatenate((small[0], small[-1], small[:, 0], small[:, -1])).astype(np.int16)
     low, high = np.partition(edge, (edge.size // 10, edge.size * 9 // 10))[
         [edge.size // 10, edge.size * 9 // 10]

@@ -187,7 +187,6 @@ OTHERS: tuple[str, ...] = (
     "03 73/06 76",  # equals
     "20 19/60 59/03 83/06 86",  # number sign
     "02 30 61 63 45 46/48 49",  # question mark
-    "40 46/48 49",  # exclamation mark
     "41 48/12 77/17 72",  # asterisk
     "78 33 21 40 62 14 07 29 59 85",  # ampersand
     "65 44 35 47 66 63 66 87 85 72 40 04 18 49 78",  # at

@@ -66,7 +66,7 @@ class Recipe:
 
 
 RECIPES = {
-    "cnn": Recipe(epochs=26, batch_size=128, patience=6, rate=2e-3, augmented=True),
+    "cnn": Recipe(epochs=24, batch_size=128, patience=6, rate=2e-3, augmented=True),
     "mlp": Recipe(epochs=14, batch_size=128, patience=8, rate=2e-3, augmented=False),
 }
 
@@ -225,8 +225,8 @@ def _estimate(seconds: float) -> str:
 def _calibrated(
     network: Any, options: TrainOptions, validation: Examples
 ) -> tuple[ModelFacts, Callable[[Any], Any]]:
-    """Fit temperature and thresholds to what the compiled program answers on the validation images."""
-    from digitscan.calibrate import fit_temperature, fit_thresholds
+    """Fit refusal, temperature and threshold to the compiled program's answers on the validation images."""
+    from digitscan.calibrate import fit_ok_confidence, fit_refusal, fit_temperature
     from digitscan.facts import ModelFacts
     from digitscan.model import Classifier
     from digitscan.preprocess import PREPROCESS_VERSION
@@ -237,13 +237,19 @@ def _calibrated(
         classes=int(network.output_shape[-1]),
         preprocess_version=PREPROCESS_VERSION,
     )
-    program = compile_program(network, _as_input(validation.images[:500]))
-    raw = Classifier(program, facts).classify(validation.images)
-    facts = replace(facts, temperature=fit_temperature(raw, validation.labels))
-    probabilities = Classifier(program, facts).classify(validation.images)
-    ok, refuse = fit_thresholds(probabilities, validation.labels, OK_WRONG_TARGET, REFUSED_TARGET)
-    facts = replace(facts, ok_confidence=ok, no_digit_probability=refuse)
-    return facts, Classifier(program, facts).classify
+
+    def compiled() -> Classifier:
+        return Classifier(compile_program(network, _as_input(validation.images[:500])), facts)
+
+    if facts.classes == 11:
+        kernel, bias = network.layers[-1].get_weights()
+        bias[10] -= fit_refusal(compiled().classify(validation.images), validation.labels, REFUSED_TARGET)
+        network.layers[-1].set_weights([kernel, bias])
+    temperature = fit_temperature(compiled().classify(validation.images), validation.labels)
+    facts = replace(facts, temperature=temperature)
+    classify = compiled().classify
+    ok = fit_ok_confidence(classify(validation.images), validation.labels, OK_WRONG_TARGET)
+    return replace(facts, ok_confidence=ok), classify
 
 
 def _finish(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from digitscan.calibrate import fit_temperature, fit_thresholds
+from digitscan.calibrate import fit_ok_confidence, fit_refusal, fit_temperature
 
 
 def made(temperature: float, classes: int = 11, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -25,25 +25,27 @@ def test_the_temperature_that_was_applied_is_found(temperature: float) -> None:
 @pytest.mark.parametrize("classes", [10, 11])
 def test_at_most_the_promised_share_of_ok_rows_is_wrong(classes: int) -> None:
     probabilities, labels = made(1.0, classes)
-    ok, refuse = fit_thresholds(probabilities, labels, 0.02, 0.01)
-    confidence, digit = probabilities[:, :10].max(axis=1), probabilities[:, :10].argmax(axis=1)
-    marked = confidence >= ok
+    ok = fit_ok_confidence(probabilities, labels, 0.02)
+    answers = probabilities.argmax(axis=1)
+    marked = (probabilities[:, :10].max(axis=1) >= ok) & (answers < 10)
     if classes == 11:
-        marked &= probabilities[:, 10] < refuse
         assert marked[labels == 10].mean() <= 0.0101
     marked &= labels < 10
     assert marked.sum() > 100
-    assert (digit != labels)[marked].mean() <= 0.02
+    assert (answers != labels)[marked].mean() <= 0.02
 
 
-def test_few_digits_are_refused() -> None:
+def test_few_digits_are_refused_after_the_shift_and_more_before() -> None:
     probabilities, labels = made(1.0)
-    _, refuse = fit_thresholds(probabilities, labels, 0.02, 0.01)
-    assert (probabilities[labels < 10, 10] >= refuse).mean() <= 0.011
+    shift = fit_refusal(probabilities, labels, 0.01)
+    logits = np.log(probabilities)
+    before = (logits.argmax(axis=1) == 10)[labels < 10].mean()
+    logits[:, 10] -= shift
+    after = (logits.argmax(axis=1) == 10)[labels < 10].mean()
+    assert after <= 0.0101 < before
 
 
 def test_a_model_that_is_always_wrong_marks_nothing_ok() -> None:
     probabilities = np.full((100, 10), 0.01)
     probabilities[:, 3] = 0.9
-    ok, _ = fit_thresholds(probabilities, np.zeros(100, np.uint8), 0.003, 0.003)
-    assert ok == 1.0
+    assert fit_ok_confidence(probabilities, np.zeros(100, np.uint8), 0.003) == 1.0
