@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitscan.preprocess import Gray, preprocess
+from digitscan.parts import Gray
+from digitscan.preprocess import preprocess
 from digitscan.strokes import draw_digit, draw_other
 
 NOT_A_DIGIT = 10

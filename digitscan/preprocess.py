@@ -8,15 +8,14 @@ size of picture skips it. Pure functions; nothing here raises on any two-dimensi
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from digitscan.parts import Digit, Gray, find_digit, square
 
 PREPROCESS_VERSION = 1
 """Raised when the same picture may give other pixels: a model belongs to one version."""
@@ -31,11 +30,6 @@ SMALL_DIGIT = 28
 """A digit shorter than this in a reduced picture is cut from the original and looked at again."""
 WIDEST = 2.5
 """Width to height of the widest thing that may be a digit; MNIST's widest is 1.9."""
-MANY_PARTS = 25
-"""More parts of a size than any digit falls into: a page, a texture, a photo."""
-
-Gray = NDArray[Any]
-"""A picture, (H, W) uint8; OpenCV's annotations do not carry the type of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +43,6 @@ class Preprocessed:
     pixels: Gray | None
     notes: tuple[str, ...] = ()
     refusal: str | None = None
-
-
-@dataclass(frozen=True)
-class Digit:
-    """The digit's ink and its place: `ink` (H, W) uint8 cut to the digit, at (`top`, `left`) of the frame."""
-
-    ink: Gray
-    top: int
-    left: int
 
 
 def preprocess(gray: NDArray[Any]) -> Preprocessed:
@@ -149,8 +134,8 @@ def is_light_on_dark(picture: Gray) -> bool:
     ].tolist()
     if min(small.shape) > 32 and 2 * (high - low) > int(small.max()) - int(small.min()):
         # Light this uneven hides the ink from one threshold: look for thin strokes of either kind.
-        lighter = cv2.sumElems(cv2.morphologyEx(small, cv2.MORPH_TOPHAT, _square(9)))[0]
-        darker = cv2.sumElems(cv2.morphologyEx(small, cv2.MORPH_BLACKHAT, _square(9)))[0]
+        lighter = cv2.sumElems(cv2.morphologyEx(small, cv2.MORPH_TOPHAT, square(9)))[0]
+        darker = cv2.sumElems(cv2.morphologyEx(small, cv2.MORPH_BLACKHAT, square(9)))[0]
         return bool(lighter > darker)
     _, bright = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     area = cv2.countNonZero(bright) / bright.size
@@ -188,15 +173,10 @@ def remove_paper(ink_side: Gray) -> Gray:
         return cv2.subtract(ink_side, np.full_like(ink_side, min(middle, 255)))
     half = cv2.resize(ink_side, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
     across = (max(half.shape) * 2 // 5) | 1
-    kernel = _square(across)
+    kernel = square(across)
     paper = cv2.blur(cv2.morphologyEx(half, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE), (7, 7))
     paper = cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR)
     return cv2.subtract(ink_side, paper)
-
-
-@lru_cache(maxsize=64)
-def _square(across: int) -> Gray:
-    return np.ones((across, across), np.uint8)
 
 
 def measure_ink(ink: Gray) -> tuple[float, float, float]:
@@ -215,107 +195,6 @@ def measure_ink(ink: Gray) -> tuple[float, float, float]:
 
 
 _LEVELS = np.arange(256, dtype=np.float32)
-
-
-def find_digit(ink: Gray, threshold: float) -> tuple[Digit | None, str | None, str | None]:
-    """Return the parts of the ink that belong to the digit, a reason to refuse, and a note.
-
-    The main part is the largest that is no line of a form; others belong to it when they are large
-    enough and near. Specks, box lines and a neighbour's scraps at the border are left out.
-    """
-    height, width = ink.shape
-    _, mask = cv2.threshold(ink, threshold, 1, cv2.THRESH_BINARY)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
-    if count <= 1:
-        return None, "blank", None
-    if count == 2:
-        left, top, w, h, _ = stats[1].tolist()
-        return _cut(ink, left, top, w, h), None, None
-    parts = [(label, *stats[label].tolist()) for label in range(1, count)]
-    smallest = max(2, 0.004 * height * width) if max(height, width) > SIZE else 2
-    # Left, top, width, height, area; a line of a form reaches from edge to edge and is thin.
-    sound = [part for part in parts if not _is_line(part, height, width)]
-    note = "lines left out" if len(sound) < len(parts) else None
-    if not sound:
-        return None, "lines without a digit", note
-    main = max(sound, key=lambda part: _weight(part, height, width))
-    large = [part for part in sound if part[5] >= max(smallest, 0.1 * main[5])]
-    if len(large) > MANY_PARTS:
-        return _cut(ink, 0, 0, width, height), "too many parts for a digit", note
-    keep = [part for part in sound if part is main or _belongs(part, main, height, width, smallest)]
-    left = min(part[1] for part in keep)
-    top = min(part[2] for part in keep)
-    right = max(part[1] + part[3] for part in keep)
-    bottom = max(part[2] + part[4] for part in keep)
-    digit = _cut(ink, left, top, right - left, bottom - top)
-    if _is_row(large):
-        return digit, "several digits", note
-    if len(keep) < len(parts):
-        # Zero what was left out, with its soft edge, where it reaches into the digit's box.
-        others = np.ones(count, np.uint8)
-        others[[part[0] for part in keep]] = 0
-        others[0] = 0
-        outside = cv2.dilate(others[labels], _square(3))
-        inside = outside[top:bottom, left:right]
-        if inside.any():
-            kept = np.zeros(count, np.uint8)
-            kept[[part[0] for part in keep]] = 1
-            inside = cv2.subtract(inside, kept[labels][top:bottom, left:right])
-            digit = replace(digit, ink=cv2.multiply(digit.ink, 1 - inside))
-        if any(part[5] >= smallest for part in sound if part not in keep):
-            note = note or "parts left out"
-    return digit, None, note
-
-
-Part = tuple[int, int, int, int, int, int]
-
-
-def _cut(ink: Gray, left: int, top: int, width: int, height: int) -> Digit:
-    return Digit(ink[top : top + height, left : left + width], top, left)
-
-
-def _is_line(part: Part, height: int, width: int) -> bool:
-    _, left, top, w, h, area = part
-    touches = (left == 0) + (top == 0) + (left + w == width) + (top + h == height)
-    if touches == 0:
-        return False
-    across = w >= 0.9 * width and h <= 0.12 * height
-    along = h >= 0.9 * height and w <= 0.08 * width and (left == 0 or left + w == width)
-    grid = touches >= 3 and area < 0.12 * w * h and max(height, width) > SIZE
-    return across or along or grid
-
-
-def _weight(part: Part, height: int, width: int) -> float:
-    """Size, less for a part that lies off the centre and touches the edge."""
-    _, left, top, w, h, area = part
-    off = abs(left + w / 2 - width / 2) / width + abs(top + h / 2 - height / 2) / height
-    touches = left == 0 or top == 0 or left + w == width or top + h == height
-    return math.sqrt(area) * max(w, h) * (1.2 - off) * (0.6 if touches else 1.0)
-
-
-def _belongs(part: Part, main: Part, height: int, width: int, smallest: float) -> bool:
-    _, left, top, w, h, area = part
-    _, main_left, main_top, main_w, main_h, main_area = main
-    if area < smallest or area < 0.02 * main_area:
-        return False
-    reach = max(main_w, main_h)
-    apart_x = max(left - main_left - main_w, main_left - left - w, 0)
-    apart_y = max(top - main_top - main_h, main_top - top - h, 0)
-    apart = max(apart_x, apart_y)
-    touches = left == 0 or top == 0 or left + w == width or top + h == height
-    main_touches = (
-        main_left == 0 or main_top == 0 or main_left + main_w == width or main_top + main_h == height
-    )
-    if touches and not main_touches:
-        return apart == 0 and area >= 0.05 * main_area
-    return apart <= 0.35 * reach * (1.0 if area >= 0.05 * main_area else 0.3)
-
-
-def _is_row(parts: list[Part]) -> bool:
-    """Tell whether parts of like height stand side by side, at least three: more than one digit."""
-    tall = max(part[4] for part in parts) if parts else 0
-    row = sorted((part for part in parts if part[4] >= 0.5 * tall), key=lambda part: part[1])
-    return len(row) >= 3 and all(a[1] + 0.7 * a[3] <= b[1] for a, b in pairwise(row))
 
 
 def _cut_with_margin(picture: Gray, digit: Digit, scale: float) -> Gray:
