@@ -29,7 +29,7 @@ MOST_BLOCKS = 3
 SMALL_DIGIT = 28
 """A digit shorter than this in a reduced picture is cut from the original and looked at again."""
 WIDEST = 2.5
-"""Width to height of the widest thing that may be a digit; MNIST's widest is 1.9."""
+"""Width to height of the widest thing that may be a digit: the widest of MNIST's training images."""
 
 
 @dataclass(frozen=True)
