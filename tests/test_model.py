@@ -808,7 +808,7 @@ def probabilities(**values: float) -> list[float]:
         (probabilities(p3=0.9, p5=0.1), 0.95, (3, 0.9, Status.REVIEW, "doubtful")),
         (probabilities(p3=0.4, p10=0.6), 0.0, (None, None, Status.NO_DIGIT, "not like any digit")),
         (probabilities(p3=0.3, p5=0.3, p10=0.4), 0.0, (None, None, Status.NO_DIGIT, "not like any digit")),
-        (probabilities(p3=0.5, p10=0.5), None, (None, None, Status.NO_DIGIT, "not like any digit")),
+        (probabilities(p3=0.5, p10=0.5), None, (3, 0.5, Status.REVIEW, "doubtful")),
         (probabilities(p3=float("nan")), None, (None, None, Status.ERROR, "the model gave no number")),
     ],
 )
