@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import DataError, OutputError, TrainingError
 from digitscan.networks import NETWORKS
-from digitscan.rounds import Examples, Rounds, preprocess_all
+from digitscan.rounds import EPOCHS_A_ROUND, Examples, Rounds, preprocess_all
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,7 +169,9 @@ def _fit(
                 if epoch == 0 and step == 3 + TIMED_STEPS:
                     each = (time.perf_counter() - timed) / TIMED_STEPS
                     with tqdm.external_write_mode(file=sys.stderr):
-                        say(_estimate((made + each * steps) * recipe.epochs))
+                        # Rounds are made while others are learned: the slower of the two sets the pace.
+                        pace = max(made / EPOCHS_A_ROUND, each * steps)
+                        say(_estimate(made + pace * recipe.epochs))
             seen += taken
             loss, accuracy = sums[0] / taken, sums[1] / taken
             if not math.isfinite(loss):
