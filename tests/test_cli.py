@@ -163,6 +163,8 @@ if os.name == "posix":
             cwd=cwd,
             env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
             stderr=subprocess.PIPE,
+            # As a terminal starts it: a shell's background jobs, and so their children, ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             **more,
         )
 
