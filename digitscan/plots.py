@@ -81,13 +81,15 @@ def plot_sample_predictions(
 def plot_confusion_matrix(labels: NDArray[Any], predicted: NDArray[Any], folder: Path) -> None:
     """Write `confusion_matrix.png`: how often each digit was read as which; the mistakes give the scale.
 
-    `labels` and `predicted` are (N,) 0..9. Raises OutputError.
+    `labels` are (N,) 0..9; `predicted` are (N,) 0..9, or 10 where the digit was refused as not a digit.
+    Raises OutputError.
     """
     import numpy as np
 
-    counts = np.zeros((10, 10), np.int64)
+    names = [*map(str, range(10)), *(["no digit"] if (predicted == 10).any() else [])]
+    counts = np.zeros((10, len(names)), np.int64)
     np.add.at(counts, (labels.astype(np.intp), predicted.astype(np.intp)), 1)
-    right = np.eye(10, dtype=bool)
+    right = np.eye(10, len(names), dtype=bool)
     mistakes = np.where(right, 0, counts)
     worst = max(1, int(mistakes.max()))
     figure = _figure(6.4, 6.0)
@@ -102,7 +104,8 @@ def plot_confusion_matrix(labels: NDArray[Any], predicted: NDArray[Any], folder:
     axes.set(
         xlabel="read as",
         ylabel="is",
-        xticks=range(10),
+        xticks=range(len(names)),
+        xticklabels=names,
         yticks=range(10),
         title=f"{wrong:,} of {len(labels):,} read wrong",
     )

@@ -274,10 +274,10 @@ def _finish(
         f"Test accuracy {100 * facts.scores['test accuracy']:.2f} %, loss {facts.scores['test loss']:.4f}, "
         f"on {len(test.labels):,} images that chose nothing."
     )
-    predicted = probabilities[:, :10].argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     pairs = worst_pairs(test.labels, predicted)
     if pairs:
-        say("Most confused: " + ", ".join(f"{a} read as {b} ({count})" for a, b, count in pairs) + ".")
+        say("Most confused: " + ", ".join(f"{a} read as {_name(b)} ({count})" for a, b, count in pairs) + ".")
     if options.plots is not None:
         from digitscan.plots import plot_confusion_matrix, plot_sample_predictions, plot_training
 
@@ -291,14 +291,18 @@ def _finish(
 
 
 def worst_pairs(labels: NDArray[Any], predicted: NDArray[Any], most: int = 5) -> list[tuple[int, int, int]]:
-    """Return (label, read as, how often) of the most frequent confusions, the worst first."""
+    """Return (label, read as, how often) of the most frequent confusions, the worst first; 10 is no digit."""
     import numpy as np
 
-    counts = np.zeros((10, 10), np.int64)
+    counts = np.zeros((10, 11), np.int64)
     np.add.at(counts, (labels, predicted), 1)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:most]
-    return [(int(k // 10), int(k % 10), int(counts.flat[k])) for k in order.tolist() if counts.flat[k] > 0]
+    return [(int(k // 11), int(k % 11), int(counts.flat[k])) for k in order.tolist() if counts.flat[k] > 0]
+
+
+def _name(answer: int) -> str:
+    return "no digit" if answer == 10 else str(answer)
 
 
 def _say(words: str) -> None:

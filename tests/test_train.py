@@ -107,3 +107,4 @@ def test_the_cnn_stays_within_its_cost() -> None:
 def test_the_worst_confusions_come_first() -> None:
     labels = np.array([4, 4, 4, 9, 1])
     assert worst_pairs(labels, np.array([9, 9, 4, 4, 1])) == [(4, 9, 2), (9, 4, 1)]
+    assert worst_pairs(labels, np.array([4, 4, 4, 9, 10])) == [(1, 10, 1)]
