@@ -1,36 +1,23 @@
-"""How well the shipped models read: `python -m benchmarks.accuracy [--wild DIR] [--model NAME]`.
+"""How well models read: `python -m benchmarks.accuracy [--wild DIR] [--model NAME] [--ladder] [--peers DIR]`.
 
 MNIST's test images are written as PNG files and scanned; plain Keras reads the same images, preprocessed
 and raw. DIR holds sets of pictures by other people: SET/LABEL/FILE for digits, nondigit-SET/FILE and
-multi-SET/FILE for what is not one digit. Prints Markdown.
+multi-SET/FILE for what is not one digit. `--ladder` shows what each part of the training material is worth,
+`--peers` how other readers of digits do on the same sets. Prints Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.sets import is_of_digits, means_of, scan, score_each, score_rows, sets_of
 from digitscan.mnist import load_mnist
 from digitscan.rounds import Examples, preprocess_all
-
-Rows = dict[str, dict[str, str]]
-
-
-def scan(folder: Path, model: str) -> Rows:
-    """Return the rows of a scan by path."""
-    with tempfile.TemporaryDirectory() as scratch:
-        output = Path(scratch) / "rows.csv"
-        command = [sys.executable, "-m", "digitscan", "scan", str(folder), "--model", model, "--quiet"]
-        subprocess.run([*command, "-o", str(output)], check=False)
-        with output.open(newline="", encoding="utf-8") as file:
-            return {row["path"]: row for row in csv.DictReader(file)}
 
 
 def print_mnist(model: str, path: Path) -> None:
@@ -64,21 +51,41 @@ def print_mnist(model: str, path: Path) -> None:
 
 
 def print_sets(model: str, folder: Path) -> None:
-    """Print a row for each set of pictures in the folder."""
+    """Print a row for each set of pictures in the folder, and the means over sets."""
     print("\n| set | images | right | ok | wrong among ok | no-digit |\n|---|---|---|---|---|---|")
-    for part in sorted(path for path in folder.iterdir() if path.is_dir()):
-        rows = scan(part, model)
-        digits = {name: row for name, row in rows.items() if "/" in name}
-        chosen = digits or rows
-        ok = [(name, row) for name, row in chosen.items() if row["status"] == "ok"]
-        wrong = sum(row["digit"] != name.split("/")[0] for name, row in ok)
-        right = sum(row["digit"] == name.split("/")[0] for name, row in digits.items())
-        refused = sum(row["status"] == "no-digit" for row in chosen.values())
-        count = max(len(chosen), 1)
-        print(
-            f"| {part.name} | {len(chosen)} | {100 * right / count:.2f} | {100 * len(ok) / count:.2f} "
-            f"| {100 * wrong / max(len(ok), 1):.2f} | {100 * refused / count:.2f} |"
-        )
+    scanned = score_each(model, folder)
+    for part, rows in scanned:
+        score = score_rows(part.name, rows)
+        shares = [score.right, score.ok, score.ok_wrong, score.refused]
+        cells = [f"{100 * share:.2f}" for share in shares]
+        if not is_of_digits(part):
+            cells[0] = cells[2] = ""
+        print(f"| {part.name} | {score.images} | " + " | ".join(cells) + " |")
+    for words, of_digits in (("mean over sets of digits", True), ("mean over sets of non-digits", False)):
+        means = means_of(scanned, of_digits)
+        cells = [f"{100 * share:.2f}" for share in (means.right, means.ok, means.ok_wrong, means.refused)]
+        if of_digits:
+            cells[0] += f" (worst {100 * means.worst:.2f})"
+        else:
+            cells[0] = cells[2] = ""
+        print(f"| {words} | | " + " | ".join(cells) + " |")
+
+
+def print_peers(wild: Path, folder: Path) -> None:
+    """Print each peer's share of right answers on each set of digits, and its mean over sets."""
+    from benchmarks.peers import peers_here, read_with
+
+    sets = [part for part in sets_of(wild) if is_of_digits(part)]
+    print("| right | " + " | ".join(part.name for part in sets) + " | mean |")
+    print("|---" * (len(sets) + 2) + "|")
+    for peer in peers_here():
+        shares = []
+        for part in sets:
+            paths = sorted(path for path in part.glob("*/*") if path.is_file())
+            read = read_with(peer, paths, folder)
+            shares.append(sum(read.get(path, "") == path.parent.name for path in paths) / max(len(paths), 1))
+        cells = [f"{100 * share:.1f}" for share in (*shares, sum(shares) / max(len(shares), 1))]
+        print(f"| {peer.name} | " + " | ".join(cells) + " |")
 
 
 def main() -> None:
@@ -86,7 +93,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", default="cnn")
     parser.add_argument("--wild", type=Path, help="a folder of sets of pictures")
+    parser.add_argument(
+        "--ladder", action="store_true", help="train step by step; needs --wild, some 40 minutes"
+    )
+    parser.add_argument("--peers", type=Path, help="a folder for the peers' environments; needs --wild")
     arguments = parser.parse_args()
+    if arguments.wild is None and (arguments.ladder or arguments.peers):
+        parser.error("--ladder and --peers read the sets in a folder: add --wild DIR")
+    if arguments.ladder:
+        from benchmarks.ladder import print_ladder
+
+        print_ladder(arguments.wild)
+        return
+    if arguments.peers:
+        print_peers(arguments.wild, arguments.peers)
+        return
     from digitscan.model import resolve_model
 
     print_mnist(arguments.model, resolve_model(arguments.model).path)
