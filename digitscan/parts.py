@@ -20,6 +20,9 @@ LARGE = 28
 MANY_PARTS = 25
 """More parts of a size than any digit falls into: a page, a texture, a photo."""
 
+EQUALS = 3
+"""So many parts as large as the main one, and apart from it, are other digits."""
+
 Part = tuple[int, int, int, int, int, int]
 """Label, left, top, width, height, area."""
 
@@ -70,7 +73,7 @@ def find_digit(ink: Gray, threshold: float) -> tuple[Digit | None, str | None, s
     right = max(part[1] + part[3] for part in keep)
     bottom = max(part[2] + part[4] for part in keep)
     digit = _cut(ink, left, top, right - left, bottom - top)
-    if _is_row(large):
+    if _is_row(large) or _has_equals(sound, keep, main):
         return digit, "several digits", note
     if len(keep) < len(parts):
         # Zero what was left out, with its soft edge, where it reaches into the digit's box.
@@ -128,6 +131,12 @@ def _belongs(part: Part, main: Part, height: int, width: int, smallest: float) -
     if touches and not main_touches:
         return apart == 0 and area >= 0.05 * main_area
     return apart <= 0.35 * reach * (1.0 if area >= 0.05 * main_area else 0.3)
+
+
+def _has_equals(sound: list[Part], keep: list[Part], main: Part) -> bool:
+    """Tell whether several parts that do not belong to the main one are about as large."""
+    apart = [part for part in sound if part not in keep]
+    return sum(part[4] >= 0.5 * main[4] and part[5] >= 0.3 * main[5] for part in apart) >= EQUALS
 
 
 def _is_row(parts: list[Part]) -> bool:

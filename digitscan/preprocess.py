@@ -17,17 +17,21 @@ from numpy.typing import NDArray
 
 from digitscan.parts import Digit, Gray, find_digit, square
 
-PREPROCESS_VERSION = 1
+PREPROCESS_VERSION = 2
 """Raised when the same picture may give other pixels: a model belongs to one version."""
 
 SIZE = 28
 BOX = 20
-WORKING_SIZE = 96
+WORKING_SIZE = 64
 """Pixels on the long side that the steps look at: enough for any one digit, and quick."""
-MOST_BLOCKS = 3
+MOST_ELONGATED = 4.0
+"""A long strip is looked at with so many times more pixels, to see what stands in it side by side."""
+MOST_BLOCKS = 2
 """A side of a block of pixels that is averaged into one, at most."""
 SMALL_DIGIT = 28
 """A digit shorter than this in a reduced picture is cut from the original and looked at again."""
+NARROW = 2.8
+"""Height to width of a crop that can hold no digit but a 1."""
 WIDEST = 2.5
 """Width to height of the widest thing that may be a digit: the widest of MNIST's training images."""
 
@@ -51,7 +55,9 @@ def preprocess(gray: NDArray[Any]) -> Preprocessed:
     `gray` is any two-dimensional array of at least 1x1: uint8, uint16 or float, of any range. Never raises.
     """
     picture = to_eight_bits(gray)
-    reduced, scale = reduce_size(picture, WORKING_SIZE)
+    height, width = picture.shape
+    elongated = min(MOST_ELONGATED, max(1.0, max(height, width) / (1.5 * min(height, width))))
+    reduced, scale = reduce_size(picture, round(WORKING_SIZE * elongated))
     seen, digit = _look(reduced)
     if scale == 1.0 or digit is None or seen.refusal == "several digits":
         return seen
@@ -151,6 +157,11 @@ def is_light_on_dark(picture: Gray) -> bool:
         return True
     if area > 0.65 and border > 0.75:
         return False
+    if NARROW * width < height:
+        # So narrow a crop holds a 1, which passes through its middle.
+        middle = bright[bright.shape[0] // 3 : -(bright.shape[0] // 3), bright.shape[1] // 3 :]
+        middle = middle[:, : max(1, bright.shape[1] // 3)]
+        return bool(2 * cv2.countNonZero(middle) > middle.size)
     bright_disc = float(cv2.distanceTransform(bright, cv2.DIST_L2, 3).max())
     dark_disc = float(cv2.distanceTransform(1 - bright, cv2.DIST_L2, 3).max())
     thinner = float(np.log2((bright_disc + 0.5) / (dark_disc + 0.5)))
