@@ -8,12 +8,14 @@ share the work changes nothing.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from digitscan.hands import Hands, load_hands
 from digitscan.parts import Gray
 from digitscan.preprocess import preprocess
 from digitscan.strokes import draw_digit, draw_other
@@ -22,11 +24,28 @@ NOT_A_DIGIT = 10
 
 Random = np.random.Generator
 
-SKELETON_SHARE = 0.18
-"""Of the digits, so many are drawn from skeletons instead of taken from MNIST."""
-PLAIN_SHARE = 0.25
-"""Of the digits, so many are only bent: no other pen, no camera."""
-STILL_ITSELF = 0.7
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is changed, and in which share of the pictures."""
+
+    added_strokes: float = 1.0
+    """Of the 1s that a flag, of the 0s that a slash and of the 7s that a bar may be drawn on."""
+    skeletons: float = 0.2
+    """Of the digits, those that are drawn from stroke skeletons instead of taken from MNIST."""
+    fonts: float = 0.08
+    """Of the digits, those that are taken from handwriting fonts."""
+    non_digits: float = 0.25
+    """Pictures of no digit for each digit."""
+    letters: float = 0.15
+    """Of the pictures of no digit, the letters taken from handwriting fonts."""
+    bent: float = 1.0
+    """Rotated, slanted, stretched and elastically bent."""
+    pens_and_cameras: float = 0.7
+    """Of the digits, those drawn with another pen, cut, at another resolution, photographed."""
+
+
+STILL_ITSELF = 0.75
 """How much a digit must stay like what it was before pen and camera."""
 CANVAS = 64
 """Side of the square, in pixels, that hands and pens are drawn on."""
@@ -47,28 +66,41 @@ def slanted(images: Gray, indices: NDArray[Any], seed: int) -> Gray:
     return seen
 
 
-def augmented(images: Gray, labels: NDArray[np.uint8], indices: NDArray[Any], seed: int) -> Gray:
+def augmented(
+    images: Gray,
+    labels: NDArray[np.uint8],
+    indices: NDArray[Any],
+    seed: int,
+    what: Augmentation | None = None,
+    learning: bool = True,
+) -> Gray:
     """Return what the model sees, (len(indices), 28, 28) uint8, of one changed picture for each index.
 
     `images` is (N, 28, 28) uint8 with `labels` (N,) uint8; an index of N or more asks for a picture that
-    is not a digit. A picture is made again until `preprocess` finds something in it, and a digit until it
-    is still itself: nothing is learned from a label that the picture has lost.
+    is not a digit. The fonts are those to learn from, or those for validation. A picture is made again
+    until `preprocess` finds something in it, and a digit until it is still itself: nothing is learned
+    from a label that the picture has lost.
     """
+    what = what or Augmentation()
+    hands = load_hands(learning)
     seen = np.zeros((len(indices), 28, 28), np.uint8)
     for place, index in enumerate(indices.tolist()):
         random = np.random.default_rng((seed, index))
         for _ in range(8):
             if index < len(images):
-                drawn = bend(other_hand(images[index], int(labels[index]), random), random)
-                plain = preprocess(drawn).pixels if random.random() > PLAIN_SHARE else None
-                pixels = preprocess(drawn if plain is None else picture_of(drawn, random)).pixels
-                lost = plain is not None and pixels is not None and likeness(plain, pixels) < STILL_ITSELF
+                digit, filmed = (
+                    other_hand(images[index], int(labels[index]), random, what, hands),
+                    what.pens_and_cameras,
+                )
             else:
-                pixels = preprocess(
-                    picture_of(bend(non_digit(images, labels, random), random), random)
-                ).pixels
-                lost = False
-            if pixels is not None and not lost:
+                digit, filmed = non_digit(images, labels, random, what, hands), 1.0
+            drawn = bend(digit, random) if random.random() < what.bent else digit
+            pixels = preprocess(drawn).pixels
+            if random.random() < filmed:
+                plain, pixels = pixels, preprocess(picture_of(drawn, random)).pixels
+                if index < len(images) and plain is not None and pixels is not None:
+                    pixels = pixels if likeness(plain, pixels) >= STILL_ITSELF else None
+            if pixels is not None:
                 seen[place] = pixels
                 break
     return seen
@@ -80,11 +112,15 @@ def likeness(first: Gray, second: Gray) -> float:
     return float(cv2.matchTemplate(one, two, cv2.TM_CCOEFF_NORMED)[0, 0])
 
 
-def other_hand(digit: Gray, label: int, random: Random) -> Gray:
-    """Return the digit with a flag, foot, slash or bar that MNIST lacks, or one drawn from a skeleton."""
-    if random.random() < SKELETON_SHARE:
+def other_hand(digit: Gray, label: int, random: Random, what: Augmentation, hands: Hands) -> Gray:
+    """Return the digit of another hand: from a skeleton, from a font, or with a stroke that MNIST lacks."""
+    source = random.random()
+    if source < what.skeletons:
         return draw_digit(label, random)
-    if label not in (0, 1, 7) or random.random() > (0.5 if label == 1 else 0.25):
+    if source < what.skeletons + what.fonts:
+        return _any_of(hands.digits[label], random)
+    chance = what.added_strokes * (0.5 if label == 1 else 0.25)
+    if label not in (0, 1, 7) or random.random() > chance:
         return digit
     rows, columns = np.nonzero(digit > 100)
     if rows.size < 10:
@@ -113,6 +149,10 @@ def other_hand(digit: Gray, label: int, random: Random) -> Gray:
         ends = ((middle - reach, row + tilt), (middle + reach * random.uniform(0.7, 1.1), row - tilt))
         _stroke(changed, ends, min(width, 3), random)
     return changed
+
+
+def _any_of(pictures: NDArray[Any], random: Random) -> Gray:
+    return np.asarray(pictures[int(random.integers(len(pictures)))])
 
 
 def _flag(
@@ -156,10 +196,10 @@ def picture_of(drawn: Gray, random: Random) -> Gray:
 
 def bend(digit: Gray, random: Random) -> Gray:
     """Return the digit on a 64x64 canvas: rotated, slanted, stretched and elastically bent (Simard 2003)."""
-    angle = np.deg2rad(np.clip(random.normal(0.0, 8.0), -20.0, 20.0))
-    shear = np.clip(random.normal(0.0, 0.18), -0.45, 0.45)
+    angle = np.deg2rad(np.clip(random.normal(0.0, 6.0), -16.0, 16.0))
+    shear = np.clip(random.normal(0.0, 0.15), -0.4, 0.4)
     scale = random.uniform(1.7, 2.2)
-    stretch = np.exp(random.normal(0.0, 0.11))
+    stretch = np.exp(random.normal(0.0, 0.1))
     cosine, sine = np.cos(angle), np.sin(angle)
     forward = np.array([[cosine, -sine], [sine, cosine]]) @ np.array([[1.0, shear], [0.0, 1.0]])
     forward = forward @ np.diag([scale * stretch, scale / stretch])
@@ -167,7 +207,7 @@ def bend(digit: Gray, random: Random) -> Gray:
     shift = 13.5 - inverse @ [(CANVAS - 1) / 2, (CANVAS - 1) / 2]
     maps = _GRID @ inverse.T.astype(np.float32) + shift.astype(np.float32)
     cells = int(random.integers(3, 7))
-    strength = random.uniform(0.2, 1.3) * 4.0 / cells
+    strength = random.uniform(0.2, 1.1) * 4.0 / cells
     field = random.normal(0.0, strength, (cells, cells, 2)).astype(np.float32)
     maps += cv2.resize(field, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
     return cv2.remap(digit, maps[..., 0], maps[..., 1], cv2.INTER_LINEAR)
@@ -193,7 +233,7 @@ def _disc(across: int) -> Gray:
 def break_strokes(drawn: Gray, random: Random) -> Gray:
     """Return the ink with a thin gap or two, as a dry pen or a bad threshold leaves."""
     broken = drawn.copy()
-    for _ in range(int(random.integers(1, 3))):
+    for _ in range(int(random.integers(1, 4))):
         middle = random.uniform(12, 52, 2)
         angle = random.uniform(0, np.pi)
         step = np.array([np.cos(angle), np.sin(angle)]) * random.uniform(4, 14)
@@ -216,7 +256,7 @@ def cut_at_border(drawn: Gray, random: Random, most: float = 1 / 12) -> Gray:
 def lower_resolution(drawn: Gray, random: Random) -> Gray:
     """Return the picture at a low resolution, grey or black and white."""
     height, width = drawn.shape
-    scale = random.uniform(14.0, 30.0) / max(height, width)
+    scale = random.uniform(15.0, 30.0) / max(height, width)
     size = (max(4, round(width * scale)), max(4, round(height * scale)))
     if random.random() < 0.25:
         # Forms that are stretched to a square box, as old number tables are.
@@ -224,7 +264,7 @@ def lower_resolution(drawn: Gray, random: Random) -> Gray:
         size = (max(8, round(max(size) * random.uniform(0.6, 1.0))), max(size))
     small = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
     if random.random() < 0.5:
-        return cv2.threshold(small, int(random.integers(50, 170)), 255, cv2.THRESH_BINARY)[1]
+        return cv2.threshold(small, int(random.integers(60, 150)), 255, cv2.THRESH_BINARY)[1]
     return small
 
 
@@ -254,8 +294,12 @@ def photograph(drawn: Gray, random: Random) -> Gray:
     return 255 - bright if random.random() < 0.15 else bright
 
 
-def non_digit(images: Gray, labels: NDArray[np.uint8], random: Random) -> Gray:
-    """Return a (28, 28) picture that is no digit: made of strokes drawn at random, or of MNIST's pieces."""
+def non_digit(
+    images: Gray, labels: NDArray[np.uint8], random: Random, what: Augmentation, hands: Hands
+) -> Gray:
+    """Return a (28, 28) picture that is no digit: letters, strokes drawn at random, or MNIST's pieces."""
+    if random.random() < what.letters:
+        return _any_of(hands.letters, random)
     kind = random.random()
     if kind < 0.5:
         return draw_other(random)

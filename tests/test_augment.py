@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from digitscan.augment import augmented, bend, non_digit, picture_of, slanted
+from digitscan.augment import Augmentation, augmented, bend, non_digit, picture_of, slanted
+from digitscan.hands import load_hands
 from digitscan.mnist import load_mnist
 from digitscan.preprocess import preprocess
 from digitscan.strokes import DIGITS, draw_digit, draw_other
@@ -58,7 +59,8 @@ def test_every_skeleton_of_a_digit_can_be_drawn_and_found(label: int) -> None:
 
 def test_pictures_of_no_digit_are_many_and_different() -> None:
     random = np.random.default_rng(0)
-    pictures = [non_digit(IMAGES, LABELS, random) for _ in range(200)]
+    hands = load_hands(learning=True)
+    pictures = [non_digit(IMAGES, LABELS, random, Augmentation(letters=0.0), hands) for _ in range(200)]
     pictures += [draw_other(random) for _ in range(100)]
     assert {picture.shape for picture in pictures} == {(28, 28)}
     assert len({picture.tobytes() for picture in pictures}) > 295
@@ -69,3 +71,27 @@ def test_a_picture_may_have_any_frame_but_always_two_dimensions() -> None:
     shapes = {picture_of(bend(IMAGES[k], random), random).shape for k in range(100)}
     assert len(shapes) > 10
     assert all(len(shape) == 2 for shape in shapes)
+
+
+def test_a_share_of_zero_leaves_mnist_as_preprocess_shows_it() -> None:
+    nothing = Augmentation(
+        added_strokes=0.0, skeletons=0.0, fonts=0.0, letters=0.0, bent=0.0, pens_and_cameras=0.0
+    )
+    plain = np.stack([preprocess(image).pixels for image in IMAGES[:50]])
+    assert np.array_equal(augmented(IMAGES, LABELS, np.arange(50), 1, nothing), plain)
+
+
+def test_fonts_to_learn_from_are_not_those_for_validation() -> None:
+    learning, checking = load_hands(learning=True), load_hands(learning=False)
+    for more, fewer in zip(
+        (*learning.digits, learning.letters), (*checking.digits, checking.letters), strict=True
+    ):
+        assert len(more) > len(fewer) >= 8
+        assert not {image.tobytes() for image in more} & {image.tobytes() for image in fewer}
+
+
+def test_all_digits_can_come_from_fonts() -> None:
+    fonts = Augmentation(skeletons=0.0, fonts=1.0, bent=0.0, pens_and_cameras=0.0)
+    shown = augmented(IMAGES, LABELS, np.arange(100), 1, fonts)
+    known = {preprocess(image).pixels.tobytes() for digit in load_hands(True).digits for image in digit}
+    assert all(image.tobytes() in known for image in shown)
