@@ -169,6 +169,13 @@ def train(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where the model goes.")
     ] = Path("models/digits.h5"),
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="A model whose answers the mlp learns from as well: takes longer, reads better.",
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -203,6 +210,7 @@ def train(
         TrainOptions(
             architecture=arch.value,
             output=output,
+            teacher=teacher,
             data=data,
             epochs=epochs,
             batch_size=batch_size,

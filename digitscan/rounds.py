@@ -1,4 +1,4 @@
-"""What a network learns from: a new set of examples every second epoch, as the model sees them."""
+"""What a network learns from: a new set of examples every few epochs, as the model sees them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-EPOCHS_A_ROUND = 2
-"""Making a round costs as much as learning from it, so each is used twice."""
-NON_DIGIT_SHARE = 0.25
-"""Pictures of no digit for each digit that the CNN learns from."""
+    from digitscan.augment import Augmentation
+
+EPOCHS_A_ROUND = 3
+"""Making a round costs more than learning from it, so each is used so often."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +44,28 @@ class Rounds:
     Every image's changes are seeded by the round and its index: the same for any number of processes.
     """
 
-    def __init__(self, learned: Examples, checked: Examples, seed: int, augmented: bool) -> None:
+    def __init__(
+        self, learned: Examples, checked: Examples, seed: int, augmentation: Augmentation | None
+    ) -> None:
         """Start to make the validation examples and the first round.
 
-        `augmented`: as users' pictures differ, with pictures that are no digit; otherwise digits only,
-        slightly slanted, and validated as they are.
+        With an augmentation: as users' pictures differ, with pictures that are no digit; without: digits
+        only, slightly slanted, and validated as they are.
         """
         import multiprocessing
         from concurrent.futures import ProcessPoolExecutor
 
-        self._learned, self._seed, self._augmented = learned, seed, augmented
+        self._learned, self._seed, self._augmentation = learned, seed, augmentation
         # Spawned, because TensorFlow's threads would not survive a fork.
         self._pool = ProcessPoolExecutor(
             max_workers=os.cpu_count(),
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_share,
-            initargs=(learned, checked),
+            initargs=(learned, checked, augmentation),
         )
-        waiting = self._submit(False, len(checked.images), 0) if augmented else []
+        waiting = self._submit(False, len(checked.images), 0) if augmentation else []
         self._next = self._submit(True, len(learned.images), 1)
-        self.validation = _gather(waiting) if augmented else preprocess_all(checked)
+        self.validation = _gather(waiting) if augmentation else preprocess_all(checked)
 
     def __enter__(self) -> Rounds:
         """Return itself."""
@@ -80,16 +82,16 @@ class Rounds:
         if epoch % EPOCHS_A_ROUND == 0:
             self._now = _gather(self._next)
             self._next = self._submit(True, len(self._learned.images), 2 + epoch // EPOCHS_A_ROUND)
-        examples = self._now
-        order = np.random.default_rng((self._seed, epoch)).permutation(len(examples.images))
-        return Examples(examples.images[order], examples.labels[order])
+        order = np.random.default_rng((self._seed, epoch)).permutation(len(self._now.images))
+        return Examples(self._now.images[order], self._now.labels[order])
 
     def _submit(self, learning: bool, digits: int, round_number: int) -> list[Any]:
         import numpy as np
 
-        indices = np.arange(digits + round(digits * NON_DIGIT_SHARE * self._augmented))
+        others = self._augmentation.non_digits if self._augmentation else 0.0
+        indices = np.arange(digits + round(digits * others))
         seed = self._seed * 1000 + round_number
-        make = _augment if self._augmented else _slant
+        make = _augment if self._augmentation else _slant
         return [
             self._pool.submit(make, learning, indices[start : start + 1000], seed)
             for start in range(0, len(indices), 1000)
@@ -103,17 +105,17 @@ def _gather(waiting: list[Any]) -> Examples:
     return Examples(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
 
 
-_shared: list[Examples] = []
+_shared: dict[str, Any] = {}
 
 
-def _share(learned: Examples, checked: Examples) -> None:
+def _share(learned: Examples, checked: Examples, augmentation: Augmentation | None) -> None:
     import signal
 
     import cv2
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's to answer
     cv2.setNumThreads(1)
-    _shared[:] = [checked, learned]
+    _shared.update(examples=[checked, learned], augmentation=augmentation)
 
 
 def _augment(learning: bool, indices: NDArray[Any], seed: int) -> Examples:
@@ -121,15 +123,16 @@ def _augment(learning: bool, indices: NDArray[Any], seed: int) -> Examples:
 
     from digitscan.augment import NOT_A_DIGIT, augmented
 
-    source = _shared[learning]
+    source = _shared["examples"][learning]
     labels = np.full(len(indices), NOT_A_DIGIT, np.uint8)
     digits = indices < len(source.labels)
     labels[digits] = source.labels[indices[digits]]
-    return Examples(augmented(source.images, source.labels, indices, seed), labels)
+    seen = augmented(source.images, source.labels, indices, seed, _shared["augmentation"], learning)
+    return Examples(seen, labels)
 
 
 def _slant(learning: bool, indices: NDArray[Any], seed: int) -> Examples:
     from digitscan.augment import slanted
 
-    source = _shared[learning]
+    source = _shared["examples"][learning]
     return Examples(slanted(source.images, indices, seed), source.labels[indices])

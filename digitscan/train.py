@@ -1,9 +1,9 @@
 """Training: MNIST -> a fitted network -> one `.h5` with its program, scores and plots.
 
-`cnn` learns from freshly augmented images in every epoch, and has an eleventh answer, "not a digit";
-`mlp` is the classic 784-128-64-10 on plain MNIST. Both see what a scan sees: every image goes through
-`preprocess`. The test images choose nothing: early stopping, temperature and thresholds come from a
-validation part cut from the training images.
+`cnn` learns from augmented images, and has an eleventh answer, "not a digit"; `mlp` is the classic
+784-128-64-10 on MNIST, or learns what a teacher answers to bent images (Hinton 2015). Both see what a
+scan sees: every image goes through `preprocess`. The test images choose nothing: early stopping,
+temperature and thresholds come from a validation part cut from the training images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from digitscan.errors import DataError, OutputError, TrainingError
+from digitscan.augment import Augmentation
+from digitscan.errors import DataError, OutputError, TrainingError, UsageError
 from digitscan.networks import NETWORKS
 from digitscan.rounds import EPOCHS_A_ROUND, Examples, Rounds, preprocess_all
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 VALIDATION_SHARE = 1 / 12
 """Of the training images: 5,000 of MNIST's 60,000."""
-OK_WRONG_TARGET = 0.002
-"""Of validation digits marked `ok`, at most this share wrong: the promise is 0.003."""
+OK_WRONG_TARGET = 0.003
+"""Of validation digits marked `ok`, at most this share wrong: the promise."""
 REFUSED_TARGET = 0.003
 """Of the digits among the validation images, at most this share refused as not a digit."""
 TIMED_STEPS = 30
@@ -44,6 +45,7 @@ class TrainOptions:
 
     architecture: str = "cnn"
     output: Path = Path("models/digits.h5")
+    teacher: str | None = None
     data: Path | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -62,45 +64,56 @@ class Recipe:
     batch_size: int
     patience: int
     rate: float
-    augmented: bool
+    augmentation: Augmentation | None = None
 
 
 RECIPES = {
-    "cnn": Recipe(epochs=24, batch_size=128, patience=6, rate=2e-3, augmented=True),
-    "mlp": Recipe(epochs=14, batch_size=128, patience=8, rate=2e-3, augmented=False),
+    "cnn": Recipe(epochs=30, batch_size=128, patience=10, rate=2e-3, augmentation=Augmentation()),
+    "mlp": Recipe(epochs=14, batch_size=128, patience=8, rate=2e-3),
 }
+TAUGHT = Recipe(
+    epochs=60,
+    batch_size=256,
+    patience=20,
+    rate=3e-3,
+    augmentation=Augmentation(
+        added_strokes=0.0, skeletons=0.0, fonts=0.0, non_digits=0.0, pens_and_cameras=0.0
+    ),
+)
+"""What an MLP is trained with when it has a teacher."""
+TEACHER_SHARE = 0.7
+"""Of what a taught network learns: the teacher's answers; the rest is the label."""
+TEACHER_TEMPERATURE = 2.0
+"""Above 1, a teacher's small doubts are taught as well."""
 
 
-def run(options: TrainOptions) -> Model:
+def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
     """Train a network and write its `.h5`, its program and its plots.
 
-    Raises DataError for data that cannot be used, TrainingError where no usable model came out,
-    OutputError where the file exists or cannot be written.
+    The recipe is the architecture's own, unless one is given. Raises DataError for data that cannot be
+    used, TrainingError where no usable model came out, OutputError where the file exists or cannot be
+    written.
     """
-    import numpy as np
-
     from digitscan.mnist import load_mnist
     from digitscan.program import quiet
 
     say = _silent if options.quiet else _say
     if options.output.exists() and not options.overwrite:
         raise OutputError(f"{options.output} exists: name another file with -o, or add --overwrite")
-    recipe = _recipe(options)
+    recipe = _recipe(options, recipe)
+    target_of = _labels if options.teacher is None else _taught_by(options.teacher, say)
     start = time.perf_counter()
     mnist = load_mnist(options.data, options.seed, lambda path, why: say(f"left out {path}: {why}"))
-    order = np.random.default_rng(options.seed).permutation(len(mnist.x_train))
-    held_back = max(10, round(len(order) * VALIDATION_SHARE))
-    if len(order) < 10 * 2:
-        raise DataError(f"{len(order)} training images are too few: at least 20 are needed")
-    learned = Examples(mnist.x_train[order[held_back:]], mnist.y_train[order[held_back:]])
-    checked = Examples(mnist.x_train[order[:held_back]], mnist.y_train[order[:held_back]])
+    if len(mnist.x_train) < 10 * 2:
+        raise DataError(f"{len(mnist.x_train)} training images are too few: at least 20 are needed")
+    learned, checked = split(mnist.x_train, mnist.y_train, options.seed)
     test = preprocess_all(Examples(mnist.x_test, mnist.y_test))
     say(
         f"Training {options.architecture} on {len(learned.images):,} images, {len(checked.images):,} more "
         f"to validate, at most {recipe.epochs} epochs. Starting TensorFlow ..."
     )
-    with Rounds(learned, checked, options.seed, recipe.augmented) as rounds, quiet():
-        network, history, steps = _fit(options, recipe, rounds, say)
+    with Rounds(learned, checked, options.seed, recipe.augmentation) as rounds, quiet():
+        network, history, steps = _fit(options, recipe, rounds, target_of, say)
         validation = rounds.validation
         model_of = _calibrated(network, options, validation)
         seconds = time.perf_counter() - start
@@ -119,8 +132,20 @@ def run(options: TrainOptions) -> Model:
     return _finish(options, network, facts, history, test, classify(test.images), say)
 
 
-def _recipe(options: TrainOptions) -> Recipe:
-    recipe = RECIPES[options.architecture]
+def split(images: NDArray[np.uint8], labels: NDArray[np.uint8], seed: int) -> tuple[Examples, Examples]:
+    """Return the training images to learn from, and those kept for validation."""
+    import numpy as np
+
+    order = np.random.default_rng(seed).permutation(len(images))
+    held_back = max(10, round(len(order) * VALIDATION_SHARE))
+    learned, checked = order[held_back:], order[:held_back]
+    return Examples(images[learned], labels[learned]), Examples(images[checked], labels[checked])
+
+
+def _recipe(options: TrainOptions, recipe: Recipe | None) -> Recipe:
+    if options.teacher is not None and options.architecture != "mlp":
+        raise UsageError("only the mlp can have a --teacher: add --arch mlp")
+    recipe = recipe or (TAUGHT if options.teacher is not None else RECIPES[options.architecture])
     for name in ("epochs", "batch_size", "patience"):
         value = getattr(options, name)
         if value is not None:
@@ -128,8 +153,36 @@ def _recipe(options: TrainOptions) -> Recipe:
     return recipe
 
 
+def _labels(examples: Examples) -> NDArray[Any]:
+    return examples.labels
+
+
+def _taught_by(teacher: str, say: Callable[[str], None]) -> Callable[[Examples], NDArray[Any]]:
+    """Return what gives the targets (N, 10) of digits: their labels, and what the teacher answers to them."""
+    import numpy as np
+
+    from digitscan.cache import read_program
+    from digitscan.model import Classifier, open_model
+
+    model = open_model(teacher, say=say)
+    classifier = Classifier(read_program(model.program, model.program_digest), model.facts)
+
+    def target_of(examples: Examples) -> NDArray[Any]:
+        answers = np.maximum(classifier.classify(examples.images)[:, :10], 1e-12)
+        answers **= 1.0 / TEACHER_TEMPERATURE
+        answers *= TEACHER_SHARE / answers.sum(axis=1, keepdims=True)
+        answers[np.arange(len(answers)), examples.labels] += 1.0 - TEACHER_SHARE
+        return answers.astype(np.float32)
+
+    return target_of
+
+
 def _fit(
-    options: TrainOptions, recipe: Recipe, rounds: Rounds, say: Callable[[str], None]
+    options: TrainOptions,
+    recipe: Recipe,
+    rounds: Rounds,
+    target_of: Callable[[Examples], NDArray[Any]],
+    say: Callable[[str], None],
 ) -> tuple[Any, dict[str, list[float]], float]:
     """Fit with early stopping; return the network with its best weights, its history and images/s."""
     import keras
@@ -142,7 +195,8 @@ def _fit(
     made = time.perf_counter() - start
     steps = math.ceil(len(examples.images) / recipe.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.epochs * steps)
-    network.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss_name = "sparse_categorical_crossentropy" if target_of is _labels else "categorical_crossentropy"
+    network.compile(keras.optimizers.Adam(rate), loss_name, metrics=["accuracy"])
     history: dict[str, list[float]] = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": []}
     best, best_epoch, best_weights = -math.inf, 0, network.get_weights()
     seen, start = 0, time.perf_counter()
@@ -155,7 +209,9 @@ def _fit(
                 examples = rounds.take(epoch)
             batches.reset(total=steps)
             sums, taken, timed = [0.0, 0.0], 0, 0.0
-            for step, (images, labels) in enumerate(_batches(examples, recipe.batch_size)):
+            targets = target_of(examples)
+            for step, images in enumerate(_batches(examples, recipe.batch_size)):
+                labels = targets[step * recipe.batch_size : (step + 1) * recipe.batch_size]
                 if epoch == 0 and step == 3:  # the first steps trace and warm up
                     timed = time.perf_counter()
                 now = network.train_on_batch(images, labels, return_dict=True)
@@ -196,9 +252,9 @@ def _fit(
     return network, history, seen / (time.perf_counter() - start)
 
 
-def _batches(examples: Examples, size: int) -> Iterator[tuple[Any, Any]]:
+def _batches(examples: Examples, size: int) -> Iterator[Any]:
     for start in range(0, len(examples.images), size):
-        yield _as_input(examples.images[start : start + size]), examples.labels[start : start + size]
+        yield _as_input(examples.images[start : start + size])
 
 
 def _as_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -212,7 +268,7 @@ def _evaluate(network: Any, examples: Examples) -> tuple[float, float]:
     import numpy as np
 
     probabilities = np.concatenate(
-        [np.asarray(network(images, training=False)) for images, _ in _batches(examples, 500)]
+        [np.asarray(network(images, training=False)) for images in _batches(examples, 500)]
     )
     given = probabilities[np.arange(len(examples.labels)), examples.labels]
     accuracy = float((probabilities.argmax(axis=1) == examples.labels).mean())

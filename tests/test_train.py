@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from digitscan.errors import DataError, OutputError, TrainingError
+from digitscan.errors import DataError, OutputError, TrainingError, UsageError
 from digitscan.mnist import load_mnist
 from digitscan.networks import NETWORKS, build_cnn, build_mlp
 from digitscan.train import TrainOptions, run, worst_pairs
@@ -35,7 +35,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_mlp_is_trained_saved_plotted_and_repeated(few_digits: Path, tmp_path: Path) -> None:
     import keras
 
-    options = TrainOptions("mlp", tmp_path / "a.h5", few_digits, epochs=3, seed=7, quiet=True)
+    options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, epochs=3, seed=7, quiet=True)
     first = run(TrainOptions(**{**vars(options), "plots": tmp_path / "plots"}))
     second = run(TrainOptions(**{**vars(options), "output": tmp_path / "b.h5"}))
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
@@ -52,16 +52,28 @@ def test_an_mlp_is_trained_saved_plotted_and_repeated(few_digits: Path, tmp_path
 
 
 def test_a_cnn_learns_to_say_no_and_is_calibrated(few_digits: Path, tmp_path: Path) -> None:
-    model = run(TrainOptions("cnn", tmp_path / "c.h5", few_digits, epochs=1, quiet=True))
+    model = run(TrainOptions("cnn", tmp_path / "c.h5", data=few_digits, epochs=1, quiet=True))
     assert model.facts.classes == 11
     assert model.facts.ok_confidence is not None
     assert model.program.is_file()
 
 
+def test_an_mlp_learns_from_the_answers_of_a_teacher(few_digits: Path, tmp_path: Path) -> None:
+    options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, teacher="cnn", epochs=8, quiet=True)
+    model = run(options)
+    assert model.facts.classes == 10
+    assert model.facts.scores["test accuracy"] > 0.5
+
+
+def test_a_cnn_has_no_teacher(few_digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="only the mlp can have a --teacher: add --arch mlp"):
+        run(TrainOptions("cnn", tmp_path / "a.h5", data=few_digits, teacher="cnn", quiet=True))
+
+
 def test_an_existing_model_is_not_overwritten_unasked(few_digits: Path, tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"mine")
     with pytest.raises(OutputError, match=r"a\.h5 exists: name another file with -o, or add --overwrite"):
-        run(TrainOptions("mlp", tmp_path / "a.h5", few_digits, quiet=True))
+        run(TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, quiet=True))
     assert (tmp_path / "a.h5").read_bytes() == b"mine"
 
 
@@ -75,7 +87,7 @@ def test_too_few_images_are_refused(tmp_path: Path) -> None:
         y_test=mnist.y_test[:5],
     )
     with pytest.raises(DataError, match="12 training images are too few"):
-        run(TrainOptions("mlp", tmp_path / "a.h5", tmp_path / "d.npz", quiet=True))
+        run(TrainOptions("mlp", tmp_path / "a.h5", data=tmp_path / "d.npz", quiet=True))
 
 
 def test_a_loss_that_is_no_number_ends_the_training(
@@ -88,7 +100,7 @@ def test_a_loss_that_is_no_number_ends_the_training(
 
     monkeypatch.setitem(NETWORKS, "mlp", broken)
     with pytest.raises(TrainingError, match="the loss became nan in epoch 1"):
-        run(TrainOptions("mlp", tmp_path / "a.h5", few_digits, quiet=True))
+        run(TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, quiet=True))
     assert not (tmp_path / "a.h5").exists()
 
 
