@@ -23,8 +23,11 @@ MANY_PARTS = 25
 EQUALS = 3
 """So many parts as large as the main one, and apart from it, are other digits."""
 
+GAP = 0.12
+"""Of the height of all the ink: parts no further apart are one broken stroke."""
+
 Part = tuple[int, int, int, int, int, int]
-"""Label, left, top, width, height, area."""
+"""Number, left, top, width, height, area: of a connected part, or of parts taken together."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +66,22 @@ def find_digit(ink: Gray, threshold: float) -> tuple[Digit | None, str | None, s
     note = "lines left out" if len(sound) < len(parts) else None
     if not sound:
         return None, "lines without a digit", note
-    main = max(sound, key=lambda part: _weight(part, height, width))
-    large = [part for part in sound if part[5] >= max(smallest, 0.1 * main[5])]
+    largest = max(part[5] for part in sound)
+    large = [part for part in sound if part[5] >= max(smallest, 0.1 * largest)]
     if len(large) > MANY_PARTS:
         return _cut(ink, 0, 0, width, height), "too many parts for a digit", note
-    keep = [part for part in sound if part is main or _belongs(part, main, height, width, smallest)]
+    dots = sound if max(height, width) <= LARGE else [part for part in sound if part[5] >= smallest]
+    clusters = join_broken(dots or sound, height, width)
+    wholes = [_union(number, cluster) for number, cluster in enumerate(clusters)]
+    main = max(wholes, key=lambda whole: _weight(whole, height, width))
+    belonging = [whole for whole in wholes if whole is main or _belongs(whole, main, height, width, smallest)]
+    keep = [part for whole in belonging for part in clusters[whole[0]]]
     left = min(part[1] for part in keep)
     top = min(part[2] for part in keep)
     right = max(part[1] + part[3] for part in keep)
     bottom = max(part[2] + part[4] for part in keep)
     digit = _cut(ink, left, top, right - left, bottom - top)
-    if _is_row(large) or _has_equals(sound, keep, main):
+    if _is_row(wholes, main) or _has_equals(wholes, belonging, main):
         return digit, "several digits", note
     if len(keep) < len(parts):
         # Zero what was left out, with its soft edge, where it reaches into the digit's box.
@@ -107,40 +115,80 @@ def _is_line(part: Part, height: int, width: int) -> bool:
     return across or along or grid
 
 
+def join_broken(parts: list[Part], height: int, width: int) -> list[list[Part]]:
+    """Return the parts in clusters: those of a stroke that a dry pen or a bad threshold broke.
+
+    A part at the edge of the frame may be a neighbour's: it joins what is not at the edge only where
+    their boxes overlap.
+    """
+    if len(parts) == 1:
+        return [parts]
+    whole = _union(0, parts)
+    gap = GAP * whole[4]
+    clusters: list[list[Part]] = []
+    for part in parts:
+        near = [
+            cluster
+            for cluster in clusters
+            if any(
+                _apart(part, other)
+                <= (gap if _touches(part, height, width) == _touches(other, height, width) else 0)
+                for other in cluster
+            )
+        ]
+        clusters = [cluster for cluster in clusters if cluster not in near]
+        clusters.append([part, *(other for cluster in near for other in cluster)])
+    return clusters
+
+
+def _union(number: int, parts: list[Part]) -> Part:
+    left = min(part[1] for part in parts)
+    top = min(part[2] for part in parts)
+    right = max(part[1] + part[3] for part in parts)
+    bottom = max(part[2] + part[4] for part in parts)
+    return number, left, top, right - left, bottom - top, sum(part[5] for part in parts)
+
+
+def _touches(part: Part, height: int, width: int) -> bool:
+    _, left, top, w, h, _ = part
+    return left == 0 or top == 0 or left + w == width or top + h == height
+
+
+def _apart(one: Part, other: Part) -> int:
+    """Return the pixels between the boxes of two parts, the more of across and along; 0 where they meet."""
+    _, left, top, w, h, _ = one
+    _, other_left, other_top, other_w, other_h, _ = other
+    return max(
+        left - other_left - other_w, other_left - left - w, top - other_top - other_h, other_top - top - h, 0
+    )
+
+
 def _weight(part: Part, height: int, width: int) -> float:
     """Size, less for a part that lies off the centre and touches the edge."""
     _, left, top, w, h, area = part
     off = abs(left + w / 2 - width / 2) / width + abs(top + h / 2 - height / 2) / height
-    touches = left == 0 or top == 0 or left + w == width or top + h == height
-    return math.sqrt(area) * max(w, h) * (1.2 - off) * (0.6 if touches else 1.0)
+    return math.sqrt(area) * max(w, h) * (1.2 - off) * (0.6 if _touches(part, height, width) else 1.0)
 
 
 def _belongs(part: Part, main: Part, height: int, width: int, smallest: float) -> bool:
-    _, left, top, w, h, area = part
-    _, main_left, main_top, main_w, main_h, main_area = main
+    area, main_area = part[5], main[5]
     if area < smallest or area < 0.02 * main_area:
         return False
-    reach = max(main_w, main_h)
-    apart_x = max(left - main_left - main_w, main_left - left - w, 0)
-    apart_y = max(top - main_top - main_h, main_top - top - h, 0)
-    apart = max(apart_x, apart_y)
-    touches = left == 0 or top == 0 or left + w == width or top + h == height
-    main_touches = (
-        main_left == 0 or main_top == 0 or main_left + main_w == width or main_top + main_h == height
-    )
-    if touches and not main_touches:
+    apart = _apart(part, main)
+    if _touches(part, height, width) and not _touches(main, height, width):
         return apart == 0 and area >= 0.05 * main_area
-    return apart <= 0.35 * reach * (1.0 if area >= 0.05 * main_area else 0.3)
+    return apart <= 0.35 * max(main[3], main[4]) * (1.0 if area >= 0.05 * main_area else 0.3)
 
 
-def _has_equals(sound: list[Part], keep: list[Part], main: Part) -> bool:
-    """Tell whether several parts that do not belong to the main one are about as large."""
-    apart = [part for part in sound if part not in keep]
-    return sum(part[4] >= 0.5 * main[4] and part[5] >= 0.3 * main[5] for part in apart) >= EQUALS
+def _has_equals(wholes: list[Part], belonging: list[Part], main: Part) -> bool:
+    """Tell whether several that do not belong to the main one are about as large."""
+    apart = [whole for whole in wholes if whole not in belonging]
+    return sum(whole[4] >= 0.5 * main[4] and whole[5] >= 0.3 * main[5] for whole in apart) >= EQUALS
 
 
-def _is_row(parts: list[Part]) -> bool:
-    """Tell whether parts of like height stand side by side, at least three: more than one digit."""
-    tall = max(part[4] for part in parts) if parts else 0
-    row = sorted((part for part in parts if part[4] >= 0.5 * tall), key=lambda part: part[1])
+def _is_row(wholes: list[Part], main: Part) -> bool:
+    """Tell whether some of like height stand side by side, at least three: more than one digit."""
+    large = [whole for whole in wholes if whole[5] >= 0.1 * main[5]]
+    tall = max(whole[4] for whole in large)
+    row = sorted((whole for whole in large if whole[4] >= 0.5 * tall), key=lambda whole: whole[1])
     return len(row) >= 3 and all(a[1] + 0.7 * a[3] <= b[1] for a, b in pairwise(row))

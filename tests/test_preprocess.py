@@ -101,6 +101,17 @@ def test_the_bar_of_a_five_that_stands_apart_is_kept() -> None:
     assert pixels_of(broken)[20:].max() > 200
 
 
+def test_a_thin_stroke_broken_into_dashes_is_kept_whole() -> None:
+    whole = np.zeros((28, 28), np.uint8)
+    cv2.ellipse(whole, (14, 14), (7, 10), 0, 0, 360, 255, 1)
+    dashed = whole.copy()
+    dashed[[6, 7, 12, 13, 19, 20]] = 0
+    dashed[:, [9, 10, 15, 19]] = 0
+    assert cv2.connectedComponents(dashed)[0] > 8
+    _, _, width, height = cv2.boundingRect(pixels_of(dashed))
+    assert (width, height) == cv2.boundingRect(pixels_of(whole))[2:]
+
+
 def test_a_tight_crop_whose_ink_fills_the_border_is_not_turned_inside_out() -> None:
     ring = np.zeros((40, 30), np.uint8)
     cv2.ellipse(ring, (15, 20), (11, 16), 0, 0, 360, 255, 5)
