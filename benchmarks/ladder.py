@@ -29,6 +29,7 @@ NOTHING = Augmentation(
     letters=0.0,
     bent=0.0,
     pens_and_cameras=0.0,
+    gentle=0.0,
 )
 ALL = Augmentation()
 STEPS: tuple[tuple[str, Augmentation], ...] = (
@@ -40,12 +41,13 @@ STEPS: tuple[tuple[str, Augmentation], ...] = (
     ),
     (
         "+ flags, slashes and bars drawn onto MNIST's 1, 0 and 7",
-        replace(ALL, skeletons=0.0, fonts=0.0, non_digits=0.0),
+        replace(ALL, skeletons=0.0, fonts=0.0, non_digits=0.0, gentle=0.0),
     ),
-    ("+ digits drawn from stroke skeletons", replace(ALL, fonts=0.0, non_digits=0.0)),
-    ("+ digits of handwriting fonts", replace(ALL, non_digits=0.0)),
-    ("+ pictures of no digit, refused", replace(ALL, letters=0.0)),
-    ("+ letters of handwriting fonts among them", ALL),
+    ("+ digits drawn from stroke skeletons", replace(ALL, fonts=0.0, non_digits=0.0, gentle=0.0)),
+    ("+ digits of handwriting fonts", replace(ALL, non_digits=0.0, gentle=0.0)),
+    ("+ pictures of no digit, refused", replace(ALL, letters=0.0, gentle=0.0)),
+    ("+ letters of handwriting fonts among them", replace(ALL, gentle=0.0)),
+    ("+ MNIST's own digits, gently bent, as a larger share", ALL),
 )
 
 

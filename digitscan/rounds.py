@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from digitscan.augment import Augmentation
-
-EPOCHS_A_ROUND = 3
-"""Making a round costs more than learning from it, so each is used so often."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,14 @@ class Rounds:
     """
 
     def __init__(
-        self, learned: Examples, checked: Examples, seed: int, augmentation: Augmentation | None
+        self,
+        learned: Examples,
+        checked: Examples,
+        seed: int,
+        augmentation: Augmentation | None,
+        epochs_a_round: int,
     ) -> None:
-        """Start to make the validation examples and the first round.
+        """Start to make the validation examples and the first round; each round serves some epochs.
 
         With an augmentation: as users' pictures differ, with pictures that are no digit; without: digits
         only, slightly slanted, and validated as they are.
@@ -56,6 +58,7 @@ class Rounds:
         from concurrent.futures import ProcessPoolExecutor
 
         self._learned, self._seed, self._augmentation = learned, seed, augmentation
+        self._epochs_a_round = epochs_a_round
         # Spawned, because TensorFlow's threads would not survive a fork.
         self._pool = ProcessPoolExecutor(
             max_workers=os.cpu_count(),
@@ -75,15 +78,14 @@ class Rounds:
         """End the processes."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def take(self, epoch: int) -> Examples:
-        """Return the examples of an epoch, counted from 0, in a random order of their own."""
+    def take(self, epoch: int) -> tuple[Examples, NDArray[np.int64]]:
+        """Return the examples of an epoch, counted from 0, and the random order to learn them in."""
         import numpy as np
 
-        if epoch % EPOCHS_A_ROUND == 0:
+        if epoch % self._epochs_a_round == 0:
             self._now = _gather(self._next)
-            self._next = self._submit(True, len(self._learned.images), 2 + epoch // EPOCHS_A_ROUND)
-        order = np.random.default_rng((self._seed, epoch)).permutation(len(self._now.images))
-        return Examples(self._now.images[order], self._now.labels[order])
+            self._next = self._submit(True, len(self._learned.images), 2 + epoch // self._epochs_a_round)
+        return self._now, np.random.default_rng((self._seed, epoch)).permutation(len(self._now.images))
 
     def _submit(self, learning: bool, digits: int, round_number: int) -> list[Any]:
         import numpy as np
@@ -127,7 +129,9 @@ def _augment(learning: bool, indices: NDArray[Any], seed: int) -> Examples:
     labels = np.full(len(indices), NOT_A_DIGIT, np.uint8)
     digits = indices < len(source.labels)
     labels[digits] = source.labels[indices[digits]]
-    seen = augmented(source.images, source.labels, indices, seed, _shared["augmentation"], learning)
+    # What users have is no gentler than the rest: confidence is fitted to that.
+    what = _shared["augmentation"] if learning else replace(_shared["augmentation"], gentle=0.0)
+    seen = augmented(source.images, source.labels, indices, seed, what, learning)
     return Examples(seen, labels)
 
 

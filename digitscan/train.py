@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from digitscan.augment import Augmentation
 from digitscan.errors import DataError, OutputError, TrainingError, UsageError
 from digitscan.networks import NETWORKS
-from digitscan.rounds import EPOCHS_A_ROUND, Examples, Rounds, preprocess_all
+from digitscan.rounds import Examples, Rounds, preprocess_all
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,20 +65,23 @@ class Recipe:
     patience: int
     rate: float
     augmentation: Augmentation | None = None
+    epochs_a_round: int = 2
+    """Making a round of examples costs more than learning from it, so each is used so often."""
 
 
 RECIPES = {
-    "cnn": Recipe(epochs=30, batch_size=128, patience=10, rate=2e-3, augmentation=Augmentation()),
+    "cnn": Recipe(epochs=36, batch_size=128, patience=15, rate=2e-3, augmentation=Augmentation()),
     "mlp": Recipe(epochs=14, batch_size=128, patience=8, rate=2e-3),
 }
 TAUGHT = Recipe(
-    epochs=60,
+    epochs=240,
     batch_size=256,
-    patience=20,
+    patience=80,
     rate=3e-3,
     augmentation=Augmentation(
-        added_strokes=0.0, skeletons=0.0, fonts=0.0, non_digits=0.0, pens_and_cameras=0.0
+        added_strokes=0.0, skeletons=0.0, fonts=0.0, non_digits=0.0, pens_and_cameras=0.0, gentle=1.0
     ),
+    epochs_a_round=10,
 )
 """What an MLP is trained with when it has a teacher."""
 TEACHER_SHARE = 0.7
@@ -112,7 +115,10 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
         f"Training {options.architecture} on {len(learned.images):,} images, {len(checked.images):,} more "
         f"to validate, at most {recipe.epochs} epochs. Starting TensorFlow ..."
     )
-    with Rounds(learned, checked, options.seed, recipe.augmentation) as rounds, quiet():
+    with (
+        Rounds(learned, checked, options.seed, recipe.augmentation, recipe.epochs_a_round) as rounds,
+        quiet(),
+    ):
         network, history, steps = _fit(options, recipe, rounds, target_of, say)
         validation = rounds.validation
         model_of = _calibrated(network, options, validation)
@@ -191,7 +197,7 @@ def _fit(
     keras.utils.set_random_seed(options.seed)
     network = NETWORKS[options.architecture]()
     start = time.perf_counter()
-    examples = rounds.take(0)
+    examples, order = rounds.take(0)
     made = time.perf_counter() - start
     steps = math.ceil(len(examples.images) / recipe.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.epochs * steps)
@@ -206,12 +212,14 @@ def _fit(
     ):
         for epoch in range(recipe.epochs):
             if epoch > 0:
-                examples = rounds.take(epoch)
+                examples, order = rounds.take(epoch)
+            if epoch % recipe.epochs_a_round == 0:
+                targets = target_of(examples)
             batches.reset(total=steps)
             sums, taken, timed = [0.0, 0.0], 0, 0.0
-            targets = target_of(examples)
-            for step, images in enumerate(_batches(examples, recipe.batch_size)):
-                labels = targets[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+            for step in range(steps):
+                rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+                images, labels = _as_input(examples.images[rows]), targets[rows]
                 if epoch == 0 and step == 3:  # the first steps trace and warm up
                     timed = time.perf_counter()
                 now = network.train_on_batch(images, labels, return_dict=True)
@@ -226,7 +234,7 @@ def _fit(
                     each = (time.perf_counter() - timed) / TIMED_STEPS
                     with tqdm.external_write_mode(file=sys.stderr):
                         # Rounds are made while others are learned: the slower of the two sets the pace.
-                        pace = max(made / EPOCHS_A_ROUND, each * steps)
+                        pace = max(made / recipe.epochs_a_round, each * steps)
                         say(_estimate(made + pace * recipe.epochs))
             seen += taken
             loss, accuracy = sums[0] / taken, sums[1] / taken
@@ -252,11 +260,6 @@ def _fit(
     return network, history, seen / (time.perf_counter() - start)
 
 
-def _batches(examples: Examples, size: int) -> Iterator[Any]:
-    for start in range(0, len(examples.images), size):
-        yield _as_input(examples.images[start : start + size])
-
-
 def _as_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     import numpy as np
 
@@ -268,7 +271,10 @@ def _evaluate(network: Any, examples: Examples) -> tuple[float, float]:
     import numpy as np
 
     probabilities = np.concatenate(
-        [np.asarray(network(images, training=False)) for images in _batches(examples, 500)]
+        [
+            np.asarray(network(_as_input(examples.images[start : start + 500]), training=False))
+            for start in range(0, len(examples.images), 500)
+        ]
     )
     given = probabilities[np.arange(len(examples.labels)), examples.labels]
     accuracy = float((probabilities.argmax(axis=1) == examples.labels).mean())

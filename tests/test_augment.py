@@ -40,6 +40,15 @@ def test_augmented_digits_stay_like_themselves_on_average() -> None:
     assert np.mean(own) > np.mean(others) + 0.25
 
 
+def test_gentle_pictures_stay_closer_than_others() -> None:
+    plain = np.stack([preprocess(image).pixels for image in IMAGES]).astype(float)
+    every, none = (
+        np.abs(augmented(IMAGES, LABELS, np.arange(300), 1, Augmentation(gentle=share)) - plain).mean()
+        for share in (1.0, 0.0)
+    )
+    assert 0 < every < 0.8 * none
+
+
 def test_slanted_digits_stay_closer_than_augmented_ones() -> None:
     plain = np.stack([preprocess(image).pixels for image in IMAGES]).astype(float)
     gently = np.abs(slanted(IMAGES, np.arange(300), 1) - plain).mean()
@@ -75,7 +84,7 @@ def test_a_picture_may_have_any_frame_but_always_two_dimensions() -> None:
 
 def test_a_share_of_zero_leaves_mnist_as_preprocess_shows_it() -> None:
     nothing = Augmentation(
-        added_strokes=0.0, skeletons=0.0, fonts=0.0, letters=0.0, bent=0.0, pens_and_cameras=0.0
+        added_strokes=0.0, skeletons=0.0, fonts=0.0, letters=0.0, bent=0.0, pens_and_cameras=0.0, gentle=0.0
     )
     plain = np.stack([preprocess(image).pixels for image in IMAGES[:50]])
     assert np.array_equal(augmented(IMAGES, LABELS, np.arange(50), 1, nothing), plain)
@@ -91,7 +100,7 @@ def test_fonts_to_learn_from_are_not_those_for_validation() -> None:
 
 
 def test_all_digits_can_come_from_fonts() -> None:
-    fonts = Augmentation(skeletons=0.0, fonts=1.0, bent=0.0, pens_and_cameras=0.0)
+    fonts = Augmentation(skeletons=0.0, fonts=1.0, bent=0.0, pens_and_cameras=0.0, gentle=0.0)
     shown = augmented(IMAGES, LABELS, np.arange(100), 1, fonts)
     known = {preprocess(image).pixels.tobytes() for digit in load_hands(True).digits for image in digit}
     assert all(image.tobytes() in known for image in shown)
