@@ -134,11 +134,7 @@ def is_light_on_dark(picture: Gray) -> bool:
     Ink is thin: the largest disc that fits into it is smaller than the largest that fits into paper.
     """
     small, _ = reduce_size(picture, 48)
-    edge = np.concatenate((small[0], small[-1], small[:, 0], small[:, -1])).astype(np.int16)
-    low, high = np.partition(edge, (edge.size // 10, edge.size * 9 // 10))[
-        [edge.size // 10, edge.size * 9 // 10]
-    ].tolist()
-    if min(small.shape) > 32 and 2 * (high - low) > int(small.max()) - int(small.min()):
+    if min(small.shape) > 32 and _border_range(small) > 0.5 * (int(small.max()) - int(small.min())):
         # Light this uneven hides the ink from one threshold: look for thin strokes of either kind.
         lighter = cv2.sumElems(cv2.morphologyEx(small, cv2.MORPH_TOPHAT, square(9)))[0]
         darker = cv2.sumElems(cv2.morphologyEx(small, cv2.MORPH_BLACKHAT, square(9)))[0]
@@ -168,6 +164,14 @@ def is_light_on_dark(picture: Gray) -> bool:
     return bool(thinner + 2.0 * (border - 0.5) + 2.0 * (area - 0.5) < 0.0)
 
 
+def _border_range(picture: Gray) -> int:
+    """Return how far the border's pixels differ, the tenth at either end left out."""
+    edge = np.concatenate((picture[0], picture[-1], picture[:, 0], picture[:, -1]))
+    ends = (edge.size // 10, edge.size * 9 // 10)
+    low, high = np.partition(edge, ends)[list(ends)].tolist()
+    return int(high - low)
+
+
 def remove_paper(ink_side: Gray) -> Gray:
     """Return how far each pixel stands out of its paper (uint8, 0 is paper), shadows and gradients removed.
 
@@ -194,18 +198,19 @@ def measure_ink(ink: Gray) -> tuple[float, float, float]:
     """Return Otsu's threshold, how far the ink above stands out of what is below, and the paper's noise."""
     threshold, _ = cv2.threshold(ink, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     counts = cv2.calcHist([ink], [0], None, [256], [0, 256]).ravel()
-    levels = _LEVELS
     split = int(threshold) + 1
-    above, below = float(counts[split:].sum()), float(counts[:split].sum())
-    if above == 0.0 or below == 0.0:
+    every = counts @ _POWERS
+    below = counts[:split] @ _POWERS[:split]
+    above = every - below
+    if above[0] == 0.0 or below[0] == 0.0:
         return float(threshold), 0.0, 0.0
-    ink_level = float(counts[split:] @ levels[split:]) / above
-    paper_level = float(counts[:split] @ levels[:split]) / below
-    spread = float(counts[:split] @ (levels[:split] - paper_level) ** 2) / below
-    return float(threshold), ink_level - paper_level, float(spread) ** 0.5
+    paper_level = float(below[1] / below[0])
+    variance = float(below[2] / below[0]) - paper_level**2
+    return float(threshold), float(above[1] / above[0]) - paper_level, max(0.0, variance) ** 0.5
 
 
 _LEVELS = np.arange(256, dtype=np.float32)
+_POWERS = np.stack([np.arange(256.0) ** power for power in (0, 1, 2)], axis=1)
 
 
 def _cut_with_margin(picture: Gray, digit: Digit, scale: float) -> Gray:
