@@ -134,24 +134,27 @@ def is_light_on_dark(picture: Gray) -> bool:
     Ink is thin: the largest disc that fits into it is smaller than the largest that fits into paper.
     """
     small, _ = reduce_size(picture, 48)
-    if min(small.shape) > 32 and _border_range(small) > 0.5 * (int(small.max()) - int(small.min())):
-        # Light this uneven hides the ink from one threshold: look for thin strokes of either kind.
-        lighter = cv2.sumElems(cv2.morphologyEx(small, cv2.MORPH_TOPHAT, square(9)))[0]
-        darker = cv2.sumElems(cv2.morphologyEx(small, cv2.MORPH_BLACKHAT, square(9)))[0]
-        return bool(lighter > darker)
+    if min(small.shape) > 32:
+        border = _sorted_border(small)
+        darkest, brightest, _, _ = cv2.minMaxLoc(small)
+        if int(border[border.size * 9 // 10]) - int(border[border.size // 10]) > 0.5 * (brightest - darkest):
+            # Light this uneven hides the ink from one threshold: look for thin strokes of either kind.
+            without_light = cv2.sumElems(cv2.morphologyEx(small, cv2.MORPH_OPEN, square(9)))[0]
+            without_dark = cv2.sumElems(cv2.morphologyEx(small, cv2.MORPH_CLOSE, square(9)))[0]
+            every = cv2.sumElems(small)[0]
+            return every - without_light > without_dark - every
     _, bright = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     area = cv2.countNonZero(bright) / bright.size
     height, width = bright.shape
-    border_pixels = 2 * (height + width)
-    border = (
+    around = (
         cv2.countNonZero(bright[0])
         + cv2.countNonZero(bright[-1])
         + cv2.countNonZero(bright[:, 0])
         + cv2.countNonZero(bright[:, -1])
-    ) / border_pixels
-    if area < 0.35 and border < 0.25:
+    ) / (2 * (height + width))
+    if area < 0.35 and around < 0.25:
         return True
-    if area > 0.65 and border > 0.75:
+    if area > 0.65 and around > 0.75:
         return False
     if NARROW * width < height:
         # So narrow a crop holds a 1, which passes through its middle.
@@ -161,15 +164,13 @@ def is_light_on_dark(picture: Gray) -> bool:
     bright_disc = float(cv2.distanceTransform(bright, cv2.DIST_L2, 3).max())
     dark_disc = float(cv2.distanceTransform(1 - bright, cv2.DIST_L2, 3).max())
     thinner = float(np.log2((bright_disc + 0.5) / (dark_disc + 0.5)))
-    return bool(thinner + 2.0 * (border - 0.5) + 2.0 * (area - 0.5) < 0.0)
+    return bool(thinner + 2.0 * (around - 0.5) + 2.0 * (area - 0.5) < 0.0)
 
 
-def _border_range(picture: Gray) -> int:
-    """Return how far the border's pixels differ, the tenth at either end left out."""
-    edge = np.concatenate((picture[0], picture[-1], picture[:, 0], picture[:, -1]))
-    ends = (edge.size // 10, edge.size * 9 // 10)
-    low, high = np.partition(edge, ends)[list(ends)].tolist()
-    return int(high - low)
+def _sorted_border(picture: Gray) -> Gray:
+    border = np.concatenate((picture[0], picture[-1], picture[:, 0], picture[:, -1]))
+    border.sort()
+    return border
 
 
 def remove_paper(ink_side: Gray) -> Gray:
@@ -179,13 +180,10 @@ def remove_paper(ink_side: Gray) -> Gray:
     than any stroke, at half size.
     """
     height, width = ink_side.shape
-    border = np.concatenate((ink_side[0], ink_side[-1], ink_side[:, 0], ink_side[:, -1]))
-    low, middle = np.partition(border, (border.size // 10, border.size // 2))[
-        [border.size // 10, border.size // 2]
-    ].tolist()
-    high = int(np.partition(border, border.size * 8 // 10)[border.size * 8 // 10])
+    border = _sorted_border(ink_side)
+    low, high = int(border[border.size // 10]), int(border[border.size * 8 // 10])
     if high - low <= 8 or min(height, width) < 12:
-        return cv2.subtract(ink_side, np.full_like(ink_side, min(middle, 255)))
+        return cv2.subtract(ink_side, np.full_like(ink_side, border[border.size // 2]))
     half = cv2.resize(ink_side, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
     across = (max(half.shape) * 2 // 5) | 1
     kernel = square(across)
