@@ -54,7 +54,7 @@ STEPS: tuple[tuple[str, Augmentation], ...] = (
 def score_validation(path: Path, seed: int) -> float:
     """Return the share of MNIST's validation images, those that training kept apart, that is read right."""
     mnist = load_mnist()
-    _, checked = split(mnist.x_train, mnist.y_train, seed)
+    _, checked = split(mnist.x_train, mnist.y_train)
     seen = preprocess_all(checked)
     model = open_model(path)
     classifier = Classifier(read_program(model.program, model.program_digest), model.facts)

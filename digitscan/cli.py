@@ -170,10 +170,10 @@ def train(
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where the model goes.")
     ] = Path("models/digits.h5"),
     teacher: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="NAME|PATH",
-            help="A model whose answers the mlp learns from as well: takes longer, reads better.",
+            help="A model whose answers are learned from as well; may be given several times.",
         ),
     ] = None,
     data: Annotated[
@@ -210,7 +210,7 @@ def train(
         TrainOptions(
             architecture=arch.value,
             output=output,
-            teacher=teacher,
+            teachers=tuple(teacher or ()),
             data=data,
             epochs=epochs,
             batch_size=batch_size,

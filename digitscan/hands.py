@@ -35,3 +35,8 @@ def load_hands(learning: bool) -> Hands:
     labels = arrays["digit_labels"][(arrays["digit_fonts"] % CHECKING > 0) == learning]
     letters = arrays["letters"][(arrays["letter_fonts"] % CHECKING > 0) == learning]
     return Hands(tuple(digits[labels == label] for label in range(10)), letters)
+
+
+def pick(pictures: NDArray[Any], random: np.random.Generator) -> NDArray[Any]:
+    """Return one of the pictures (N, 28, 28), any of them."""
+    return np.asarray(pictures[int(random.integers(len(pictures)))])

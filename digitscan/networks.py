@@ -47,3 +47,5 @@ def build_cnn() -> Any:
 
 
 NETWORKS: dict[str, Callable[[], Any]] = {"cnn": build_cnn, "mlp": build_mlp}
+CLASSES = {"cnn": 11, "mlp": 10}
+"""Answers of a network: the digits, and for eleven "not a digit"."""

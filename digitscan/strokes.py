@@ -8,6 +8,7 @@ moves every point a little, so one skeleton stands for many hands.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -261,6 +262,17 @@ def draw_digit(label: int, random: np.random.Generator) -> NDArray[np.uint8]:
 def draw_other(random: np.random.Generator) -> NDArray[np.uint8]:
     """Return (28, 28) uint8, ink bright on black: a letter or a sign."""
     return _draw(OTHERS[int(random.integers(len(OTHERS)))], random)
+
+
+def draw_stroke(picture: NDArray[np.uint8], ends: Any, width: int, random: np.random.Generator) -> None:
+    """Draw a slightly bent stroke of `width` pixels between two (x, y) points onto a picture."""
+    (x0, y0), (x1, y1) = ends
+    bend = random.normal(0.0, 0.06)
+    middle = ((x0 + x1) / 2 + bend * (y1 - y0), (y0 + y1) / 2 - bend * (x1 - x0))
+    t = np.linspace(0.0, 1.0, 7)[:, None]
+    curve = (1 - t) ** 2 * [x0, y0] + 2 * t * (1 - t) * np.asarray(middle) + t**2 * [x1, y1]
+    points = np.rint(curve * 16).astype(np.int32)
+    cv2.polylines(picture, [points], False, 255, max(1, width), cv2.LINE_AA, 4)
 
 
 def _draw(skeleton: str, random: np.random.Generator) -> NDArray[np.uint8]:

@@ -1,9 +1,9 @@
 """Training: MNIST -> a fitted network -> one `.h5` with its program, scores and plots.
 
 `cnn` learns from augmented images, and has an eleventh answer, "not a digit"; `mlp` is the classic
-784-128-64-10 on MNIST, or learns what a teacher answers to bent images (Hinton 2015). Both see what a
-scan sees: every image goes through `preprocess`. The test images choose nothing: early stopping,
-temperature and thresholds come from a validation part cut from the training images.
+784-128-64-10 on MNIST, or learns from bent images where it has a teacher. Both see what a scan sees:
+every image goes through `preprocess`. The test images choose nothing: early stopping, temperature and
+thresholds come from a validation part cut from the training images.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digitscan.augment import Augmentation
-from digitscan.errors import DataError, OutputError, TrainingError, UsageError
-from digitscan.networks import NETWORKS
+from digitscan.errors import DataError, OutputError, TrainingError
+from digitscan.networks import CLASSES, NETWORKS
 from digitscan.rounds import Examples, Rounds, preprocess_all
+from digitscan.teacher import labels_of, taught_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +46,7 @@ class TrainOptions:
 
     architecture: str = "cnn"
     output: Path = Path("models/digits.h5")
-    teacher: str | None = None
+    teachers: tuple[str, ...] = ()
     data: Path | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -73,7 +74,7 @@ RECIPES = {
     "cnn": Recipe(epochs=36, batch_size=128, patience=15, rate=2e-3, augmentation=Augmentation()),
     "mlp": Recipe(epochs=14, batch_size=128, patience=8, rate=2e-3),
 }
-TAUGHT = Recipe(
+TAUGHT_MLP = Recipe(
     epochs=240,
     batch_size=256,
     patience=80,
@@ -84,10 +85,6 @@ TAUGHT = Recipe(
     epochs_a_round=10,
 )
 """What an MLP is trained with when it has a teacher."""
-TEACHER_SHARE = 0.7
-"""Of what a taught network learns: the teacher's answers; the rest is the label."""
-TEACHER_TEMPERATURE = 2.0
-"""Above 1, a teacher's small doubts are taught as well."""
 
 
 def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
@@ -104,12 +101,13 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
     if options.output.exists() and not options.overwrite:
         raise OutputError(f"{options.output} exists: name another file with -o, or add --overwrite")
     recipe = _recipe(options, recipe)
-    target_of = _labels if options.teacher is None else _taught_by(options.teacher, say)
+    classes = CLASSES[options.architecture]
+    target_of = taught_by(options.teachers, classes, say) if options.teachers else labels_of
     start = time.perf_counter()
     mnist = load_mnist(options.data, options.seed, lambda path, why: say(f"left out {path}: {why}"))
     if len(mnist.x_train) < 10 * 2:
         raise DataError(f"{len(mnist.x_train)} training images are too few: at least 20 are needed")
-    learned, checked = split(mnist.x_train, mnist.y_train, options.seed)
+    learned, checked = split(mnist.x_train, mnist.y_train)
     test = preprocess_all(Examples(mnist.x_test, mnist.y_test))
     say(
         f"Training {options.architecture} on {len(learned.images):,} images, {len(checked.images):,} more "
@@ -138,49 +136,27 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
     return _finish(options, network, facts, history, test, classify(test.images), say)
 
 
-def split(images: NDArray[np.uint8], labels: NDArray[np.uint8], seed: int) -> tuple[Examples, Examples]:
-    """Return the training images to learn from, and those kept for validation."""
+def split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[Examples, Examples]:
+    """Return the training images to learn from, and those kept for validation.
+
+    The same for any seed, so that no teacher has learned what its pupil is validated on.
+    """
     import numpy as np
 
-    order = np.random.default_rng(seed).permutation(len(images))
+    order = np.random.default_rng(1).permutation(len(images))
     held_back = max(10, round(len(order) * VALIDATION_SHARE))
     learned, checked = order[held_back:], order[:held_back]
     return Examples(images[learned], labels[learned]), Examples(images[checked], labels[checked])
 
 
 def _recipe(options: TrainOptions, recipe: Recipe | None) -> Recipe:
-    if options.teacher is not None and options.architecture != "mlp":
-        raise UsageError("only the mlp can have a --teacher: add --arch mlp")
-    recipe = recipe or (TAUGHT if options.teacher is not None else RECIPES[options.architecture])
+    taught = options.teachers and options.architecture == "mlp"
+    recipe = recipe or (TAUGHT_MLP if taught else RECIPES[options.architecture])
     for name in ("epochs", "batch_size", "patience"):
         value = getattr(options, name)
         if value is not None:
             recipe = replace(recipe, **{name: value})
     return recipe
-
-
-def _labels(examples: Examples) -> NDArray[Any]:
-    return examples.labels
-
-
-def _taught_by(teacher: str, say: Callable[[str], None]) -> Callable[[Examples], NDArray[Any]]:
-    """Return what gives the targets (N, 10) of digits: their labels, and what the teacher answers to them."""
-    import numpy as np
-
-    from digitscan.cache import read_program
-    from digitscan.model import Classifier, open_model
-
-    model = open_model(teacher, say=say)
-    classifier = Classifier(read_program(model.program, model.program_digest), model.facts)
-
-    def target_of(examples: Examples) -> NDArray[Any]:
-        answers = np.maximum(classifier.classify(examples.images)[:, :10], 1e-12)
-        answers **= 1.0 / TEACHER_TEMPERATURE
-        answers *= TEACHER_SHARE / answers.sum(axis=1, keepdims=True)
-        answers[np.arange(len(answers)), examples.labels] += 1.0 - TEACHER_SHARE
-        return answers.astype(np.float32)
-
-    return target_of
 
 
 def _fit(
@@ -201,7 +177,7 @@ def _fit(
     made = time.perf_counter() - start
     steps = math.ceil(len(examples.images) / recipe.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.epochs * steps)
-    loss_name = "sparse_categorical_crossentropy" if target_of is _labels else "categorical_crossentropy"
+    loss_name = "sparse_categorical_crossentropy" if target_of is labels_of else "categorical_crossentropy"
     network.compile(keras.optimizers.Adam(rate), loss_name, metrics=["accuracy"])
     history: dict[str, list[float]] = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": []}
     best, best_epoch, best_weights = -math.inf, 0, network.get_weights()

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from digitscan.augment import Augmentation, augmented, bend, non_digit, picture_of, slanted
+from digitscan.augment import Augmentation, augmented, bend, slanted
+from digitscan.cameras import picture_of
 from digitscan.hands import load_hands
 from digitscan.mnist import load_mnist
+from digitscan.non_digits import non_digit
 from digitscan.preprocess import preprocess
 from digitscan.strokes import DIGITS, draw_digit, draw_other
 
@@ -69,7 +71,7 @@ def test_every_skeleton_of_a_digit_can_be_drawn_and_found(label: int) -> None:
 def test_pictures_of_no_digit_are_many_and_different() -> None:
     random = np.random.default_rng(0)
     hands = load_hands(learning=True)
-    pictures = [non_digit(IMAGES, LABELS, random, Augmentation(letters=0.0), hands) for _ in range(200)]
+    pictures = [non_digit(IMAGES, LABELS, random, 0.0, hands) for _ in range(200)]
     pictures += [draw_other(random) for _ in range(100)]
     assert {picture.shape for picture in pictures} == {(28, 28)}
     assert len({picture.tobytes() for picture in pictures}) > 295

@@ -8,6 +8,8 @@ import pytest
 from digitscan.errors import DataError, OutputError, TrainingError, UsageError
 from digitscan.mnist import load_mnist
 from digitscan.networks import NETWORKS, build_cnn, build_mlp
+from digitscan.rounds import Examples, preprocess_all
+from digitscan.teacher import taught_by
 from digitscan.train import TrainOptions, run, worst_pairs
 
 
@@ -59,15 +61,28 @@ def test_a_cnn_learns_to_say_no_and_is_calibrated(few_digits: Path, tmp_path: Pa
 
 
 def test_an_mlp_learns_from_the_answers_of_a_teacher(few_digits: Path, tmp_path: Path) -> None:
-    options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, teacher="cnn", epochs=8, quiet=True)
+    options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, teachers=("cnn",), epochs=8, quiet=True)
     model = run(options)
     assert model.facts.classes == 10
     assert model.facts.scores["test accuracy"] > 0.5
 
 
-def test_a_cnn_has_no_teacher(few_digits: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="only the mlp can have a --teacher: add --arch mlp"):
-        run(TrainOptions("cnn", tmp_path / "a.h5", data=few_digits, teacher="cnn", quiet=True))
+def test_a_teacher_with_fewer_answers_is_refused(few_digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="mlp answers with 10 classes, and 11 are to be taught"):
+        run(TrainOptions("cnn", tmp_path / "a.h5", data=few_digits, teachers=("mlp",), quiet=True))
+
+
+def test_a_target_is_the_label_and_the_mean_of_what_the_teachers_answer() -> None:
+    mnist = load_mnist()
+    digits = preprocess_all(Examples(mnist.x_train[:50], mnist.y_train[:50]))
+    wrong = Examples(digits.images, (digits.labels + 1) % 10)
+    one, both = (taught_by(names, 10, print)(wrong) for names in (("cnn",), ("cnn", "mlp")))
+    assert one.shape == (50, 10) and one.dtype == np.float32
+    assert np.allclose(one.sum(axis=1), 1.0, atol=1e-5)
+    rows = np.arange(50)
+    assert np.all(one[rows, wrong.labels] >= 0.3 - 1e-6)
+    assert np.mean(one[rows, digits.labels]) > 0.6
+    assert not np.allclose(one, both)
 
 
 def test_an_existing_model_is_not_overwritten_unasked(few_digits: Path, tmp_path: Path) -> None:
