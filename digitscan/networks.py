@@ -26,7 +26,7 @@ def build_mlp() -> Any:
 
 
 def build_cnn() -> Any:
-    """Return a small convolutional network, 8.3 million multiply-adds an image, with eleven answers."""
+    """Return a small convolutional network, 9.97 million multiply-adds an image, with eleven answers."""
     import keras
     from keras import layers
 
@@ -36,13 +36,14 @@ def build_cnn() -> Any:
 
     image = keras.Input((28, 28, 1))
     values = convolve(image, 32, 5, strides=2)  # 14x14
+    values = convolve(values, 48, 3)
     values = layers.MaxPooling2D()(values)  # 7x7
     values = convolve(values, 96, 3)
-    values = convolve(values, 128, 3)
+    values = convolve(values, 96, 3)
     values = convolve(values, 128, 3, strides=2, padding="valid")  # 3x3
-    values = layers.Dropout(0.15)(layers.Flatten()(values))
+    values = layers.Dropout(0.3)(layers.Flatten()(values))
     network = keras.Model(image, layers.Dense(11, activation="softmax")(values), name="cnn")
-    assert network.count_params() == 300_715
+    assert network.count_params() == 263_915
     return network
 
 

@@ -237,6 +237,13 @@ OTHERS: tuple[str, ...] = (
     "20 22/60 62/06 29 69 86",  # faces
     "20 22/60 62/08 36 66 88",
     "31 33/61 63/25 48 75/40 04 18 49 88 84 40",
+    "33 34/53 54/35 46 55/40 12 05 18 49 78 85 72 40",
+    "23 33/63 73/26 47 76/50 21 04 18 49 79 95 81 50",
+    "32 33/62 63/37 46 67/50 21 04 18 49 79 95 81 50",
+    "32 33/62 63/36 66/50 21 04 18 49 79 95 81 50",
+    "22 77/72 27/40 12 05 18 49 78 85 72 40",  # rings with things in them
+    "41 48/05 84/40 12 05 18 49 78 85 72 40",
+    "63 44 35 46 66/50 21 04 18 49 79 95 81 50",
     "10 80 80 88 88 18 18 10",  # square
     "40 09 09 89 89 40",  # triangle
     "40 19 19 83 83 03 03 79 79 40",  # star
@@ -277,7 +284,8 @@ def draw_stroke(picture: NDArray[np.uint8], ends: Any, width: int, random: np.ra
 
 def _draw(skeleton: str, random: np.random.Generator) -> NDArray[np.uint8]:
     drawn = np.zeros((28, 28), np.uint8)
-    width = int(random.choice((1, 1, 1, 2, 2, 3)))
+    # A thick pen would fill what stands in a ring.
+    width = 1 if skeleton.count("/") >= 2 else int(random.choice((1, 1, 1, 2, 2, 3)))
     loose = random.uniform(0.1, 0.6)
     stretch = np.array((random.uniform(1.2, 2.1), 2.1))
     for stroke in _parse(skeleton):
