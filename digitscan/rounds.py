@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from digitscan.augment import Augmentation
 
+CALIBRATION_VIEWS = 4
+"""So many augmentations of each validation image: a threshold at 3 in 1,000 hangs on few wrong ones."""
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -66,7 +69,8 @@ class Rounds:
             initializer=_share,
             initargs=(learned, checked, augmentation),
         )
-        waiting = self._submit(False, len(checked.images), 0) if augmentation else []
+        self._checked = len(checked.images)
+        waiting = self._submit(False, self._checked, 0) if augmentation else []
         self._next = self._submit(True, len(learned.images), 1)
         self.validation = _gather(waiting) if augmentation else preprocess_all(checked)
 
@@ -87,6 +91,16 @@ class Rounds:
             self._next = self._submit(True, len(self._learned.images), 2 + epoch // self._epochs_a_round)
         return self._now, np.random.default_rng((self._seed, epoch)).permutation(len(self._now.images))
 
+    def calibration(self) -> Examples:
+        """Return what confidence and thresholds are fitted to: the validation images, in several views."""
+        if not self._augmentation:
+            return self.validation
+        for part in self._next:  # nothing more is learned
+            part.cancel()
+        views = range(1, CALIBRATION_VIEWS)
+        waiting = [part for view in views for part in self._submit(False, self._checked, view)]
+        return _joined([self.validation, *(part.result() for part in waiting)])
+
     def _submit(self, learning: bool, digits: int, round_number: int) -> list[Any]:
         import numpy as np
 
@@ -101,9 +115,12 @@ class Rounds:
 
 
 def _gather(waiting: list[Any]) -> Examples:
+    return _joined([part.result() for part in waiting])
+
+
+def _joined(parts: list[Examples]) -> Examples:
     import numpy as np
 
-    parts = [part.result() for part in waiting]
     return Examples(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
 
 

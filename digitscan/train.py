@@ -118,8 +118,7 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
         quiet(),
     ):
         network, history, steps = _fit(options, recipe, rounds, target_of, say)
-        validation = rounds.validation
-        model_of = _calibrated(network, options, validation)
+        facts, classify = _calibrated(network, options, rounds.calibration())
         seconds = time.perf_counter() - start
         training = {
             "seed": options.seed,
@@ -131,7 +130,6 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         }
         loss, accuracy = _evaluate(network, test)
-    facts, classify = model_of
     facts = replace(facts, training=training, scores={"test accuracy": accuracy, "test loss": loss})
     return _finish(options, network, facts, history, test, classify(test.images), say)
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from digitscan.augment import Augmentation
 from digitscan.errors import DataError, OutputError, TrainingError, UsageError
 from digitscan.mnist import load_mnist
 from digitscan.networks import NETWORKS, build_cnn, build_mlp
-from digitscan.rounds import Examples, preprocess_all
+from digitscan.rounds import Examples, Rounds, preprocess_all
 from digitscan.teacher import taught_by
 from digitscan.train import TrainOptions, run, worst_pairs
 
@@ -135,3 +136,17 @@ def test_the_worst_confusions_come_first() -> None:
     labels = np.array([4, 4, 4, 9, 1])
     assert worst_pairs(labels, np.array([9, 9, 4, 4, 1])) == [(4, 9, 2), (9, 4, 1)]
     assert worst_pairs(labels, np.array([4, 4, 4, 9, 10])) == [(1, 10, 1)]
+
+
+def test_thresholds_are_fitted_to_several_views_of_each_validation_image() -> None:
+    mnist = load_mnist()
+    learned, checked = (
+        Examples(mnist.x_train[part], mnist.y_train[part]) for part in (slice(20), slice(20, 30))
+    )
+    with Rounds(learned, checked, 1, Augmentation(), 2) as rounds:
+        validation, calibration = rounds.validation, rounds.calibration()
+    views = calibration.images.reshape(-1, *validation.images.shape)
+    assert len(views) >= 4
+    assert np.array_equal(views[0], validation.images)
+    assert len({view.tobytes() for view in views}) == len(views)
+    assert (calibration.labels.reshape(len(views), -1) == validation.labels).all()
