@@ -59,6 +59,10 @@ def preprocess(gray: NDArray[Any]) -> Preprocessed:
     elongated = min(MOST_ELONGATED, max(1.0, max(height, width) / (1.5 * min(height, width))))
     reduced, scale = reduce_size(picture, round(WORKING_SIZE * elongated))
     seen, digit = _look(reduced)
+    if 2 * MOST_BLOCKS * scale < 1.0 and (digit is None or seen.refusal or is_thin(digit.ink)):
+        # Pixels were left out, and a stroke between them would be lost or broken.
+        reduced = cv2.resize(picture, reduced.shape[::-1], interpolation=cv2.INTER_AREA)
+        seen, digit = _look(reduced)
     if scale == 1.0 or digit is None or seen.refusal == "several digits":
         return seen
     if max(digit.ink.shape) >= SMALL_DIGIT:
@@ -67,7 +71,10 @@ def preprocess(gray: NDArray[Any]) -> Preprocessed:
     if max(part.shape) >= max(picture.shape):
         return seen
     again = preprocess(part)
-    return replace(again, notes=("small in its frame", *again.notes)) if again.pixels is not None else seen
+    if again.pixels is None:
+        return seen
+    # The closer look may have looked closer still, and said so.
+    return replace(again, notes=tuple(dict.fromkeys(("small in its frame", *again.notes))))
 
 
 def reduce_size(picture: Gray, longest: int) -> tuple[Gray, float]:
@@ -87,6 +94,12 @@ def reduce_size(picture: Gray, longest: int) -> tuple[Gray, float]:
     if finer != (width, height):
         picture = cv2.resize(picture, finer, interpolation=cv2.INTER_LINEAR)
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if blocks > 1 else picture, scale
+
+
+def is_thin(ink: Gray) -> bool:
+    """Tell whether a digit's strokes are nowhere wider than two pixels, but for their crossings."""
+    _, strokes = cv2.threshold(ink, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    return cv2.countNonZero(cv2.erode(strokes, square(3))) < 0.05 * cv2.countNonZero(strokes)
 
 
 def to_eight_bits(gray: NDArray[Any]) -> Gray:
