@@ -61,7 +61,7 @@ def preprocess(gray: NDArray[Any]) -> Preprocessed:
     seen, digit = _look(reduced)
     if 2 * MOST_BLOCKS * scale < 1.0 and (digit is None or seen.refusal or is_thin(digit.ink)):
         # Pixels were left out, and a stroke between them would be lost or broken.
-        reduced = cv2.resize(picture, reduced.shape[::-1], interpolation=cv2.INTER_AREA)
+        reduced = average_down(picture, reduced.shape)
         seen, digit = _look(reduced)
     if scale == 1.0 or digit is None or seen.refusal == "several digits":
         return seen
@@ -94,6 +94,16 @@ def reduce_size(picture: Gray, longest: int) -> tuple[Gray, float]:
     if finer != (width, height):
         picture = cv2.resize(picture, finer, interpolation=cv2.INTER_LINEAR)
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if blocks > 1 else picture, scale
+
+
+def average_down(picture: Gray, shape: tuple[int, ...]) -> Gray:
+    """Return the picture averaged down to (height, width): by halves first, which is many times faster."""
+    while picture.shape[0] >= 2 * shape[0] and picture.shape[1] >= 2 * shape[1]:
+        height, width = picture.shape[0] // 2, picture.shape[1] // 2
+        # OpenCV is quick at blocks of 2x2 alone; an odd last row or column is left out.
+        picture = picture[: 2 * height, : 2 * width]
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(picture, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
 
 
 def is_thin(ink: Gray) -> bool:

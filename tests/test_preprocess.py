@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from digitscan.preprocess import (
+    average_down,
     centre_by_mass,
     fit_into_box,
     is_light_on_dark,
@@ -230,6 +231,14 @@ def test_a_huge_picture_is_reduced_to_its_long_side() -> None:
     assert scale == pytest.approx(96 / 4000)
     assert small[:, 45:51].max(axis=1).min() > 200
     assert small[:, :40].max() == 0
+
+
+def test_averaging_down_looks_at_every_pixel() -> None:
+    page = np.zeros((1201, 1601), np.uint8)
+    page[:1200, 800] = 255
+    small = average_down(page, (48, 64))
+    assert small.shape == (48, 64)
+    assert small.sum(axis=1) == pytest.approx(255 / 25, abs=3)
 
 
 def test_any_range_is_stretched_to_eight_bits_and_no_number_is_paper() -> None:
