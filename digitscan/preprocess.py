@@ -30,6 +30,8 @@ MOST_BLOCKS = 2
 """A side of a block of pixels that is averaged into one, at most."""
 SMALL_DIGIT = 28
 """A digit shorter than this in a reduced picture is cut from the original and looked at again."""
+SMALL_IN_FRAME = "small in its frame"
+"""The note of a picture whose digit was looked at again, closer."""
 NARROW = 2.8
 """Height to width of a crop that can hold no digit but a 1."""
 WIDEST = 2.5
@@ -74,7 +76,7 @@ def preprocess(gray: NDArray[Any]) -> Preprocessed:
     if again.pixels is None:
         return seen
     # The closer look may have looked closer still, and said so.
-    return replace(again, notes=tuple(dict.fromkeys(("small in its frame", *again.notes))))
+    return replace(again, notes=tuple(dict.fromkeys((SMALL_IN_FRAME, *again.notes))))
 
 
 def reduce_size(picture: Gray, longest: int) -> tuple[Gray, float]:
@@ -206,7 +208,8 @@ def remove_paper(ink_side: Gray) -> Gray:
     border = _sorted_border(ink_side)
     low, high = int(border[border.size // 10]), int(border[border.size * 8 // 10])
     if high - low <= 8 or min(height, width) < 12:
-        return cv2.subtract(ink_side, np.full_like(ink_side, border[border.size // 2]))
+        level = int(border[border.size // 2])
+        return cv2.subtract(ink_side, np.full_like(ink_side, level)) if level else ink_side
     half = cv2.resize(ink_side, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
     across = (max(half.shape) * 2 // 5) | 1
     kernel = square(across)
@@ -217,21 +220,18 @@ def remove_paper(ink_side: Gray) -> Gray:
 
 def measure_ink(ink: Gray) -> tuple[float, float, float]:
     """Return Otsu's threshold, how far the ink above stands out of what is below, and the paper's noise."""
-    threshold, _ = cv2.threshold(ink, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    counts = cv2.calcHist([ink], [0], None, [256], [0, 256]).ravel()
-    split = int(threshold) + 1
-    every = counts @ _POWERS
-    below = counts[:split] @ _POWERS[:split]
-    above = every - below
-    if above[0] == 0.0 or below[0] == 0.0:
-        return float(threshold), 0.0, 0.0
-    paper_level = float(below[1] / below[0])
-    variance = float(below[2] / below[0]) - paper_level**2
-    return float(threshold), float(above[1] / above[0]) - paper_level, max(0.0, variance) ** 0.5
+    threshold, above = cv2.threshold(ink, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    count = cv2.countNonZero(above)
+    below = ink.size - count
+    if count == 0 or below == 0:
+        return threshold, 0.0, 0.0
+    level = cv2.mean(ink, above)[0]
+    paper_level = (cv2.sumElems(ink)[0] - round(level * count)) / below
+    squares = cv2.norm(ink, cv2.NORM_L2SQR) - cv2.norm(ink, cv2.NORM_L2SQR, above)
+    return threshold, level - paper_level, max(0.0, squares / below - paper_level**2) ** 0.5
 
 
 _LEVELS = np.arange(256, dtype=np.float32)
-_POWERS = np.stack([np.arange(256.0) ** power for power in (0, 1, 2)], axis=1)
 
 
 def _cut_with_margin(picture: Gray, digit: Digit, scale: float) -> Gray:
@@ -248,8 +248,9 @@ def stretch_ink(ink: Gray, threshold: float, strength: float) -> Gray:
     """Return the ink with paper at 0 and full ink at 255: the soft edge keeps its shape, grain goes."""
     low = 0.4 * threshold
     high = max(low + 1.0, min(255.0, threshold + 0.5 * strength))
-    table = np.clip((_LEVELS - low) * (255.0 / (high - low)), 0.0, 255.0).astype(np.uint8)
-    return cv2.LUT(ink, table)
+    table = (_LEVELS - low) * (255.0 / (high - low))
+    # np.clip does the same in twice the time.
+    return cv2.LUT(ink, np.minimum(np.maximum(table, 0.0), 255.0).astype(np.uint8))
 
 
 def fit_into_box(ink: Gray) -> Gray:
@@ -263,7 +264,8 @@ def fit_into_box(ink: Gray) -> Gray:
     bright = fitted[fitted > 32]
     if bright.size == 0:
         return fitted
-    strong = float(np.partition(bright, bright.size * 3 // 4)[bright.size * 3 // 4])
+    bright.sort()
+    strong = float(bright[bright.size * 3 // 4])
     return cv2.convertScaleAbs(fitted, alpha=255.0 / strong) if strong < 250.0 else fitted
 
 
