@@ -3,7 +3,8 @@
     python -m benchmarks.preprocessing
 
 Two kinds, made from MNIST's training digits: dark ink on even paper, and a photo with uneven light and
-grain. The best of several passes over the same pictures, on one core.
+grain. The best of several passes over the same pictures, on one core; each picture has just been written to
+memory, as it has when a scan has decoded it.
 """
 
 from __future__ import annotations
@@ -42,10 +43,13 @@ def microseconds(pictures: list[Gray]) -> float:
     """Return the microseconds that preprocessing one of the pictures takes, of the best pass."""
     best = float("inf")
     for _ in range(PASSES):
-        start = time.perf_counter()
+        taken = 0.0
         for each in pictures:
-            preprocess(each)
-        best = min(best, time.perf_counter() - start)
+            decoded = each.copy()
+            start = time.perf_counter()
+            preprocess(decoded)
+            taken += time.perf_counter() - start
+        best = min(best, taken)
     return best / len(pictures) * 1e6
 
 
