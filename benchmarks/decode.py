@@ -1,0 +1,35 @@
+"""Decoding alone, in several processes: the time that no reader of the same files can beat with Pillow.
+
+python -m benchmarks.decode FOLDER PROCESSES
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+
+from PIL import Image
+
+CHUNK = 256
+
+
+def decode(paths: list[str]) -> int:
+    """Open and decode the files, at full size; return how many."""
+    for path in paths:
+        with Image.open(path) as image:
+            image.load()
+    return len(paths)
+
+
+def main() -> None:
+    """Decode every file of a folder and print how many there were."""
+    folder, processes = sys.argv[1], int(sys.argv[2])
+    paths = sorted(entry.path for entry in os.scandir(folder))
+    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        print(sum(pool.imap_unordered(decode, chunks)))
+
+
+if __name__ == "__main__":
+    main()
