@@ -67,6 +67,23 @@ def test_the_format_is_told_by_content_and_not_by_suffix(picture, tmp_path):
     assert np.array_equal(open_image(path).pixels, np.asarray(picture))
 
 
+@settings(deadline=None)
+@given(
+    st.integers(1, 500),
+    st.integers(1, 500),
+    st.sampled_from(["L", "RGB"]),
+    st.booleans(),
+    st.integers(60, 95),
+)
+def test_jpegs_are_decoded_as_pillow_does(width, height, mode, progressive, quality):
+    picture = digit_picture(500).resize((width, height)).convert(mode)
+    data = encoded(picture, "JPEG", quality=quality, progressive=progressive)
+    with Image.open(io.BytesIO(data)) as expected:
+        scale = min(1.0, SHORT_SIDE_KEPT / min(expected.size))
+        expected.draft("L", (round(scale * width), round(scale * height)))
+        assert np.array_equal(open_image(data).pixels, np.asarray(expected.convert("L")))
+
+
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))), st.booleans())
 def test_gray_pngs_are_decoded_as_pillow_does(pixels, optimize):
     data = encoded(Image.fromarray(pixels), "PNG", optimize=optimize)
@@ -200,11 +217,14 @@ def test_the_first_picture_of_an_mpo_is_read(picture):
     assert opened.notes == ("frame 1 of 2",)
 
 
-@pytest.mark.parametrize(("size", "expected"), [((1200, 900), (300, 225)), ((400, 200), (400, 200))])
+@pytest.mark.parametrize(
+    ("size", "expected"), [((1200, 900), (150, 113)), ((400, 200), (200, 100)), ((400, 191), (400, 191))]
+)
 def test_a_large_jpeg_is_decoded_at_a_reduced_scale(size, expected):
     opened = open_image(encoded(digit_picture(200).resize(size), "JPEG"))
     assert opened.pixels.shape == expected[::-1]
     assert min(opened.pixels.shape) >= min(SHORT_SIDE_KEPT, *size)
+    assert opened.reduced == (size != expected)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
