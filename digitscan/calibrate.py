@@ -62,3 +62,13 @@ def fit_ok_confidence(probabilities: Probabilities, labels: Labels, ok_wrong: fl
     if others.size:
         ok = max(ok, float(others[int(NON_DIGITS_OK * others.size)]) + 1e-6)
     return round(min(0.9999, ok), 4)
+
+
+def fit_sure(confidence: NDArray[np.float64], agrees: NDArray[np.bool_], differing: float) -> float:
+    """Return the lowest confidence, 0.5 to 1, from which at most the share `differing` does not agree.
+
+    `confidence` (N,) are a quick model's, `agrees` (N,) tells where the other one says the same.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    good = np.flatnonzero(np.cumsum(~agrees[order]) <= differing * np.arange(1, len(order) + 1))
+    return max(0.5, float(confidence[order[good[-1]]])) if good.size else 1.0

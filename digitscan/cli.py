@@ -60,6 +60,7 @@ class Architecture(StrEnum):
 
     CNN = "cnn"
     MLP = "mlp"
+    QUICK = "quick"
 
 
 class InputRange(StrEnum):
@@ -164,7 +165,7 @@ def scan(
 @app.command()
 def train(
     arch: Annotated[
-        Architecture, typer.Option(metavar="cnn|mlp", help="The network to train.")
+        Architecture, typer.Option(metavar="cnn|mlp|quick", help="The network to train.")
     ] = Architecture.CNN,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where the model goes.")

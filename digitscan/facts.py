@@ -13,6 +13,8 @@ from digitscan.errors import ModelError
 
 FORMAT_VERSION = 1
 UNKNOWN_ARCHITECTURE = "unknown"
+QUICK = "quick"
+"""The architecture that answers in another one's place where it is sure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,8 @@ class ModelFacts:
 
     `classes` is 10, or 11 where the last one means "not a digit". `input_maximum` is the value of full
     ink, 1.0 or 255.0. `ok_confidence` is the confidence from which a row is `ok`; None means that the
-    model is not calibrated, and every row is `review` unless the user gives a limit.
+    model is not calibrated, and every row is `review` unless the user gives a limit. `answers_for` is the
+    SHA-256 of the `.h5` in whose place a quick model may answer, from the confidence `sure` on.
     """
 
     architecture: str
@@ -32,6 +35,8 @@ class ModelFacts:
     input_maximum: float = 1.0
     temperature: float = 1.0
     ok_confidence: float | None = None
+    answers_for: str | None = None
+    sure: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
 
@@ -56,6 +61,11 @@ class ModelFacts:
                 and facts.input_maximum in (1.0, 255.0)
                 and 0.01 <= facts.temperature <= 100.0
                 and (facts.ok_confidence is None or 0.0 <= facts.ok_confidence <= 1.0)
+                and (
+                    facts.answers_for is None or re.fullmatch(r"[0-9a-f]{64}", facts.answers_for) is not None
+                )
+                and (facts.sure is None or 0.5 <= facts.sure <= 1.0)
+                and (facts.answers_for is None) == (facts.sure is None)
                 and isinstance(facts.training, dict)
                 and isinstance(facts.scores, dict)
             )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from digitscan.cache import cache_folder, find_program, read_program, shipped_folder, store_program
 from digitscan.errors import ModelError, UsageError
-from digitscan.facts import UNKNOWN_ARCHITECTURE, ModelFacts
+from digitscan.facts import QUICK, UNKNOWN_ARCHITECTURE, ModelFacts
 from digitscan.results import Status
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "Cascade",
     "Classifier",
     "Model",
     "ModelFacts",
@@ -41,7 +42,7 @@ __all__ = [
     "shipped_folder",
 ]
 
-SHIPPED_MODELS = ("cnn", "mlp")
+SHIPPED_MODELS = ("cnn", "mlp", "quick")
 DEFAULT_MODEL = Path("models/digits.h5")
 LARGEST_MODEL_BYTES = 256 * 1024 * 1024
 COMPILE_SECONDS = 300
@@ -61,6 +62,8 @@ class Model:
     facts: ModelFacts
     program: Path
     program_digest: str
+    quick: Model | None = None
+    """One that answers in its place where it is sure."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,16 @@ def open_model(
             f"{resolved.path} says itself that its input is 0..{facts.input_maximum:g}: "
             "--input-range is for models that digitscan did not make, leave it out"
         )
-    return Model(resolved.path, resolved.name, digest, facts, path, program_digest)
+    return Model(resolved.path, resolved.name, digest, facts, path, program_digest, _quick_for(digest, say))
+
+
+def _quick_for(digest: str, say: Callable[[str], object]) -> Model | None:
+    """Return the shipped quick model, if it is this one that it may answer for."""
+    path = shipped_folder() / f"{QUICK}.h5"
+    if not path.is_file() or hashlib.sha256(read_model(path)).hexdigest() == digest:
+        return None
+    quick = open_model(QUICK, say=say)
+    return quick if quick.facts.answers_for == digest else None
 
 
 def list_shipped_models() -> list[Model]:
@@ -255,6 +267,24 @@ class Classifier:
             powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
             blocks.append((powers / powers.sum(axis=1, keepdims=True))[: len(part)])
         return np.concatenate(blocks) if blocks else np.zeros((0, self._classes), np.float64)
+
+
+class Cascade:
+    """A quick classifier, and one that is asked where the quick one is not sure (Viola and Jones 2001)."""
+
+    def __init__(self, quick: Classifier, sure: float, other: Classifier) -> None:
+        """`sure` is the quick one's confidence in a digit from which its answer stands."""
+        self._quick, self._sure, self._other = quick, sure, other
+
+    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the probabilities (N, 11) of images (N, 28, 28) uint8; see `Classifier.classify`."""
+        import numpy as np
+
+        answers = self._quick.classify(images)
+        doubtful = np.flatnonzero(answers[:, :10].max(axis=1) < self._sure)
+        if doubtful.size:
+            answers[doubtful] = self._other.classify(images[doubtful])
+        return answers
 
 
 def decide(

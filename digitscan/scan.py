@@ -96,6 +96,14 @@ class _Chunk:
         self.put(position, (None, None, Status.ERROR, reason, None))
 
 
+def _as_setup(model: Model) -> dict[str, str]:
+    return {
+        "program": str(model.program),
+        "program_digest": model.program_digest,
+        "facts": model.facts.to_json(),
+    }
+
+
 _STATUS = {status.value: status for status in Status}
 
 
@@ -104,9 +112,8 @@ class _Scan:
         self._found = iter(found)
         self._options = options
         self._setup = {
-            "program": str(model.program),
-            "program_digest": model.program_digest,
-            "facts": model.facts.to_json(),
+            "model": _as_setup(model),
+            "quick": _as_setup(model.quick) if model.quick else None,
             "min_confidence": options.min_confidence,
             "probabilities": options.probabilities,
             "max_megapixels": options.max_megapixels,

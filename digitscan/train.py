@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digitscan.augment import Augmentation
-from digitscan.errors import DataError, OutputError, TrainingError
+from digitscan.errors import DataError, OutputError, TrainingError, UsageError
+from digitscan.facts import QUICK
 from digitscan.networks import CLASSES, NETWORKS
 from digitscan.rounds import Examples, Rounds, preprocess_all
 from digitscan.teacher import labels_of, taught_by
@@ -37,6 +38,8 @@ OK_WRONG_TARGET = 0.003
 """Of validation digits marked `ok`, at most this share wrong: the promise."""
 REFUSED_TARGET = 0.003
 """Of the digits among the validation images, at most this share refused as not a digit."""
+SURE_DIFFERING = 0.001
+"""Of validation pictures that the quick network is sure of, the share its teacher may not call `ok`."""
 TIMED_STEPS = 30
 
 
@@ -47,6 +50,7 @@ class TrainOptions:
     architecture: str = "cnn"
     output: Path = Path("models/digits.h5")
     teachers: tuple[str, ...] = ()
+    """Models whose answers are learned from; the quick network has one, for which it answers."""
     data: Path | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -73,6 +77,7 @@ class Recipe:
 RECIPES = {
     "cnn": Recipe(epochs=36, batch_size=128, patience=15, rate=2e-3, augmentation=Augmentation()),
     "mlp": Recipe(epochs=14, batch_size=128, patience=8, rate=2e-3),
+    QUICK: Recipe(epochs=36, batch_size=128, patience=15, rate=3e-3, augmentation=Augmentation()),
 }
 TAUGHT_MLP = Recipe(
     epochs=240,
@@ -100,6 +105,8 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
     say = _silent if options.quiet else _say
     if options.output.exists() and not options.overwrite:
         raise OutputError(f"{options.output} exists: name another file with -o, or add --overwrite")
+    if options.architecture == QUICK and len(options.teachers) != 1:
+        raise UsageError("the quick network answers in another one's place: name that with one --teacher")
     recipe = _recipe(options, recipe)
     classes = CLASSES[options.architecture]
     target_of = taught_by(options.teachers, classes, say) if options.teachers else labels_of
@@ -286,8 +293,29 @@ def _calibrated(
     temperature = fit_temperature(compiled().classify(validation.images), validation.labels)
     facts = replace(facts, temperature=temperature)
     classify = compiled().classify
-    ok = fit_ok_confidence(classify(validation.images), validation.labels, OK_WRONG_TARGET)
-    return replace(facts, ok_confidence=ok), classify
+    probabilities = classify(validation.images)
+    ok = fit_ok_confidence(probabilities, validation.labels, OK_WRONG_TARGET)
+    facts = replace(facts, ok_confidence=ok)
+    if options.architecture == QUICK:
+        facts = _sure_as(options.teachers[0], facts, validation.images, probabilities)
+    return facts, classify
+
+
+def _sure_as(
+    teacher: str, facts: ModelFacts, images: NDArray[np.uint8], probabilities: NDArray[np.float64]
+) -> ModelFacts:
+    """Fit the confidence from which the teacher would say the same, and call it `ok`."""
+    from digitscan.cache import read_program
+    from digitscan.calibrate import fit_sure
+    from digitscan.model import Classifier, open_model
+
+    model = open_model(teacher)
+    answers = Classifier(read_program(model.program, model.program_digest), model.facts).classify(images)
+    limit = 1.0 if model.facts.ok_confidence is None else model.facts.ok_confidence
+    digits = probabilities[:, :10]
+    agrees = (answers.argmax(axis=1) == digits.argmax(axis=1)) & (answers.max(axis=1) >= limit)
+    sure = fit_sure(digits.max(axis=1), agrees, SURE_DIFFERING)
+    return replace(facts, answers_for=model.digest, sure=max(sure, limit))
 
 
 def _finish(

@@ -26,13 +26,20 @@ from digitscan.errors import DigitscanError, ImageError
 from digitscan.results import Status
 
 if TYPE_CHECKING:
-    from digitscan.model import Classifier, ModelFacts
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from digitscan.images import OpenedImage
+    from digitscan.model import Cascade, Classifier, ModelFacts
 
 Row = tuple[int | None, float | None, str, str, list[float] | None]
 """digit, confidence, status, note, probabilities: a Prediction but for its path."""
 
 IN_HAND = struct.Struct("<II")
 """The shared file: serial number of the task, index of the file in it (their count: classifying)."""
+
+HELD_PIXELS = 1 << 20
+"""Opened pictures of so many pixels are looked at before more are opened."""
 
 ReadFiles = Callable[[list[str], Callable[[int], object]], list[Row]]
 """Paths, and what to call with the index of each before it is opened -> their rows, in order."""
@@ -63,7 +70,7 @@ def read_frame(file: IO[bytes]) -> Any:
 class Reader:
     """What turns files into rows; whatever is wrong with one file stays in that file's row."""
 
-    classifier: Classifier
+    classifier: Classifier | Cascade
     facts: ModelFacts
     min_confidence: float | None
     probabilities: bool
@@ -71,46 +78,84 @@ class Reader:
 
     def read(self, paths: list[str], in_hand: Callable[[int], object]) -> list[Row]:
         """Return one row for each path, in order, calling `in_hand` with each index before it is opened."""
-        import numpy as np
-
         from digitscan.images import open_image
-        from digitscan.model import decide
-        from digitscan.preprocess import preprocess
 
-        rows: list[Row] = []
-        inputs = []
-        places: list[tuple[int, str]] = []
+        rows: list[Row] = [_failed("")] * len(paths)
+        seen: list[tuple[int, NDArray[np.uint8], str]] = []
+        opened: list[tuple[int, OpenedImage]] = []
+        held = 0
         for index, path in enumerate(paths):
             in_hand(index)
             try:
-                opened = open_image(path, self.max_megapixels)
-                seen = preprocess(opened.pixels)
-            except ImageError as error:
-                rows.append((None, None, Status.ERROR, str(error), None))
+                picture = open_image(path, self.max_megapixels)
+            except Exception as error:
+                rows[index] = _failed(_reason(error))
                 continue
-            except MemoryError:
-                rows.append((None, None, Status.ERROR, "too large: not enough memory to read it", None))
-                continue
-            except Exception as error:  # a bug met by one file must not cost the others their rows
-                rows.append((None, None, Status.ERROR, f"unexpected: {type(error).__name__}", None))
-                continue
-            notes = (*opened.notes, *seen.notes)
-            if seen.pixels is None:
-                note = "; ".join((seen.refusal or "no digit", *notes))
-                rows.append((None, None, Status.NO_DIGIT, note, None))
-                continue
-            places.append((index, "; ".join(notes)))
-            inputs.append(seen.pixels)
-            rows.append((None, None, Status.ERROR, "", None))
+            opened.append((index, picture))
+            held += picture.pixels.size
+            # Several are opened, then looked at: the processor keeps the code of one step at hand.
+            if held > HELD_PIXELS:
+                self._look_at(paths, opened, rows, seen, in_hand)
+                opened, held = [], 0
+        self._look_at(paths, opened, rows, seen, in_hand)
         in_hand(len(paths))
-        if inputs:
-            answers = self.classifier.classify(np.stack(inputs)).tolist()
-            for (index, done), answer in zip(places, answers, strict=True):
-                digit, confidence, status, note = decide(answer, self.facts, self.min_confidence)
-                note = f"{note}; {done}" if note and done else note or done
-                ten = [round(p, 6) for p in answer[:10]] if self.probabilities else None
-                rows[index] = (digit, confidence, status, note, ten)
+        self._classify(rows, seen)
         return rows
+
+    def _look_at(
+        self,
+        paths: list[str],
+        opened: list[tuple[int, OpenedImage]],
+        rows: list[Row],
+        seen: list[tuple[int, NDArray[np.uint8], str]],
+        in_hand: Callable[[int], object],
+    ) -> None:
+        """Preprocess: what may be a digit goes to `seen` with its notes, the rest has its row."""
+        from digitscan.images import SHORT_SIDE_CLOSE, open_image
+        from digitscan.preprocess import SMALL_IN_FRAME, preprocess
+
+        for index, picture in opened:
+            in_hand(index)
+            try:
+                looked = preprocess(picture.pixels)
+                if picture.reduced and SMALL_IN_FRAME in looked.notes:
+                    closer = open_image(paths[index], self.max_megapixels, SHORT_SIDE_CLOSE)
+                    looked = preprocess(closer.pixels)
+            except Exception as error:
+                rows[index] = _failed(_reason(error))
+                continue
+            notes = (*picture.notes, *looked.notes)
+            if looked.pixels is None:
+                note = "; ".join((looked.refusal or "no digit", *notes))
+                rows[index] = (None, None, Status.NO_DIGIT, note, None)
+            else:
+                seen.append((index, looked.pixels, "; ".join(notes)))
+
+    def _classify(self, rows: list[Row], seen: list[tuple[int, NDArray[np.uint8], str]]) -> None:
+        import numpy as np
+
+        from digitscan.model import decide
+
+        if not seen:
+            return
+        answers = self.classifier.classify(np.stack([pixels for _, pixels, _ in seen])).tolist()
+        for (index, _, done), answer in zip(seen, answers, strict=True):
+            digit, confidence, status, note = decide(answer, self.facts, self.min_confidence)
+            note = f"{note}; {done}" if note and done else note or done
+            ten = [round(p, 6) for p in answer[:10]] if self.probabilities else None
+            rows[index] = (digit, confidence, status, note, ten)
+
+
+def _failed(reason: str) -> Row:
+    return None, None, Status.ERROR, reason, None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ImageError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "too large: not enough memory to read it"
+    return f"unexpected: {type(error).__name__}"  # a bug met by one file must not cost the others their rows
 
 
 def read_files(setup: dict[str, Any]) -> ReadFiles:
@@ -119,12 +164,20 @@ def read_files(setup: dict[str, Any]) -> ReadFiles:
 
     import cv2
 
-    from digitscan.model import Classifier, ModelFacts, read_program
+    from digitscan.model import Cascade, Classifier, ModelFacts, read_program
+
+    def ready(model: dict[str, str]) -> tuple[Classifier, ModelFacts]:
+        facts = ModelFacts.from_json(model["facts"])
+        return Classifier(read_program(Path(model["program"]), model["program_digest"]), facts), facts
 
     # One process a core: threads of the libraries would only fight each other.
     cv2.setNumThreads(1)
-    facts = ModelFacts.from_json(setup["facts"])
-    classifier = Classifier(read_program(Path(setup["program"]), setup["program_digest"]), facts)
+    classifier: Classifier | Cascade
+    classifier, facts = ready(setup["model"])
+    if setup["quick"]:
+        quick, its_facts = ready(setup["quick"])
+        assert its_facts.sure is not None
+        classifier = Cascade(quick, its_facts.sure, classifier)
     reader = Reader(
         classifier, facts, setup["min_confidence"], setup["probabilities"], setup["max_megapixels"]
     )

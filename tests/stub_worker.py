@@ -18,9 +18,9 @@ from digitscan.worker import main
 
 
 def make_ready(setup):
-    if setup["program"] == "refuse":
+    if setup["model"]["program"] == "refuse":
         raise ModelError("the stub refuses this model")
-    if setup["program"] == "die":
+    if setup["model"]["program"] == "die":
         os._exit(1)
     read = 0
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from digitscan.calibrate import NON_DIGITS_OK, fit_ok_confidence, fit_refusal, fit_temperature
+from digitscan.calibrate import NON_DIGITS_OK, fit_ok_confidence, fit_refusal, fit_sure, fit_temperature
 
 
 def made(temperature: float, classes: int = 11, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -49,3 +49,16 @@ def test_a_model_that_is_always_wrong_marks_nothing_ok() -> None:
     probabilities = np.full((100, 10), 0.01)
     probabilities[:, 3] = 0.9
     assert fit_ok_confidence(probabilities, np.zeros(100, np.uint8), 0.003) == 1.0
+
+
+def test_from_the_sure_confidence_on_few_differ_and_below_it_more() -> None:
+    random = np.random.default_rng(2)
+    confidence = random.random(20_000)
+    agrees = random.random(20_000) < 0.5 + 0.5 * confidence
+    sure = fit_sure(confidence, agrees, 0.01)
+    assert 0 < (~agrees[confidence >= sure]).mean() <= 0.01
+    assert (~agrees[confidence >= sure - 0.02]).mean() > 0.01
+
+
+def test_a_model_that_never_agrees_is_never_sure() -> None:
+    assert fit_sure(np.full(10, 0.99), np.zeros(10, bool), 0.001) == 1.0

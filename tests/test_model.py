@@ -25,6 +25,7 @@ from digitscan.h5 import load_h5, read_facts, save_model
 from digitscan.h5check import check_h5
 from digitscan.mnist import load_mnist
 from digitscan.model import (
+    Cascade,
     Classifier,
     Model,
     ModelFacts,
@@ -160,6 +161,8 @@ def test_facts_come_back_from_the_file_as_they_went_in(saved: Model) -> None:
         {"input_maximum": 7},
         {"format_version": 99},
         {"training": []},
+        {"answers_for": "0" * 64},
+        {"answers_for": "../cnn", "sure": 0.9},
         {"more": 1},
     ],
 )
@@ -228,6 +231,51 @@ def test_a_model_of_another_preprocessing_is_refused(saved: Model) -> None:
     ):
         Classifier(program, dataclasses.replace(FACTS, preprocess_version=99))
     Classifier(program, dataclasses.replace(FACTS, preprocess_version=99, architecture="unknown"))
+
+
+class _Fixed:
+    """Answers each image with the row of `rows` that its first pixel names."""
+
+    def __init__(self, rows: list[list[float]]) -> None:
+        self.rows, self.asked = np.array(rows), 0
+
+    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        self.asked += len(images)
+        return self.rows[images[:, 0, 0]]
+
+
+def test_the_other_model_is_asked_where_the_quick_one_is_not_sure() -> None:
+    sure, unsure, no_digit = (
+        probabilities(p3=0.95, p5=0.05),
+        probabilities(p3=0.9, p5=0.1),
+        probabilities(p10=1),
+    )
+    other = [probabilities(p7=1.0), probabilities(p5=1.0), probabilities(p8=1.0)]
+    images = np.zeros((4, 28, 28), np.uint8)
+    images[:, 0, 0] = [2, 0, 1, 0]
+    asked = _Fixed(other)
+    answered = Cascade(_Fixed([sure, unsure, no_digit]), 0.95, asked).classify(images)
+    assert np.array_equal(answered, [other[2], sure, other[1], sure])
+    assert asked.asked == 2
+
+
+def test_a_quick_model_answers_only_for_the_model_it_was_made_for(
+    saved: Model, tiny: Any, samples: NDArray[np.float32], tmp_path: Path
+) -> None:
+    """Another model, and the quick one itself, are asked alone."""
+    shipped = tmp_path / "shipped"
+    (shipped / "programs").mkdir(parents=True)
+    facts = dataclasses.replace(FACTS, answers_for=saved.digest, sure=0.99)
+    quick = save_model(tiny, facts, shipped / "quick.h5", shipped / "programs", samples)
+    (shipped / "programs" / saved.program.name).write_bytes(saved.program.read_bytes())
+    record = saved.program.with_suffix(".json")
+    (shipped / "programs" / record.name).write_bytes(record.read_bytes())
+    opened = open_model(saved.path)
+    assert opened.quick is not None and opened.quick.digest == quick.digest
+    assert open_model("quick").quick is None
+    other = dataclasses.replace(FACTS, temperature=2.0)
+    save_model(tiny, other, tmp_path / "other.h5", shipped / "programs", samples)
+    assert open_model(tmp_path / "other.h5").quick is None
 
 
 def test_no_images_have_no_answers(saved: Model, images: NDArray[np.uint8]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from digitscan.augment import Augmentation
 from digitscan.errors import DataError, OutputError, TrainingError, UsageError
 from digitscan.mnist import load_mnist
+from digitscan.model import open_model
 from digitscan.networks import NETWORKS, build_cnn, build_mlp
 from digitscan.rounds import Examples, Rounds, preprocess_all
 from digitscan.teacher import taught_by
@@ -71,6 +72,18 @@ def test_an_mlp_learns_from_the_answers_of_a_teacher(few_digits: Path, tmp_path:
 def test_a_teacher_with_fewer_answers_is_refused(few_digits: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="mlp answers with 10 classes, and 11 are to be taught"):
         run(TrainOptions("cnn", tmp_path / "a.h5", data=few_digits, teachers=("mlp",), quiet=True))
+
+
+def test_the_quick_network_answers_for_its_teacher_alone(few_digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="name that with one --teacher"):
+        run(TrainOptions("quick", tmp_path / "q.h5", data=few_digits, epochs=1, quiet=True))
+    options = TrainOptions(
+        "quick", tmp_path / "q.h5", data=few_digits, teachers=("cnn",), epochs=1, quiet=True
+    )
+    cnn, facts = open_model("cnn"), run(options).facts
+    assert facts.answers_for == cnn.digest
+    assert facts.sure is not None and cnn.facts.ok_confidence is not None
+    assert facts.sure >= cnn.facts.ok_confidence
 
 
 def test_a_target_is_the_label_and_the_mean_of_what_the_teachers_answer() -> None:
