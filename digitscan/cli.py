@@ -131,7 +131,7 @@ def scan(
     ] = None,
     batch_size: Annotated[
         int, typer.Option(min=1, max=4096, metavar="NUMBER", help="Most images handed over at once.")
-    ] = 64,
+    ] = 256,
     timeout: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="The longest that one image may take.")
     ] = 30.0,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -294,17 +295,18 @@ def decide(
 
     `min_confidence` takes the place of the model's own `ok_confidence`.
     """
-    digits = [float(value) for value in probabilities[:10]]
-    if not all(value == value for value in probabilities):
+    if math.isnan(sum(probabilities)):
         return None, None, Status.ERROR, "the model gave no number"
-    if facts.classes == 11 and float(probabilities[10]) > max(digits):
+    confidence = max(probabilities[:10])
+    if facts.classes == 11 and probabilities[10] > confidence:
         return None, None, Status.NO_DIGIT, "not like any digit"
-    first, second = sorted(range(10), key=lambda digit: -digits[digit])[:2]
+    first = probabilities.index(confidence)
     limit = facts.ok_confidence if min_confidence is None else min_confidence
-    if limit is not None and digits[first] >= limit:
-        return first, digits[first], Status.OK, ""
-    if digits[second] >= CLOSE_SECOND:
+    if limit is not None and confidence >= limit:
+        return first, confidence, Status.OK, ""
+    second = max((digit for digit in range(10) if digit != first), key=probabilities.__getitem__)
+    if probabilities[second] >= CLOSE_SECOND:
         note = f"between {first} and {second}"
     else:
         note = "model not calibrated" if limit is None else "doubtful"
-    return first, digits[first], Status.REVIEW, note
+    return first, confidence, Status.REVIEW, note

@@ -53,12 +53,12 @@ def find_digit(ink: Gray, threshold: float) -> tuple[Digit | None, str | None, s
     """
     height, width = ink.shape
     _, mask = cv2.threshold(ink, threshold, 1, cv2.THRESH_BINARY)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
+    count, _ = cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_16U)
     if count <= 1:
         return None, "blank", None
-    if count == 2:
-        left, top, w, h, _ = stats[1].tolist()
-        return _cut(ink, left, top, w, h), None, None
+    if count == 2:  # most pictures: statistics would double the time
+        return _cut(ink, *cv2.boundingRect(mask)), None, None
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
     parts = [(label, *stats[label].tolist()) for label in range(1, count)]
     smallest = max(2, 0.004 * height * width) if max(height, width) > LARGE else 2
     # Left, top, width, height, area; a line of a form reaches from edge to edge and is thin.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLES = 500
-BATCH = 64
+BATCH = 16
 CHECK_SECONDS = 30
 MOST_MEMORY = 8 << 30
 
@@ -116,7 +116,7 @@ def _check_logits(keras_model: Any, samples: NDArray[np.float32]) -> None:
     import numpy as np
     import tensorflow as tf
 
-    images = tf.reshape(tf.constant(samples[:BATCH]), (-1, *keras_model.inputs[0].shape[1:]))
+    images = tf.reshape(tf.constant(samples[:64]), (-1, *keras_model.inputs[0].shape[1:]))
     answers = np.asarray(keras_model(images, training=False))
     logits = logits_of(keras_model, images)
     probable = (answers >= 0.0).all() and np.allclose(answers.sum(axis=1), 1.0, atol=1e-3)

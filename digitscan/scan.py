@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 READ_AHEAD = 4096
 """Files whose rows may wait for an earlier one that takes long."""
 
-_LOOK_AHEAD = 256
+_LOOK_AHEAD = 1024
+_MANY_FILES = 256
 _FIRST_CHUNK = 16
 _CHUNK_SECONDS = 0.2
 _WORTH_ANOTHER_WORKER = 0.5
@@ -47,7 +48,7 @@ class ScanOptions:
     max_megapixels: float = 64.0
     timeout: float = 30.0
     workers: int | None = None
-    batch_size: int = 64
+    batch_size: int = 256
     worker_command: tuple[str, ...] | None = None
 
 
@@ -171,7 +172,7 @@ class _Scan:
         waiting = len(self._ahead)
         if len(self._workers) >= self._most_workers or not waiting:
             return
-        if waiting >= _LOOK_AHEAD or waiting * (self._seconds_per_file or 0) > _WORTH_ANOTHER_WORKER:
+        if waiting >= _MANY_FILES or waiting * (self._seconds_per_file or 0) > _WORTH_ANOTHER_WORKER:
             self._start_worker()
 
     def _hand_out(self) -> None:

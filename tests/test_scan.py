@@ -113,7 +113,7 @@ def test_files_are_taken_lazily_and_a_bounded_number_at_a_time(files, stub_model
     for _ in range(50):
         next(rows)
     rows.close()
-    assert taken <= READ_AHEAD + 256
+    assert taken <= READ_AHEAD
 
 
 def test_no_process_outlives_a_scan_that_is_given_up(files, stub_model, stub_command, tmp_path):
