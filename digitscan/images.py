@@ -37,12 +37,6 @@ _JPEG_START = b"\xff\xd8\xff"
 _JPEG_SCAN = b"\xff\xda"
 _JPEG_FRAMES = frozenset([b"\xff\xc0", b"\xff\xc1", b"\xff\xc2"])
 _JPEG_PLAIN = _JPEG_FRAMES | {_JPEG_SCAN, b"\xff\xe0", b"\xff\xdb", b"\xff\xc4", b"\xff\xdd", b"\xff\xfe"}
-_JPEG_REDUCED = (
-    (8, "IMREAD_REDUCED_GRAYSCALE_8"),
-    (4, "IMREAD_REDUCED_GRAYSCALE_4"),
-    (2, "IMREAD_REDUCED_GRAYSCALE_2"),
-    (0, "IMREAD_GRAYSCALE"),
-)
 _EXIF_KEYS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 
 
@@ -162,8 +156,13 @@ def _plain_jpeg(data: bytes, max_megapixels: float, short_side_kept: int) -> Ope
     import numpy as np
 
     fraction = min(width, height) // short_side_kept
-    how = next(flag for least, flag in _JPEG_REDUCED if fraction >= least)
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), getattr(cv2, how) | cv2.IMREAD_IGNORE_ORIENTATION)
+    if fraction >= 8:
+        how = cv2.IMREAD_REDUCED_GRAYSCALE_8
+    elif fraction >= 4:
+        how = cv2.IMREAD_REDUCED_GRAYSCALE_4
+    else:
+        how = cv2.IMREAD_REDUCED_GRAYSCALE_2 if fraction >= 2 else cv2.IMREAD_GRAYSCALE
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None or pixels.ndim != 2:
         return None
     if components == 3:

@@ -194,7 +194,7 @@ def is_light_on_dark(picture: Gray) -> bool:
 
 def _sorted_border(picture: Gray) -> Gray:
     border = np.concatenate((picture[0], picture[-1], picture[:, 0], picture[:, -1]))
-    border.sort()
+    border.sort(kind="stable")  # by radix: twice as fast or more
     return border
 
 
@@ -225,10 +225,11 @@ def measure_ink(ink: Gray) -> tuple[float, float, float]:
     below = ink.size - count
     if count == 0 or below == 0:
         return threshold, 0.0, 0.0
-    level = cv2.mean(ink, above)[0]
-    paper_level = (cv2.sumElems(ink)[0] - round(level * count)) / below
+    # Norms are sums, in half the time of cv2.mean.
+    ink_sum = cv2.norm(ink, cv2.NORM_L1, above)
+    paper_level = (cv2.norm(ink, cv2.NORM_L1) - ink_sum) / below
     squares = cv2.norm(ink, cv2.NORM_L2SQR) - cv2.norm(ink, cv2.NORM_L2SQR, above)
-    return threshold, level - paper_level, max(0.0, squares / below - paper_level**2) ** 0.5
+    return threshold, ink_sum / count - paper_level, max(0.0, squares / below - paper_level**2) ** 0.5
 
 
 _LEVELS = np.arange(256, dtype=np.float32)
@@ -248,9 +249,9 @@ def stretch_ink(ink: Gray, threshold: float, strength: float) -> Gray:
     """Return the ink with paper at 0 and full ink at 255: the soft edge keeps its shape, grain goes."""
     low = 0.4 * threshold
     high = max(low + 1.0, min(255.0, threshold + 0.5 * strength))
-    table = (_LEVELS - low) * (255.0 / (high - low))
     # np.clip does the same in twice the time.
-    return cv2.LUT(ink, np.minimum(np.maximum(table, 0.0), 255.0).astype(np.uint8))
+    table = np.minimum(np.maximum(_LEVELS - low, 0.0) * (255.0 / (high - low)), 255.0)
+    return cv2.LUT(ink, table.astype(np.uint8))
 
 
 def fit_into_box(ink: Gray) -> Gray:
@@ -264,7 +265,7 @@ def fit_into_box(ink: Gray) -> Gray:
     bright = fitted[fitted > 32]
     if bright.size == 0:
         return fitted
-    bright.sort()
+    bright.sort(kind="stable")
     strong = float(bright[bright.size * 3 // 4])
     return cv2.convertScaleAbs(fitted, alpha=255.0 / strong) if strong < 250.0 else fitted
 
