@@ -21,7 +21,7 @@ MANY_PARTS = 25
 """More parts of a size than any digit falls into: a page, a texture, a photo."""
 
 EQUALS = 3
-"""So many parts as large as the main one, and apart from it, are other digits."""
+"""So many parts as large as the main one, and apart from it, are other digits even at the edge."""
 
 GAP = 0.12
 """Of the height of all the ink: parts no further apart are one broken stroke."""
@@ -81,7 +81,11 @@ def find_digit(ink: Gray, threshold: float) -> tuple[Digit | None, str | None, s
     right = max(part[1] + part[3] for part in keep)
     bottom = max(part[2] + part[4] for part in keep)
     digit = _cut(ink, left, top, right - left, bottom - top)
-    if _is_row(wholes, main) or _has_equals(wholes, belonging, main):
+    if (
+        _is_row(wholes, main)
+        or _has_equals(wholes, belonging, main, height, width)
+        or _stand_side_by_side(keep, bottom - top)
+    ):
         return digit, "several digits", note
     if len(keep) < len(parts):
         # Zero what was left out, with its soft edge, where it reaches into the digit's box.
@@ -180,10 +184,25 @@ def _belongs(part: Part, main: Part, height: int, width: int, smallest: float) -
     return apart <= 0.35 * max(main[3], main[4]) * (1.0 if area >= 0.05 * main_area else 0.3)
 
 
-def _has_equals(wholes: list[Part], belonging: list[Part], main: Part) -> bool:
-    """Tell whether several that do not belong to the main one are about as large."""
+def _has_equals(wholes: list[Part], belonging: list[Part], main: Part, height: int, width: int) -> bool:
+    """Tell whether one that does not belong to the main one is about as large.
+
+    What the edge of the frame cuts, and the main one not, may be a neighbour: it takes several of those.
+    """
     apart = [whole for whole in wholes if whole not in belonging]
-    return sum(whole[4] >= 0.5 * main[4] and whole[5] >= 0.3 * main[5] for whole in apart) >= EQUALS
+    equals = [whole for whole in apart if whole[4] >= 0.5 * main[4] and whole[5] >= 0.3 * main[5]]
+    cut = 0 if _touches(main, height, width) else sum(_touches(one, height, width) for one in equals)
+    return len(equals) > cut or cut >= EQUALS
+
+
+def _stand_side_by_side(parts: list[Part], height: int) -> bool:
+    """Tell whether two parts of what seems to be one digit are each as tall as it, and beside each other."""
+    largest = max(part[5] for part in parts)
+    tall = sorted(
+        (part for part in parts if part[4] >= 0.85 * height and part[5] >= 0.4 * largest),
+        key=lambda part: part[1],
+    )
+    return any(a[1] + a[3] <= b[1] for a, b in pairwise(tall))
 
 
 def _is_row(wholes: list[Part], main: Part) -> bool:

@@ -75,8 +75,8 @@ def preprocess(gray: NDArray[Any]) -> Preprocessed:
     again = preprocess(part)
     if again.pixels is None:
         return seen
-    # The closer look may have looked closer still, and said so.
-    return replace(again, notes=tuple(dict.fromkeys((SMALL_IN_FRAME, *again.notes))))
+    # Either look may have seen what the other could not; what both saw is said once.
+    return replace(again, notes=tuple(dict.fromkeys((SMALL_IN_FRAME, *seen.notes, *again.notes))))
 
 
 def reduce_size(picture: Gray, longest: int) -> tuple[Gray, float]:

@@ -137,6 +137,39 @@ def test_a_row_of_digits_is_no_digit() -> None:
     assert seen.refusal == "several digits"
 
 
+@pytest.mark.parametrize(("gap", "stacked"), [(8, False), (20, False), (60, False), (60, True)])
+@pytest.mark.parametrize("size", [90, 600])
+def test_two_digits_are_several(gap: int, stacked: bool, size: int) -> None:
+    """Side by side from a narrow gap on; one above the other where no digit's parts lie so far apart."""
+    five = draw_five(90, 6)[15:75, 25:65]
+    frame = np.zeros((180, 180), np.uint8)
+    down, right = (60 + gap, 0) if stacked else (0, 40 + gap)
+    top, left = (180 - 60 - down) // 2, (180 - 40 - right) // 2
+    frame[top : top + 60, left : left + 40] = five
+    frame[top + down : top + down + 60, left + right : left + right + 40] = five
+    frame = cv2.resize(frame, (size, size), interpolation=cv2.INTER_LINEAR)
+    assert preprocess(255 - frame).refusal == "several digits"
+
+
+def test_a_neighbour_that_the_edge_cuts_is_left_out_and_said() -> None:
+    frame = np.zeros((180, 180), np.uint8)
+    frame[60:120, 70:110] = draw_five(90, 6)[15:75, 25:65]
+    frame[60:120, :20] = draw_five(90, 6)[15:75, 45:65]
+    seen = preprocess(255 - frame)
+    assert seen.pixels is not None and likeness(seen.pixels, PLAIN) > 0.9
+    assert "parts left out" in seen.notes
+
+
+def test_a_closer_look_keeps_what_the_first_one_saw() -> None:
+    frame = np.full((900, 900), 30, np.uint8)
+    frame[:, :300] = 40
+    frame[500:650, 400:500] = np.maximum(draw_five(225, 8)[37:187, 62:162], 30)
+    frame[200:265, 700:765] = 255
+    notes = preprocess(frame).notes
+    assert notes[0] == "small in its frame"
+    assert "parts left out" in notes and notes.count("light on dark") == 1
+
+
 def test_a_long_strip_is_looked_at_closely_enough_to_see_its_digits() -> None:
     strip = np.concatenate([draw_five(80, 7)[:, 15:65]] * 12, axis=1)
     assert preprocess(255 - strip).refusal == "several digits"
