@@ -3,7 +3,7 @@
 MNIST's own procedure (LeCun 1998: fit into 20x20, centre by mass in 28x28), behind the steps that make
 a user's picture look like one of MNIST's: find which is ink, remove the paper and its shadows, keep the
 parts that belong to the digit. The scanner, the trainer and the evaluator all run `preprocess`, and no
-size of picture skips it. Pure functions; nothing here raises on any two-dimensional array.
+size of picture skips it. Pure functions; nothing here raises on any two-dimensional array from 1x1 on.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ MOST_BLOCKS = 2
 """A side of a block of pixels that is averaged into one, at most."""
 SMALL_DIGIT = 28
 """A digit shorter than this in a reduced picture is cut from the original and looked at again."""
+STRAY = 4
+"""So many pixels at either end of the values may be broken ones."""
 SMALL_IN_FRAME = "small in its frame"
 """The note of a picture whose digit was looked at again, closer."""
 NARROW = 2.8
@@ -115,15 +117,26 @@ def is_thin(ink: Gray) -> bool:
 
 
 def to_eight_bits(gray: NDArray[Any]) -> Gray:
-    """Return uint8 of the same shape; other types are stretched from their own range to 0..255."""
+    """Return uint8 of the same shape; other types are stretched from their own range to 0..255.
+
+    A few stray pixels (hot ones, marks for no data) do not set the range. What is no number becomes the
+    median, what is infinite the end of the range.
+    """
     if gray.dtype == np.uint8:
         return gray
-    values = np.nan_to_num(gray.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    span = high - low
-    if not 1e-300 < span < np.inf:  # even, or beyond what can be divided
+    values = gray if gray.dtype in (np.uint16, np.float32) else gray.astype(np.float64)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        known = values[np.isfinite(values)]
+        if known.size == 0:
+            return np.zeros(gray.shape, np.uint8)
+        values = np.nan_to_num(values, nan=np.median(known), posinf=known.max(), neginf=known.min())
+    stray = min(STRAY, values.size // 200)
+    ordered = np.partition(values, (stray, values.size - 1 - stray), axis=None)
+    low, high = ordered[stray], ordered[values.size - 1 - stray]
+    span = float(high) - float(low)
+    if not 1e-30 < span < 1e30:  # even, or beyond what can be divided
         return np.zeros(gray.shape, np.uint8)
-    return np.rint((values - low) / span * 255.0).astype(np.uint8)
+    return np.asarray(cv2.convertScaleAbs(np.clip(values, low, high) - low, alpha=255.0 / span))
 
 
 def _look(picture: Gray) -> tuple[Preprocessed, Digit | None]:

@@ -274,9 +274,34 @@ def test_averaging_down_looks_at_every_pixel() -> None:
     assert small.sum(axis=1) == pytest.approx(255 / 25, abs=3)
 
 
-def test_any_range_is_stretched_to_eight_bits_and_no_number_is_paper() -> None:
-    values = np.array([[0.5, 1.5, np.nan, np.inf]])
-    assert to_eight_bits(values).tolist() == [[85, 255, 0, 0]]
+def test_any_range_is_stretched_to_eight_bits_and_no_number_is_the_median() -> None:
+    values = np.array([[0.5, 1.5, np.nan, np.inf, -np.inf, 1.1]])
+    assert to_eight_bits(values).tolist() == [[0, 255, 153, 255, 0, 153]]
+    assert not to_eight_bits(np.full((3, 3), np.nan)).any()
+
+
+@pytest.mark.parametrize("stray", [-9999.0, 0.0, 65535.0, np.nan, np.inf])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
+def test_a_stray_pixel_does_not_hide_the_digit(stray: float, dtype: type) -> None:
+    """A hot one, one that means no data, one that is no number."""
+    picture = (1000.0 - draw_five() * 0.5).astype(dtype)
+    if dtype is np.uint16 and not 0.0 <= stray < np.inf:
+        stray = 65535.0
+    picture[7, 90] = stray
+    assert likeness(pixels_of(picture), PLAIN) > 0.97
+
+
+@pytest.mark.parametrize("dtype", [">u2", "<u2", "i2", "u4", "i8", "f2", "f4", ">f4", "f8", "g", "?"])
+def test_any_type_and_layout_is_read_and_left_as_it_was(dtype: str) -> None:
+    """Big-endian, transposed, stepped, backwards and read-only arrays."""
+    plain = (draw_five() > 99).astype(dtype)
+    wide = np.zeros((200, 200), dtype)
+    wide[::2, ::2] = plain
+    for picture in (plain, np.asfortranarray(plain), wide[::2, ::2], plain[::-1, ::-1][::-1, ::-1]):
+        before = picture.copy()
+        picture.flags.writeable = False
+        assert likeness(pixels_of(picture), PLAIN) > 0.9
+        assert np.array_equal(picture, before)
 
 
 def test_paper_with_a_gradient_becomes_zero_and_ink_stays() -> None:
