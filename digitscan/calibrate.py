@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-NON_DIGITS_OK = 0.03
+NON_DIGITS_OK = 0.035
 """Of validation pictures that are no digit, at most this share is marked `ok`."""
 
 Probabilities = NDArray[np.float64]

@@ -51,12 +51,11 @@ class Mnist:
 
 def load_mnist(
     source: Path | None = None,
-    seed: int = 0,
     unusable: Callable[[Path, str], object] = lambda path, why: None,
 ) -> Mnist:
     """Load the shipped MNIST (None), another `.npz`, a folder of IDX files or one of images by label.
 
-    Of images by label, each is preprocessed as a scan does it, and a seventh, drawn with `seed`, is the
+    Of images by label, each is preprocessed as a scan does it, and a seventh, the same every time, is the
     test part; `unusable` is told of each image in which there is no digit to learn from. Raises DataError.
     """
     if source is None:
@@ -72,7 +71,7 @@ def load_mnist(
             if any(_find_idx(source, name) for name in IDX_FILES.values()):
                 return _checked(_read_idx_files(source), source)
             if any((source / str(digit)).is_dir() for digit in range(10)):
-                return _read_images(source, seed, unusable)
+                return _read_images(source, unusable)
             raise DataError(f"{source} is a folder without digits: {EXPECTED}")
         if not source.is_file():
             raise DataError(f"{source} does not exist: {EXPECTED}")
@@ -145,7 +144,7 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[Any]:
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
-def _read_images(folder: Path, seed: int, unusable: Callable[[Path, str], object]) -> Mnist:
+def _read_images(folder: Path, unusable: Callable[[Path, str], object]) -> Mnist:
     import numpy as np
 
     from digitscan.images import open_image
@@ -172,7 +171,7 @@ def _read_images(folder: Path, seed: int, unusable: Callable[[Path, str], object
     if len(pictures) < 2 * TEST_PART:
         raise DataError(f"{folder} has {len(pictures)} usable images: expected are {2 * TEST_PART} at least")
     x, y = np.stack(pictures), np.array(labels, np.uint8)
-    order = np.random.default_rng(seed).permutation(len(x))
+    order = np.random.default_rng(0).permutation(len(x))
     test, train = order[: len(x) // TEST_PART], order[len(x) // TEST_PART :]
     return Mnist(x[train], y[train], x[test], y[test])
 

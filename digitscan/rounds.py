@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CALIBRATION_VIEWS = 4
 """So many augmentations of each validation image: a threshold at 3 in 1,000 hangs on few wrong ones."""
+LAST_ROUND = 999
+"""A round's number seeds its pictures: training counts from 1 up, calibration from here down."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ class Rounds:
             return self.validation
         for part in self._next:  # nothing more is learned
             part.cancel()
-        views = range(1, CALIBRATION_VIEWS)
-        waiting = [part for view in views for part in self._submit(False, self._checked, view)]
+        numbers = range(LAST_ROUND, LAST_ROUND - CALIBRATION_VIEWS + 1, -1)
+        waiting = [part for number in numbers for part in self._submit(False, self._checked, number)]
         return _joined([self.validation, *(part.result() for part in waiting)])
 
     def _submit(self, learning: bool, digits: int, round_number: int) -> list[Any]:

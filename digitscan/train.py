@@ -111,7 +111,7 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
     classes = CLASSES[options.architecture]
     target_of = taught_by(options.teachers, classes, say) if options.teachers else labels_of
     start = time.perf_counter()
-    mnist = load_mnist(options.data, options.seed, lambda path, why: say(f"left out {path}: {why}"))
+    mnist = load_mnist(options.data, lambda path, why: say(f"left out {path}: {why}"))
     if len(mnist.x_train) < 10 * 2:
         raise DataError(f"{len(mnist.x_train)} training images are too few: at least 20 are needed")
     learned, checked = split(mnist.x_train, mnist.y_train)
@@ -284,7 +284,8 @@ def _calibrated(
     )
 
     def compiled() -> Classifier:
-        return Classifier(compile_program(network, _as_input(validation.images[:500])), facts)
+        """Return what a scan will run: the program that is saved is made in the same way."""
+        return Classifier(compile_program(network), facts)
 
     if facts.classes == 11:
         kernel, bias = network.layers[-1].get_weights()

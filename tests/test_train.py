@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from digitscan.augment import Augmentation
+from digitscan.calibrate import NON_DIGITS_OK
 from digitscan.errors import DataError, OutputError, TrainingError, UsageError
 from digitscan.mnist import load_mnist
-from digitscan.model import open_model
+from digitscan.model import Classifier, open_model, read_program
 from digitscan.networks import NETWORKS, build_cnn, build_mlp
 from digitscan.rounds import Examples, Rounds, preprocess_all
 from digitscan.teacher import taught_by
-from digitscan.train import TrainOptions, run, worst_pairs
+from digitscan.train import OK_WRONG_TARGET, REFUSED_TARGET, TrainOptions, run, worst_pairs
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +54,6 @@ def test_an_mlp_is_trained_saved_plotted_and_repeated(few_digits: Path, tmp_path
     assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), two.get_weights(), strict=True))
     assert first.facts.scores["test accuracy"] > 0.5
     assert first.facts.classes == 10
-
-
-def test_a_cnn_learns_to_say_no_and_is_calibrated(few_digits: Path, tmp_path: Path) -> None:
-    model = run(TrainOptions("cnn", tmp_path / "c.h5", data=few_digits, epochs=1, quiet=True))
-    assert model.facts.classes == 11
-    assert model.facts.ok_confidence is not None
-    assert model.program.is_file()
 
 
 def test_an_mlp_learns_from_the_answers_of_a_teacher(few_digits: Path, tmp_path: Path) -> None:
@@ -163,3 +157,84 @@ def test_thresholds_are_fitted_to_several_views_of_each_validation_image() -> No
     assert np.array_equal(views[0], validation.images)
     assert len({view.tobytes() for view in views}) == len(views)
     assert (calibration.labels.reshape(len(views), -1) == validation.labels).all()
+
+
+def test_no_picture_that_was_learned_is_calibrated_on() -> None:
+    """Drawn ones and fonts come from the same generators: not from the same seeds."""
+    mnist = load_mnist()
+    parts = (Examples(mnist.x_train[part], mnist.y_train[part]) for part in (slice(200), slice(200, 400)))
+    with Rounds(*parts, 4, Augmentation(), 1) as rounds:
+        learned = {image.tobytes() for epoch in range(4) for image in rounds.take(epoch)[0].images}
+        calibrated = rounds.calibration().images
+    assert not any(image.tobytes() in learned for image in calibrated if image.any())
+
+
+def test_the_test_images_choose_nothing(few_digits: Path, tmp_path: Path) -> None:
+    import keras
+
+    with np.load(few_digits) as file:
+        arrays = dict(file)
+    other = tmp_path / "other.npz"
+    np.savez(other, **{**arrays, "x_test": arrays["x_test"][:20], "y_test": (arrays["y_test"][:20] + 1) % 10})
+    one, two = (
+        run(TrainOptions("mlp", tmp_path / f"{place}.h5", data=data, epochs=3, quiet=True))
+        for place, data in enumerate((few_digits, other))
+    )
+    assert one.facts.scores != two.facts.scores
+    weights = [keras.models.load_model(model.path, compile=False).get_weights() for model in (one, two)]
+    assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+    assert (one.facts.temperature, one.facts.ok_confidence) == (
+        two.facts.temperature,
+        two.facts.ok_confidence,
+    )
+
+
+def test_the_best_epochs_weights_are_kept_and_patience_ends_the_run(
+    few_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    seen = []
+
+    def evaluate(network, examples):
+        seen.append(network.get_weights())
+        return 1.0, 0.9 if len(seen) == 2 else 0.5
+
+    monkeypatch.setattr("digitscan.train._evaluate", evaluate)
+    options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, epochs=9, patience=3, quiet=True)
+    model = run(options)
+    assert model.facts.training["epochs"] == 5
+    kept = keras.models.load_model(model.path, compile=False).get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(kept, seen[1], strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(kept, seen[4], strict=True))
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+def test_what_is_saved_keeps_its_promises_on_what_it_was_calibrated_on(
+    architecture: str, few_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The saved program with the saved limit: few `ok` wrong, few digits refused, few others `ok`."""
+    calibrated_on = []
+    calibration = Rounds.calibration
+
+    def watched(rounds: Rounds) -> Examples:
+        calibrated_on.append(calibration(rounds))
+        return calibrated_on[-1]
+
+    monkeypatch.setattr(Rounds, "calibration", watched)
+    epochs = {"mlp": 8, "cnn": 3}[architecture]
+    options = TrainOptions(architecture, tmp_path / "a.h5", data=few_digits, epochs=epochs, quiet=True)
+    model = run(options)
+    (examples,) = calibrated_on
+    digits = examples.labels < 10
+    answers = Classifier(read_program(model.program, model.program_digest), model.facts).classify(
+        examples.images
+    )
+    assert model.facts.ok_confidence is not None
+    ok = (answers[:, :10].max(axis=1) >= model.facts.ok_confidence) & (answers.argmax(axis=1) < 10)
+    assert (answers.argmax(axis=1) != examples.labels)[ok & digits].sum() <= OK_WRONG_TARGET * ok[
+        digits
+    ].sum()
+    if architecture == "cnn":
+        assert (answers.argmax(axis=1) == 10)[digits].mean() <= REFUSED_TARGET + 1 / digits.sum()
+        assert ok[~digits].mean() <= NON_DIGITS_OK
