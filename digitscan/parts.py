@@ -57,10 +57,15 @@ def find_digit(ink: Gray, threshold: float) -> tuple[Digit | None, str | None, s
     if count <= 1:
         return None, "blank", None
     if count == 2:  # most pictures: statistics would double the time
-        return _cut(ink, *cv2.boundingRect(mask)), None, None
+        left, top, w, h = cv2.boundingRect(mask)
+        if _reaches_across(left, w, h, height, width):
+            return None, "lines without a digit", "lines left out"
+        return _cut(ink, left, top, w, h), None, None
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
     parts = [(label, *stats[label].tolist()) for label in range(1, count)]
-    smallest = max(2, 0.004 * height * width) if max(height, width) > LARGE else 2
+    # Of a strip, as much of it as may hold one digit counts.
+    room = min(height, width) * min(max(height, width), 1.5 * min(height, width))
+    smallest = max(2, 0.004 * room) if max(height, width) > LARGE else 2
     # Left, top, width, height, area; a line of a form reaches from edge to edge and is thin.
     sound = [part for part in parts if not _is_line(part, height, width)]
     note = "lines left out" if len(sound) < len(parts) else None
@@ -113,10 +118,15 @@ def _is_line(part: Part, height: int, width: int) -> bool:
     touches = (left == 0) + (top == 0) + (left + w == width) + (top + h == height)
     if touches == 0:
         return False
+    grid = touches >= 3 and area < 0.12 * w * h and max(height, width) > LARGE
+    return grid or _reaches_across(left, w, h, height, width)
+
+
+def _reaches_across(left: int, w: int, h: int, height: int, width: int) -> bool:
+    """Tell whether a thin part reaches from side to side, or from top to bottom at one side, where no 1 is."""
     across = w >= 0.9 * width and h <= 0.12 * height
     along = h >= 0.9 * height and w <= 0.08 * width and (left == 0 or left + w == width)
-    grid = touches >= 3 and area < 0.12 * w * h and max(height, width) > LARGE
-    return across or along or grid
+    return across or along
 
 
 def join_broken(parts: list[Part], height: int, width: int) -> list[list[Part]]:

@@ -175,6 +175,21 @@ def test_a_long_strip_is_looked_at_closely_enough_to_see_its_digits() -> None:
     assert preprocess(255 - strip).refusal == "several digits"
 
 
+def test_a_thin_pen_does_not_hide_the_neighbours_in_a_strip() -> None:
+    """A strip's area says nothing of the size of a digit in it: one digit heavier than nine was read alone."""
+    strip = np.zeros((114, 724), np.uint8)
+    for left in range(20, 650, 70):
+        strip[30:90, left : left + 60] = draw_five(60, 2)
+    strip[30:90, 650:710] = draw_five(60, 5)
+    assert preprocess(255 - strip).refusal == "several digits"
+
+
+def test_the_edge_of_a_table_along_the_sheet_is_no_one() -> None:
+    sheet = np.full((300, 400), 200, np.uint8)
+    sheet[:, :24] = 20
+    assert preprocess(sheet).refusal == "lines without a digit"
+
+
 def test_digits_here_and_there_on_a_page_are_several() -> None:
     page = np.zeros((900, 700), np.uint8)
     for top, left in ((40, 500), (250, 80), (300, 400), (600, 150), (650, 550)):
