@@ -123,7 +123,7 @@ def _is_line(part: Part, height: int, width: int) -> bool:
 
 
 def _reaches_across(left: int, w: int, h: int, height: int, width: int) -> bool:
-    """Tell whether a thin part reaches from side to side, or from top to bottom at one side, where no 1 is."""
+    """Tell whether a thin part reaches from side to side, or from top to bottom at a side, where no 1 is."""
     across = w >= 0.9 * width and h <= 0.12 * height
     along = h >= 0.9 * height and w <= 0.08 * width and (left == 0 or left + w == width)
     return across or along

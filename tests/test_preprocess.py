@@ -176,7 +176,7 @@ def test_a_long_strip_is_looked_at_closely_enough_to_see_its_digits() -> None:
 
 
 def test_a_thin_pen_does_not_hide_the_neighbours_in_a_strip() -> None:
-    """A strip's area says nothing of the size of a digit in it: one digit heavier than nine was read alone."""
+    """A strip's area says nothing of its digits' size: one heavier than nine others was read alone."""
     strip = np.zeros((114, 724), np.uint8)
     for left in range(20, 650, 70):
         strip[30:90, left : left + 60] = draw_five(60, 2)
