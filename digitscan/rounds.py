@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from digitscan.supervise import usable_cores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +67,7 @@ class Rounds:
         self._epochs_a_round = epochs_a_round
         # Spawned, because TensorFlow's threads would not survive a fork.
         self._pool = ProcessPoolExecutor(
-            max_workers=os.cpu_count(),
+            max_workers=usable_cores(),
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_share,
             initargs=(learned, checked, augmentation),

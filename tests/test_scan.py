@@ -1,6 +1,8 @@
 """The scan: one row for every file, in order, whatever happens to the processes that read them."""
 
+import contextlib
 import itertools
+import multiprocessing
 import sys
 import time
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.find import Found
+from digitscan.model import open_model
 from digitscan.results import Status
 from digitscan.scan import READ_AHEAD, ScanOptions, scan, scan_in_batches
 
@@ -122,6 +125,35 @@ def test_no_process_outlives_a_scan_that_is_given_up(files, stub_model, stub_com
     workers = batches.gi_frame.f_locals["run"]._workers
     batches.close()
     assert workers and all(worker._process.poll() is not None for worker in workers)
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_a_scan_runs_in_a_process_however_that_was_started(files, stub_model, stub_command, method):
+    found = files(["7", "crash", "3"])
+    queue = multiprocessing.get_context(method).SimpleQueue()
+    options = ScanOptions(worker_command=stub_command)
+    process = multiprocessing.get_context(method).Process(
+        target=_scan_into, args=(queue, found, stub_model, options)
+    )
+    process.start()
+    answers = queue.get()
+    process.join()
+    assert answers == [7, "crashed the decoder: the process that read it ended", 3]
+
+
+def _scan_into(queue, found, model, options):
+    queue.put(digits(scan(found, model, options)))
+
+
+def test_libraries_start_no_threads_of_their_own_in_a_worker(picture, tmp_path):
+    """One process a core: more threads than two (one reads, one listens) would fight the others. Linux."""
+    picture.save(tmp_path / "a.png")
+    found = [Found(str(tmp_path / "a.png"), "a.png")] * 40
+    batches = scan_in_batches(found, open_model("cnn"), ScanOptions(workers=1))
+    with contextlib.closing(batches):
+        next(batches)
+        (worker,) = batches.gi_frame.f_locals["run"]._workers
+        assert len(list(Path(f"/proc/{worker._process.pid}/task").iterdir())) == 2
 
 
 def test_a_model_that_the_workers_refuse_ends_the_scan(files, stub_model, stub_command):

@@ -159,6 +159,22 @@ def test_thresholds_are_fitted_to_several_views_of_each_validation_image() -> No
     assert (calibration.labels.reshape(len(views), -1) == validation.labels).all()
 
 
+@pytest.mark.parametrize("augmentation", [Augmentation(), None])
+def test_training_pictures_are_the_same_for_any_number_of_processes(
+    augmentation: Augmentation | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mnist = load_mnist()
+    made = []
+    for cores in (1, 3):
+        monkeypatch.setattr("digitscan.rounds.usable_cores", lambda cores=cores: cores)
+        parts = (
+            Examples(mnist.x_train[part], mnist.y_train[part]) for part in (slice(1200), slice(1200, 1300))
+        )
+        with Rounds(*parts, 4, augmentation, 1) as rounds:
+            made.append([rounds.take(epoch)[0].images for epoch in range(2)])
+    assert all(np.array_equal(one, three) for one, three in zip(*made, strict=True))
+
+
 def test_no_picture_that_was_learned_is_calibrated_on() -> None:
     """Drawn ones and fonts come from the same generators: not from the same seeds."""
     mnist = load_mnist()
