@@ -22,8 +22,11 @@ def make_pngs(folder: Path, count: int) -> Path:
     return _write(folder, images, ".png")
 
 
-def make_jpegs(folder: Path, count: int, width: int, height: int) -> Path:
-    """Write so many JPEG files: dark digits on grainy paper with uneven light, as a camera sees them."""
+def make_jpegs(folder: Path, count: int, width: int, height: int, kind: str) -> Path:
+    """Write so many JPEG files: dark digits on grainy paper with uneven light, as a camera sees them.
+
+    `kind` is gray, as scanners write, or colour, as cameras do: slightly yellow paper.
+    """
     random = np.random.default_rng(1)
     grain = random.normal(0.0, 3.0, (8, height, width)).astype(np.float32)
     light = cv2.resize(np.array([[225, 200], [210, 180]], np.float32), (width, height))
@@ -34,6 +37,8 @@ def make_jpegs(folder: Path, count: int, width: int, height: int) -> Path:
         ink = np.zeros((height, width), np.float32)
         ink[top : top + across, left : left + across] = cv2.resize(digit, (across, across))
         lit = light * (1.0 - 0.8 / 255.0 * ink) + grain[number % len(grain)]
+        if kind == "colour":
+            lit = lit[..., None] * np.array([1.0, 0.97, 0.9], np.float32)
         return np.asarray(np.clip(lit, 0, 255), np.uint8)
 
     digits = load_mnist().x_test

@@ -9,6 +9,7 @@ measured is not the disk but what a reader adds to it. Prints Markdown. Linux.
 from __future__ import annotations
 
 import argparse
+import compileall
 import itertools
 import os
 import platform
@@ -18,7 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+import digitscan
 from benchmarks.measure import in_turn, ratio, run, run_and_watch
+from benchmarks.peers import CCEXAM_COMMAND
 from benchmarks.pictures import make_jpegs, make_many, make_pngs
 from digitscan.model import resolve_model
 from digitscan.supervise import usable_cores
@@ -110,8 +113,12 @@ def print_rate(what: str, few: Path, many: Path, commands: Commands, rounds: int
     )
 
 
-def print_growth(few: Path, many: Path, commands: Commands) -> None:
-    """Print how memory and time grow from a small folder to a huge one, and when the first row is there."""
+def print_growth(tiny: Path, few: Path, many: Path, commands: Commands) -> None:
+    """Print how memory and time grow from a small folder to a huge one, and when the first row is there.
+
+    Start-up, which is left out, is what a tiny folder takes.
+    """
+    start_up = min(commands.scan(tiny)() for _ in range(3))
     files = [sum(1 for _ in os.scandir(folder)) for folder in (few, many)]
     small, large = (run_and_watch(*commands.scan_words(folder)) for folder in (few, many))
     span = f"{files[0]:,} -> {files[1]:,} files"
@@ -121,15 +128,20 @@ def print_growth(few: Path, many: Path, commands: Commands) -> None:
         f"{small.peak_megabytes:.0f} MB",
         f"{large.peak_megabytes / small.peak_megabytes:.2f}",
     )
-    each = [1e6 * one.seconds / count for one, count in zip((small, large), files, strict=True)]
-    print_row(f"time an image, {span}", f"{each[1]:.0f} us", f"{each[0]:.0f} us", f"{each[1] / each[0]:.2f}")
+    each = [1e6 * (one.seconds - start_up) / count for one, count in zip((small, large), files, strict=True)]
+    print_row(
+        f"time an image after start-up, {span}",
+        f"{each[1]:.0f} us",
+        f"{each[0]:.0f} us",
+        f"{each[1] / each[0]:.2f}",
+    )
     print_row(f"first row on disk, {files[1]:,} files", f"{large.seconds_to_first_row:.2f} s", "", "")
 
 
-def ccexam_in(peers: Path) -> Path | None:
-    """Return the command of the peer in its environment, if it is there."""
-    found = sorted(peers.glob("ccexam*/bin/ccexam-infer"))
-    return found[0] if found else None
+def ccexam_in(peers: Path, folder: Path) -> list[str] | None:
+    """Return the words by which the peer in its environment reads a folder, if it is there."""
+    found = sorted(peers.glob("ccexam*/bin/python"))
+    return [str(found[0]), "-I", "-c", CCEXAM_COMMAND, "--input", str(folder)] if found else None
 
 
 def main() -> None:
@@ -145,6 +157,8 @@ def main() -> None:
     print("| | digitscan | the other | ratio |\n|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory(prefix="digitscan-speed-") as name:
         scratch = Path(name)
+        # As installed: a checkout may have no byte code.
+        compileall.compile_dir(Path(digitscan.__file__).parent, quiet=1)
         commands = Commands(scratch)
         ten, pngs = make_pngs(scratch / "ten", 10), make_pngs(scratch / "pngs", 10_000)
         print_help(commands, rounds)
@@ -152,23 +166,30 @@ def main() -> None:
         print_whole("10 images, against a Keras script", commands.scan(ten), keras_one, rounds)
         many = make_pngs(scratch / "many-pngs", 50_000)
         print_rate("28x28 PNGs, against decoding alone", pngs, many, commands, rounds)
-        some = make_jpegs(scratch / "jpegs", 2_000, 200, 200)
-        more = make_jpegs(scratch / "many-jpegs", 10_000, 200, 200)
-        print_rate("200x200 JPEGs, against decoding alone", some, more, commands, rounds)
-        large = make_jpegs(scratch / "large", 200, 1200, 900)
-        what = "200 JPEGs of 1200x900, against decoding alone"
-        print_whole(what, commands.scan(large), commands.decode(large), rounds)
+        for kind in ("gray", "colour"):
+            few = make_jpegs(scratch / f"{kind}-jpegs", 2_000, 200, 200, kind)
+            many = make_jpegs(scratch / f"many-{kind}-jpegs", 10_000, 200, 200, kind)
+            print_rate(f"{kind} JPEGs of 200x200, against decoding alone", few, many, commands, rounds)
+            few = make_jpegs(scratch / f"large-{kind}", 200, 1200, 900, kind)
+            many = make_jpegs(scratch / f"many-large-{kind}", 1_000, 1200, 900, kind)
+            what = f"{kind} JPEGs of 1200x900, against decoding alone at full size"
+            print_rate(what, few, many, commands, rounds)
+            print_whole(
+                f"200 {kind} JPEGs of 1200x900, the whole process",
+                commands.scan(few),
+                commands.decode(few),
+                rounds,
+            )
         print_whole(
             "10,000 PNGs, against a Keras script with one batch",
             commands.scan(pngs),
             commands.keras_script(pngs, "batch"),
             rounds,
         )
-        if arguments.peers and (ccexam := ccexam_in(arguments.peers)):
-            words = [str(ccexam), "--model", "mnist", "--input", str(pngs)]
+        if arguments.peers and (words := ccexam_in(arguments.peers, pngs)):
             what = "10,000 PNGs, against `ccexam`"
             print_whole(what, commands.scan(pngs), lambda: run(words), min(rounds, 3))
-        print_growth(pngs, make_many(scratch / "huge", arguments.files, pngs), commands)
+        print_growth(ten, pngs, make_many(scratch / "huge", arguments.files, pngs), commands)
 
 
 if __name__ == "__main__":

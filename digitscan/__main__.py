@@ -6,11 +6,24 @@ import sys
 def main() -> None:
     """Run the command line and exit with its code; Ctrl-C while starting up is 130 already."""
     try:
-        from digitscan.cli import run
+        from digitscan.streams import open_missing
 
-        run()
+        open_missing()
+        if sys.argv[1:2] == ["scan"] and not {"-h", "--help"} & {*sys.argv}:
+            from digitscan.supervise import early_worker
+
+            with early_worker():
+                _run()
+        else:
+            _run()
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _run() -> None:
+    from digitscan.cli import run
+
+    run()
 
 
 if __name__ == "__main__":

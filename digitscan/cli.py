@@ -131,7 +131,7 @@ def scan(
     ] = None,
     batch_size: Annotated[
         int, typer.Option(min=1, max=4096, metavar="NUMBER", help="Most images handed over at once.")
-    ] = 256,
+    ] = 512,
     timeout: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="The longest that one image may take.")
     ] = 30.0,
@@ -237,9 +237,6 @@ def models() -> None:
 
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    from digitscan.streams import open_missing
-
-    open_missing()
     with contextlib.suppress(ValueError):  # signals can be set in the main thread only
         signal.signal(signal.SIGTERM, _terminated)
     app(arguments, prog_name="digitscan")

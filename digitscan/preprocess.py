@@ -9,6 +9,7 @@ size of picture skips it. Pure functions; nothing here raises on any two-dimensi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -29,7 +30,7 @@ MOST_ELONGATED = 4.0
 MOST_BLOCKS = 2
 """A side of a block of pixels that is averaged into one, at most."""
 SMALL_DIGIT = 28
-"""A digit shorter than this in a reduced picture is cut from the original and looked at again."""
+"""A digit shorter than this in a reduced picture is looked at again where it has more pixels."""
 STRAY = 4
 """So many pixels at either end of the values may be broken ones."""
 SMALL_IN_FRAME = "small in its frame"
@@ -45,12 +46,14 @@ class Preprocessed:
     """What the model sees of a picture, or why there is no digit in it.
 
     `pixels` is (28, 28) uint8, ink bright on black, or None; `notes` says what was done and seen;
-    `refusal` is why there is no digit to look at, given exactly when `pixels` is None.
+    `refusal` is why there is no digit to look at, given exactly when `pixels` is None. `digit_side` is the
+    longer side of the digit in pixels of the picture, 0 where there is none.
     """
 
     pixels: Gray | None
     notes: tuple[str, ...] = ()
     refusal: str | None = None
+    digit_side: int = 0
 
 
 def preprocess(gray: NDArray[Any]) -> Preprocessed:
@@ -62,11 +65,11 @@ def preprocess(gray: NDArray[Any]) -> Preprocessed:
     height, width = picture.shape
     elongated = min(MOST_ELONGATED, max(1.0, max(height, width) / (1.5 * min(height, width))))
     reduced, scale = reduce_size(picture, round(WORKING_SIZE * elongated))
-    seen, digit = _look(reduced)
+    seen, digit = _look(reduced, scale)
     if 2 * MOST_BLOCKS * scale < 1.0 and (digit is None or seen.refusal or is_thin(digit.ink)):
         # Pixels were left out, and a stroke between them would be lost or broken.
         reduced = average_down(picture, reduced.shape)
-        seen, digit = _look(reduced)
+        seen, digit = _look(reduced, scale)
     if scale == 1.0 or digit is None or seen.refusal == "several digits":
         return seen
     if max(digit.ink.shape) >= SMALL_DIGIT:
@@ -139,8 +142,8 @@ def to_eight_bits(gray: NDArray[Any]) -> Gray:
     return np.asarray(cv2.convertScaleAbs(np.clip(values, low, high) - low, alpha=255.0 / span))
 
 
-def _look(picture: Gray) -> tuple[Preprocessed, Digit | None]:
-    """Look at a picture of working size: the answer, and the digit's place for a closer look."""
+def _look(picture: Gray, scale: float) -> tuple[Preprocessed, Digit | None]:
+    """Look at a picture of working size, reduced by `scale`: the answer, and the digit's place."""
     notes: list[str] = []
     if is_light_on_dark(picture):
         ink_side = picture
@@ -163,7 +166,8 @@ def _look(picture: Gray) -> tuple[Preprocessed, Digit | None]:
     if refusal is not None:
         return Preprocessed(None, tuple(notes), refusal), digit
     sharpened = stretch_ink(digit.ink, threshold, strength)
-    return Preprocessed(centre_by_mass(fit_into_box(sharpened)), tuple(notes)), digit
+    side = round(max(digit.ink.shape) / scale)
+    return Preprocessed(centre_by_mass(fit_into_box(sharpened)), tuple(notes), None, side), digit
 
 
 def is_light_on_dark(picture: Gray) -> bool:
@@ -184,12 +188,7 @@ def is_light_on_dark(picture: Gray) -> bool:
     _, bright = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     area = cv2.countNonZero(bright) / bright.size
     height, width = bright.shape
-    around = (
-        cv2.countNonZero(bright[0])
-        + cv2.countNonZero(bright[-1])
-        + cv2.countNonZero(bright[:, 0])
-        + cv2.countNonZero(bright[:, -1])
-    ) / (2 * (height + width))
+    around = cv2.countNonZero(_border(bright)) / (2 * (height + width))
     if area < 0.35 and around < 0.25:
         return True
     if area > 0.65 and around > 0.75:
@@ -206,9 +205,20 @@ def is_light_on_dark(picture: Gray) -> bool:
 
 
 def _sorted_border(picture: Gray) -> Gray:
-    border = np.concatenate((picture[0], picture[-1], picture[:, 0], picture[:, -1]))
+    border = _border(picture)
     border.sort(kind="stable")  # by radix: twice as fast or more
     return border
+
+
+def _border(picture: Gray) -> Gray:
+    """Return the pixels of all four sides, each corner twice, in a third of the time of joining slices."""
+    return picture.take(_border_places(picture.shape))
+
+
+@lru_cache(maxsize=64)
+def _border_places(shape: tuple[int, int]) -> NDArray[np.intp]:
+    places = np.arange(shape[0] * shape[1]).reshape(shape)
+    return np.concatenate((places[0], places[-1], places[:, 0], places[:, -1]))
 
 
 def remove_paper(ink_side: Gray) -> Gray:

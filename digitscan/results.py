@@ -94,7 +94,7 @@ class CsvWriter:
             _quoted(safe_cell(row.path)),
             "" if row.digit is None else str(row.digit),
             "" if row.confidence is None else f"{row.confidence:.4f}",
-            row.status.value,
+            row.status,
             _quoted(safe_cell(row.note)),
         ]
         if self._probabilities:

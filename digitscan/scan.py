@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import queue
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 READ_AHEAD = 4096
 """Files whose rows may wait for an earlier one that takes long."""
 
-_LOOK_AHEAD = 1024
+_LOOK_AHEAD = 4096
 _MANY_FILES = 256
+_MANY_BYTES = 4 << 20
+_FIRST_BYTES = 1 << 20
 _FIRST_CHUNK = 16
 _CHUNK_SECONDS = 0.2
 _WORTH_ANOTHER_WORKER = 0.5
-_QUEUED_PER_WORKER = 3
+_QUEUED_PER_WORKER = 2
 _START_SECONDS = 120.0
 _IDLE_DEATHS_IN_A_ROW = 5
 
@@ -48,7 +51,7 @@ class ScanOptions:
     max_megapixels: float = 64.0
     timeout: float = 30.0
     workers: int | None = None
-    batch_size: int = 256
+    batch_size: int = 512
     worker_command: tuple[str, ...] | None = None
 
 
@@ -130,10 +133,13 @@ class _Scan:
         self._again: deque[Task] = deque()
         self._chunk_size = min(_FIRST_CHUNK, options.batch_size)
         self._seconds_per_file: float | None = None
+        self._bytes_per_file = 0.0
         self._idle_deaths = 0
 
     def batches(self) -> Iterator[list[Prediction]]:
         self._start_worker()
+        self._look_ahead()
+        self._look_at_sizes()
         while True:
             self._look_ahead()
             self._start_more_workers()
@@ -172,8 +178,20 @@ class _Scan:
         waiting = len(self._ahead)
         if len(self._workers) >= self._most_workers or not waiting:
             return
-        if waiting >= _MANY_FILES or waiting * (self._seconds_per_file or 0) > _WORTH_ANOTHER_WORKER:
+        if self._seconds_per_file is None:
+            worth = waiting >= _MANY_FILES or waiting * self._bytes_per_file >= _MANY_BYTES
+        else:
+            worth = waiting >= _MANY_FILES or waiting * self._seconds_per_file > _WORTH_ANOTHER_WORKER
+        if worth:
             self._start_worker()
+
+    def _look_at_sizes(self) -> None:
+        """Guess by the first files' sizes how long a file takes, until the first rows tell."""
+        looked_at = list(itertools.islice(self._ahead, _FIRST_CHUNK))
+        with contextlib.suppress(OSError):
+            sizes = [os.stat(file.path).st_size for file in looked_at]  # noqa: PTH116  # no path objects
+            self._bytes_per_file = sum(sizes) / max(1, len(sizes))
+            self._chunk_size = max(1, min(self._chunk_size, int(_FIRST_BYTES / max(1, self._bytes_per_file))))
 
     def _hand_out(self) -> None:
         # Those with fewest tasks first, so that a short queue is shared and not hoarded by one.
@@ -186,6 +204,9 @@ class _Scan:
         if self._again:
             return self._again.popleft()
         size = min(self._chunk_size, len(self._ahead))
+        if self._exhausted:  # shared out evenly, so that none works on alone at the end
+            size = min(size, max(_FIRST_CHUNK, len(self._ahead) // (2 * len(self._workers))))
+            size = min(size, len(self._ahead))
         if not size:
             return None
         chunk = _Chunk([self._ahead.popleft() for _ in range(size)])
@@ -230,7 +251,10 @@ class _Scan:
         """Let a chunk take a fraction of a second: slow files come out soon, fast ones in full batches."""
         mean = seconds if self._seconds_per_file is None else (self._seconds_per_file + seconds) / 2
         self._seconds_per_file = mean
-        self._chunk_size = max(1, min(self._options.batch_size, int(_CHUNK_SECONDS / max(mean, 1e-6))))
+        # Each process finds its share in what may be held at a time, however many there are.
+        share = READ_AHEAD // (_QUEUED_PER_WORKER * self._most_workers)
+        most = min(self._options.batch_size, max(share, _FIRST_CHUNK))
+        self._chunk_size = max(1, min(most, int(_CHUNK_SECONDS / max(mean, 1e-6))))
 
     def _watch_the_clock(self) -> None:
         for worker in list(self._workers):

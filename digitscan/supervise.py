@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +19,9 @@ from typing import IO, Any
 from digitscan.worker import IN_HAND, read_frame, write_frame
 
 # -P: the current folder may hold anything, and must not lend its `json.py` to the worker.
-_START = "import sys; sys.path.insert(0, sys.argv[1]); from digitscan.worker import main; main()"
+_START = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from digitscan.worker import load, main; load(); main()"
+)
 # A look that comes late (a stopped process, a full pipe) must not be held against the file in hand.
 _LONGEST_LOOK = 0.5
 
@@ -27,6 +29,33 @@ _LONGEST_LOOK = 0.5
 def worker_command() -> tuple[str, ...]:
     """Return the command that starts a worker of this very package under this interpreter."""
     return sys.executable, "-P", "-c", _START, str(Path(__file__).resolve().parents[1])
+
+
+_early: list[subprocess.Popen[bytes]] = []
+
+
+@contextlib.contextmanager
+def early_worker() -> Iterator[None]:
+    """Start the first worker's process before a scan asks for it: both load their libraries at once."""
+    with contextlib.suppress(OSError):
+        _early.append(_start(worker_command()))
+    try:
+        yield
+    finally:
+        while _early:
+            unwanted = _early.pop()
+            unwanted.kill()
+            unwanted.wait()
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
 
 
 @dataclass
@@ -70,13 +99,8 @@ class Worker:
             file.flush()
             self._shared = mmap.mmap(number, IN_HAND.size)
         try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            )
+            early = _early and _early[0].args == command
+            self._process = _early.pop() if early else _start(command)
         except OSError:
             self._remove_shared_file()
             raise

@@ -112,13 +112,13 @@ class Reader:
     ) -> None:
         """Preprocess: what may be a digit goes to `seen` with its notes, the rest has its row."""
         from digitscan.images import SHORT_SIDE_CLOSE, open_image
-        from digitscan.preprocess import SMALL_IN_FRAME, preprocess
+        from digitscan.preprocess import SMALL_DIGIT, preprocess
 
         for index, picture in opened:
             in_hand(index)
             try:
                 looked = preprocess(picture.pixels)
-                if picture.reduced and SMALL_IN_FRAME in looked.notes:
+                if picture.reduced and 0 < looked.digit_side < SMALL_DIGIT:
                     closer = open_image(paths[index], self.max_megapixels, SHORT_SIDE_CLOSE)
                     looked = preprocess(closer.pixels)
             except Exception as error:
@@ -184,6 +184,17 @@ def read_files(setup: dict[str, Any]) -> ReadFiles:
     return reader.read
 
 
+def load() -> None:
+    """Import what reading files takes; the first frame is not there yet."""
+    import cv2  # noqa: F401  # each is needed later
+    import numpy as np  # noqa: F401
+
+    from digitscan import images, model, preprocess  # noqa: F401
+
+    with contextlib.suppress(ImportError):  # there is another where this has no wheel
+        import ai_edge_litert.interpreter  # noqa: F401
+
+
 def main(make_ready: Callable[[dict[str, Any]], ReadFiles] = read_files) -> None:
     """Answer frames on stdin with frames on stdout until stdin closes.
 
@@ -193,7 +204,10 @@ def main(make_ready: Callable[[dict[str, Any]], ReadFiles] = read_files) -> None
     answers = open(os.dup(1), "wb")  # noqa: SIM115, PTH123  # the process's own stdout, for all its life
     os.dup2(2, 1)
     tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    setup = read_frame(sys.stdin.buffer)
+    try:
+        setup = read_frame(sys.stdin.buffer)
+    except EOFError:  # started early, and no scan came
+        return
     with open(setup["in_hand"], "r+b") as file:  # noqa: PTH123  # a plain name, before pathlib is needed
         shared = mmap.mmap(file.fileno(), IN_HAND.size)
     with contextlib.suppress(OSError):  # both sides have it open: so even a killed scan leaves no file behind

@@ -139,6 +139,22 @@ def test_the_output_in_the_scanned_folder_is_not_an_input(folder, run_command):
     assert len(list(read_csv(folder / "out.csv"))) == 3
 
 
+@pytest.mark.parametrize("words", [["images"], ["missing"], ["images", "--model", "none.h5"], ["--wrong"]])
+def test_no_process_is_left_behind_however_a_scan_ends(folder, words):
+    """Not even the worker that is started before the words are looked at."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "digitscan", "scan", *words],
+        cwd=folder.parent,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    process.wait()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
 def test_version_is_one_line(run_command, tmp_path):
     assert run_command("--version", cwd=tmp_path).stdout.strip() == b"digitscan 0.1.0"
 

@@ -112,11 +112,11 @@ def test_files_are_taken_lazily_and_a_bounded_number_at_a_time(files, stub_model
             taken += 1
             yield seven
 
-    rows = scan(endless(), stub_model, ScanOptions(workers=1, worker_command=stub_command))
-    for _ in range(50):
-        next(rows)
+    options = ScanOptions(workers=1, batch_size=10, worker_command=stub_command)
+    rows = scan_in_batches(endless(), stub_model, options)
+    done = sum(len(next(rows)) for _ in range(5))
     rows.close()
-    assert taken <= READ_AHEAD
+    assert taken <= READ_AHEAD + done
 
 
 def test_no_process_outlives_a_scan_that_is_given_up(files, stub_model, stub_command, tmp_path):
@@ -181,9 +181,10 @@ def test_a_worker_that_cannot_be_started_is_said(files, stub_model, tmp_path, mo
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_few_files_start_one_process_and_many_start_more(files, stub_model, stub_command):
-    for texts, expected in ((["1"] * 10, 1), (["1"] * 600, 3)):
-        options = ScanOptions(workers=3, worker_command=stub_command)
+def test_few_small_files_start_one_process_and_many_or_large_ones_more(files, stub_model, stub_command):
+    large = "1" + " " * 500_000
+    for texts, expected in ((["1"] * 10, 1), (["1"] * 600, 3), ([large] * 10, 2)):
+        options = ScanOptions(workers=max(2, expected), worker_command=stub_command)
         batches = scan_in_batches(files(texts), stub_model, options)
         next(batches)
         assert len(batches.gi_frame.f_locals["run"]._workers) == expected

@@ -49,6 +49,22 @@ def test_a_digit_that_is_small_in_a_large_jpeg_is_looked_at_closer(reader, tmp_p
     assert likeness(shown) > 0.94 > 0.92 > likeness(coarse)
 
 
+def test_a_digit_that_is_large_enough_in_the_reduced_picture_is_opened_once(reader, tmp_path, monkeypatch):
+    frame = Image.new("L", (1200, 900), 255)
+    frame.paste(digit_picture(450), (300, 200))
+    frame.save(tmp_path / "a.jpg", quality=90)
+    opened = []
+
+    def watched(*arguments):
+        opened.append(open_image(*arguments))
+        return opened[-1]
+
+    monkeypatch.setattr("digitscan.images.open_image", watched)
+    (row,) = reader.read([str(tmp_path / "a.jpg")], lambda index: None)
+    assert row[:4] == (7, 1.0, "ok", "small in its frame")
+    assert [picture.reduced for picture in opened] == [True]
+
+
 def test_rows_are_the_same_however_many_pictures_are_held_at_once(reader, tmp_path):
     """Large and small ones, broken ones and blank ones, in any order."""
     side = round(HELD_PIXELS**0.5)
