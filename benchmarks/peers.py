@@ -35,17 +35,6 @@ except RuntimeError:
         torch.library.define("torchvision::" + name, "(Tensor dets, Tensor scores, float limit) -> Tensor")
 """
 
-CCEXAM_COMMAND = (
-    _TORCH
-    + """
-import sys
-from ccexam.inference import main
-sys.argv[1:1] = ["--model", "mnist"]
-main()
-"""
-)
-"""ccexam's own command, to be timed; its words follow."""
-
 _CCEXAM = """
 from ccexam.inference import InferenceFactory
 read = InferenceFactory.create({model!r}, device="cpu").predict

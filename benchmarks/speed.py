@@ -1,4 +1,4 @@
-"""How long a user waits: `python -m benchmarks.speed [--peers DIR] [--rounds N] [--files COUNT]`.
+"""How long a user waits: `python -m benchmarks.speed [--ccexam COMMAND] [--rounds N] [--files COUNT]`.
 
 Whole commands, timed from outside, in turn and in several rounds; a ratio is the median of the rounds'
 ratios, which a drift of the machine's speed does not move. A rate is the slope between two folders, so that
@@ -21,7 +21,6 @@ from statistics import median
 
 import digitscan
 from benchmarks.measure import in_turn, ratio, run, run_and_watch
-from benchmarks.peers import CCEXAM_COMMAND
 from benchmarks.pictures import make_jpegs, make_many, make_pngs
 from digitscan.model import resolve_model
 from digitscan.supervise import usable_cores
@@ -118,7 +117,8 @@ def print_growth(tiny: Path, few: Path, many: Path, commands: Commands) -> None:
 
     Start-up, which is left out, is what a tiny folder takes.
     """
-    start_up = min(commands.scan(tiny)() for _ in range(3))
+    start_up = median(commands.scan(tiny)() for _ in range(3))
+    taken = in_turn({"few": commands.scan(few), "many": commands.scan(many)}, 1)
     files = [sum(1 for _ in os.scandir(folder)) for folder in (few, many)]
     small, large = (run_and_watch(*commands.scan_words(folder)) for folder in (few, many))
     span = f"{files[0]:,} -> {files[1]:,} files"
@@ -128,7 +128,10 @@ def print_growth(tiny: Path, few: Path, many: Path, commands: Commands) -> None:
         f"{small.peak_megabytes:.0f} MB",
         f"{large.peak_megabytes / small.peak_megabytes:.2f}",
     )
-    each = [1e6 * (one.seconds - start_up) / count for one, count in zip((small, large), files, strict=True)]
+    each = [
+        1e6 * (median(seconds) - start_up) / count
+        for seconds, count in zip(taken.values(), files, strict=True)
+    ]
     print_row(
         f"time an image after start-up, {span}",
         f"{each[1]:.0f} us",
@@ -138,16 +141,10 @@ def print_growth(tiny: Path, few: Path, many: Path, commands: Commands) -> None:
     print_row(f"first row on disk, {files[1]:,} files", f"{large.seconds_to_first_row:.2f} s", "", "")
 
 
-def ccexam_in(peers: Path, folder: Path) -> list[str] | None:
-    """Return the words by which the peer in its environment reads a folder, if it is there."""
-    found = sorted(peers.glob("ccexam*/bin/python"))
-    return [str(found[0]), "-I", "-c", CCEXAM_COMMAND, "--input", str(folder)] if found else None
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--peers", type=Path, help="the folder of `benchmarks.accuracy --peers`")
+    parser.add_argument("--ccexam", type=Path, help="`ccexam-infer`, where `pip install ccexam` put it")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--files", type=int, default=300_000, help="names in the huge folder")
     arguments = parser.parse_args()
@@ -186,7 +183,8 @@ def main() -> None:
             commands.keras_script(pngs, "batch"),
             rounds,
         )
-        if arguments.peers and (words := ccexam_in(arguments.peers, pngs)):
+        if arguments.ccexam:
+            words = [str(arguments.ccexam), "--model", "mnist", "--input", str(pngs)]
             what = "10,000 PNGs, against `ccexam`"
             print_whole(what, commands.scan(pngs), lambda: run(words), min(rounds, 3))
         print_growth(ten, pngs, make_many(scratch / "huge", arguments.files, pngs), commands)

@@ -93,7 +93,7 @@ def scan(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PATHS", show_default=False, help="Folders, with all that is in them, and image files."
+            metavar="PATHS...", show_default=False, help="Folders, with all that is in them, and image files."
         ),
     ],
     output: Annotated[
