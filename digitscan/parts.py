@@ -45,14 +45,15 @@ def square(across: int) -> Gray:
     return np.ones((across, across), np.uint8)
 
 
-def find_digit(ink: Gray, threshold: float) -> tuple[Digit | None, str | None, str | None]:
+def find_digit(ink: Gray, mask: Gray) -> tuple[Digit | None, str | None, str | None]:
     """Return the parts of the ink that belong to the digit, a reason to refuse, and a note.
+
+    `mask` (H, W) uint8 is not 0 where there is ink.
 
     The main part is the largest that is no line of a form; others belong to it when they are large
     enough and near. Specks, box lines and a neighbour's scraps at the border are left out.
     """
     height, width = ink.shape
-    _, mask = cv2.threshold(ink, threshold, 1, cv2.THRESH_BINARY)
     count, _ = cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_16U)
     if count <= 1:
         return None, "blank", None

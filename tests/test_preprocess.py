@@ -331,7 +331,7 @@ def test_paper_with_a_gradient_becomes_zero_and_ink_stays() -> None:
 def test_ink_is_measured_by_how_far_it_stands_out_and_paper_by_its_noise() -> None:
     random = np.random.default_rng(1)
     page = np.where(draw_five() > 128, 150, 20) + random.normal(0, 3, (100, 100))
-    threshold, strength, noise = measure_ink(page.astype(np.uint8))
+    _, threshold, strength, noise = measure_ink(page.astype(np.uint8))
     assert 20 < threshold < 150
     assert strength == pytest.approx(130, abs=2)
     assert noise == pytest.approx(3, abs=0.5)
