@@ -77,10 +77,21 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+        _keep_names(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             beside.unlink()
         raise
+
+
+def _keep_names(folder: Path) -> None:
+    """Make what was renamed safe against a loss of power, where the system can."""
+    with contextlib.suppress(OSError, AttributeError):  # Windows opens no folder
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def _is_private(folder: Path) -> bool:

@@ -124,6 +124,22 @@ def scan(
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the columns p0 to p9.")] = False,
     overwrite: Overwrite = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an output that a scan left unfinished.")
+    ] = False,
+    retry_errors: Annotated[
+        bool,
+        typer.Option("--retry-errors", help="Read the files again whose rows say error, then go on."),
+    ] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Write names as they are, even those a spreadsheet would run.")
+    ] = False,
+    excel: Annotated[
+        bool, typer.Option("--excel", help="Begin with the mark by which Excel knows UTF-8.")
+    ] = False,
+    model_sha256: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="Use the model only if this is its SHA-256.")
+    ] = None,
     quiet: Quiet = False,
     workers: Annotated[
         int | None,
@@ -159,7 +175,21 @@ def scan(
         batch_size=batch_size,
     )
     maximum = None if input_range is None else input_range.maximum
-    raise typer.Exit(run(Request(paths, model, maximum, output, overwrite, quiet, options)))
+    request = Request(
+        paths,
+        model=model,
+        input_maximum=maximum,
+        output=output,
+        overwrite=overwrite,
+        resume=resume,
+        retry_errors=retry_errors,
+        raw=raw,
+        excel=excel,
+        model_sha256=model_sha256,
+        quiet=quiet,
+        options=options,
+    )
+    raise typer.Exit(run(request))
 
 
 @app.command()
@@ -202,6 +232,9 @@ def train(
     ] = None,
     no_plots: Annotated[bool, typer.Option("--no-plots", help="Draw no plots.")] = False,
     overwrite: Overwrite = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the last epoch of a run that was interrupted.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a network on MNIST or on your own images."""
@@ -219,6 +252,7 @@ def train(
             seed=seed,
             plots=None if no_plots else plots or output.with_suffix(""),
             overwrite=overwrite,
+            resume=resume,
             quiet=quiet,
         )
     )

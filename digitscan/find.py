@@ -16,6 +16,9 @@ from pathlib import Path
 
 from digitscan.errors import ImageError, UsageError
 
+NOT_UTF8 = "name is not UTF-8"
+"""The note of a file whose name is shown with escapes."""
+
 _SUFFIXES = frozenset(
     b"png apng jpg jpeg jpe jfif mpo bmp dib gif tif tiff webp "
     b"heic heif avif jxl jp2 j2k ppm pgm pbm pnm tga ico psd svg dng cr2 cr3 nef arw".split()
@@ -169,7 +172,7 @@ def _names_in(folder: bytes, tally: Tally) -> tuple[_Names, list[bytes], bool]:
 
 def _found(path: bytes, name: bytes) -> Found:
     shown, exact = shown_name(name)
-    return Found(os.fsdecode(path), shown, () if exact else ("name is not UTF-8",))
+    return Found(os.fsdecode(path), shown, () if exact else (NOT_UTF8,))
 
 
 def shown_name(name: bytes) -> tuple[str, bool]:

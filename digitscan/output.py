@@ -6,15 +6,20 @@ import contextlib
 import itertools
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from digitscan.errors import OutputError
+from digitscan.errors import OutputError, UsageError
+from digitscan.lock import lock
+from digitscan.resume import record_path
 from digitscan.streams import guard_stdout, stdout_takes_results
 
 DEFAULT_NAME = "predictions.csv"
 STDOUT = "-"
+SYNC_SECONDS = 5.0
+"""So often the rows are made safe against a loss of power."""
 
 
 class ReaderGoneError(Exception):
@@ -22,25 +27,39 @@ class ReaderGoneError(Exception):
 
 
 class Output:
-    """A place for rows, chosen and checked before the work, opened when there is something to write."""
+    """A place for rows, chosen and checked before the work, opened when there is something to write.
 
-    def __init__(self, named: str | None, overwrite: bool = False) -> None:
-        """Choose by the rules of `-o`. Raises OutputError where a named file exists or has no folder."""
+    `goes_on` tells that rows of an earlier scan stand there, and more are to follow.
+    """
+
+    def __init__(self, named: str | None, overwrite: bool = False, resume: bool = False) -> None:
+        """Choose by the rules of `-o`. Raises OutputError where a named file exists or has no folder.
+
+        Raises UsageError where stdout is to be resumed.
+        """
         self.path: Path | None = None
-        self._overwrite = overwrite
-        self._free_name = named is None
+        self.goes_on = False
+        self._reuses = overwrite or resume
+        self._free_name = named is None and not resume
         self._file: BinaryIO | None = None
-        if named == STDOUT or (named is None and stdout_takes_results()):
+        self._synced = time.monotonic()
+        if resume and named == STDOUT:
+            raise UsageError("stdout cannot be resumed: name a file with -o")
+        if named == STDOUT or (named is None and not resume and stdout_takes_results()):
             return
         self.path = Path(DEFAULT_NAME if named is None else named)
-        if named is None:
+        if self._free_name:
             return
         if self.path.is_dir():
             example = self.path / DEFAULT_NAME
             raise OutputError(f"{self.path} is a folder: name a file in it, such as {example}")
         if not self.path.parent.is_dir():
             raise OutputError(f"{self.path} cannot be written: the folder {self.path.parent} does not exist")
-        if os.path.lexists(self.path) and not overwrite:
+        if resume and self.path.exists() and not self.path.is_file():
+            raise UsageError(f"{self.path} is no regular file, and cannot be resumed: name a file with -o")
+        # An empty file is what a scan leaves that was killed before its first word.
+        self.goes_on = resume and self.path.is_file() and self.path.stat().st_size > 0
+        if os.path.lexists(self.path) and not overwrite and not resume:
             raise self._exists()
 
     @property
@@ -49,9 +68,20 @@ class Output:
         return "on stdout" if self.path is None else str(self.path)
 
     @property
+    def can_be_resumed(self) -> bool:
+        """Whether what is written can be gone on with: a regular file, once open."""
+        return self.path is not None and self.path.is_file()
+
+    @property
     def on_terminal(self) -> bool:
         """Whether the rows themselves appear on the terminal, so that a progress bar would mix with them."""
         return self.path is None and sys.stdout.isatty()
+
+    @property
+    def file(self) -> BinaryIO:
+        """What `open` returned, or the file that took its place."""
+        assert self._file is not None
+        return self._file
 
     def open(self) -> BinaryIO:
         """Open the place for writing; from now on only rows reach stdout. Raises OutputError."""
@@ -63,17 +93,64 @@ class Output:
         with self.failures_said():
             if self._free_name:
                 self._file = self._next_free(self.path)
+            elif self._reuses and self.path.is_file():
+                # Nothing is cut before the lock says that no other scan writes there.
+                self._file = self.path.open("r+b", buffering=0)
             else:
-                self._file = self.path.open("wb" if self._overwrite else "xb", buffering=0)
-        assert self._file is not None
+                self._file = self.path.open("wb" if self._reuses else "xb", buffering=0)
+            assert self._file is not None
+            if self.path.is_file():
+                if not lock(self._file):
+                    raise OutputError(
+                        f"another scan is writing {self.path}: wait for it, or name another file"
+                    )
+                if not self.goes_on:
+                    self._file.truncate(0)
         return self._file
+
+    @property
+    def own_files(self) -> list[Path]:
+        """What this scan writes, and so does not read: the output and its record."""
+        return [] if self.path is None else [self.path, record_path(self.path)]
+
+    @contextlib.contextmanager
+    def rewritten(self) -> Iterator[BinaryIO]:
+        """Give a new file, locked like the old one, which it replaces when all went well.
+
+        The old file stays whole until then. Raises OutputError.
+        """
+        assert self.path is not None and self._file is not None
+        place = Path(os.path.realpath(self.path))
+        beside = place.with_name(f".{place.name}.digitscan")
+        with self.failures_said():
+            beside.unlink(missing_ok=True)  # of a run that was killed: the lock says that none is at work
+            file = beside.open("x+b", buffering=0)
+        try:
+            with self.failures_said():
+                lock(file)
+                yield file
+                os.fsync(file.fileno())
+                beside.replace(place)
+        except BaseException:
+            file.close()
+            beside.unlink(missing_ok=True)
+            raise
+        self._file.close()
+        self._file = file
+
+    def sync(self) -> None:
+        """Make the rows safe against a loss of power, if the last time is long ago. Raises OutputError."""
+        if self._file is not None and time.monotonic() - self._synced > SYNC_SECONDS and self.can_be_resumed:
+            with self.failures_said():
+                os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
 
     def close(self) -> None:
         """Make the file safe on the disk and close it. Raises OutputError."""
         if self._file is None:
             return
         with self.failures_said(), self._file:
-            if self.path is not None and self.path.is_file():
+            if self.can_be_resumed:
                 os.fsync(self._file.fileno())
 
     @contextlib.contextmanager
@@ -102,4 +179,7 @@ class Output:
         raise AssertionError
 
     def _exists(self) -> OutputError:
-        return OutputError(f"{self.path} exists already: add --overwrite to replace it, or name another file")
+        return OutputError(
+            f"{self.path} exists already: add --resume to go on with it, --overwrite to replace it, "
+            "or name another file"
+        )

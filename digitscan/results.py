@@ -6,10 +6,11 @@ and in a pipe `cut`, `awk` and `grep` then see no stray CR in the last column.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -66,9 +67,18 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
 
 
-def columns_of(probabilities: bool) -> tuple[str, ...]:
-    """Return the names of the CSV's columns, in order."""
-    return COLUMNS + PROBABILITY_COLUMNS if probabilities else COLUMNS
+@dataclass(frozen=True)
+class Layout:
+    """How rows are written: with p0 to p9, with text cells as they are, with the mark that Excel wants."""
+
+    probabilities: bool = False
+    raw: bool = False
+    excel: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
+        return COLUMNS + PROBABILITY_COLUMNS if self.probabilities else COLUMNS
 
 
 class CsvWriter:
@@ -78,12 +88,14 @@ class CsvWriter:
     the disk had no room for is taken back, so that what stands there is whole rows.
     """
 
-    def __init__(self, file: IO[bytes], probabilities: bool = False, header: bool = True) -> None:
+    def __init__(self, file: IO[bytes], layout: Layout | None = None, header: bool = True) -> None:
         """Take a binary file open for writing; raises OSError if it cannot be written."""
         self._file = file
-        self._probabilities = probabilities
+        self._layout = layout or Layout()
+        self._text = str if self._layout.raw else safe_cell
         if header:
-            self._append([columns_of(probabilities)])
+            mark = codecs.BOM_UTF8 if self._layout.excel else b""
+            self._append([self._layout.columns], mark)
 
     def write(self, predictions: Iterable[Prediction]) -> None:
         """Append the rows and flush them. Raises OSError, with no half row left in a regular file."""
@@ -91,18 +103,18 @@ class CsvWriter:
 
     def _cells(self, row: Prediction) -> Sequence[str]:
         cells = [
-            _quoted(safe_cell(row.path)),
+            _quoted(self._text(row.path)),
             "" if row.digit is None else str(row.digit),
             "" if row.confidence is None else f"{row.confidence:.4f}",
             row.status,
-            _quoted(safe_cell(row.note)),
+            _quoted(self._text(row.note)),
         ]
-        if self._probabilities:
+        if self._layout.probabilities:
             cells += [f"{p:.4f}" for p in row.probabilities] if row.probabilities else [""] * 10
         return cells
 
-    def _append(self, rows: Iterable[Sequence[str]]) -> None:
-        data = memoryview("".join([",".join(cells) + "\n" for cells in rows]).encode())
+    def _append(self, rows: Iterable[Sequence[str]], mark: bytes = b"") -> None:
+        data = memoryview(mark + "".join([",".join(cells) + "\n" for cells in rows]).encode())
         start = self._file.tell() if self._file.seekable() else None
         try:
             while data:
@@ -115,33 +127,34 @@ class CsvWriter:
             raise
 
 
-def read_csv(path: Path) -> Iterator[Prediction]:
+def read_csv(path: Path, raw: bool = False) -> Iterator[Prediction]:
     """Yield the predictions of a CSV that CsvWriter wrote, exactly as they were.
 
-    Raises OutputError where the file is not such a CSV, naming the row.
+    `raw` tells that it was written so, with text cells as they are. Raises OutputError where the file is
+    not such a CSV, naming the row.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, strict=True)
         header = tuple(next(rows, ()))
-        if header not in {COLUMNS, columns_of(True)}:
+        if header not in {COLUMNS, COLUMNS + PROBABILITY_COLUMNS}:
             raise OutputError(f"{path}: not a CSV of digitscan: its first line is not {','.join(COLUMNS)}.")
         try:
             for cells in rows:
                 if len(cells) != len(header):
                     raise ValueError(f"{len(cells)} cells instead of {len(header)}")
-                yield _prediction(cells)
+                yield _prediction(cells, str if raw else exact_text)
         except (csv.Error, ValueError) as error:
             where = f"the row that ends in line {rows.line_num}"
             raise OutputError(f"{path}: {where} is damaged: {error}.") from None
 
 
-def _prediction(cells: list[str]) -> Prediction:
+def _prediction(cells: list[str], text: Callable[[str], str]) -> Prediction:
     name, digit, confidence, status, note, *probabilities = cells
     return Prediction(
-        exact_text(name),
+        text(name),
         int(digit) if digit else None,
         float(confidence) if confidence else None,
         Status(status),
-        exact_text(note),
+        text(note),
         tuple(map(float, probabilities)) if any(probabilities) else None,
     )

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
-from digitscan.errors import SOME_FILES_UNREADABLE, NoImagesError
-from digitscan.find import Tally, check_paths, count_images, find_images
+from digitscan import __version__
+from digitscan.errors import SOME_FILES_UNREADABLE, NoImagesError, OutputError, UsageError
+from digitscan.find import Found, Tally, check_paths, count_images, find_images, shown_name
 from digitscan.output import Output
-from digitscan.results import CsvWriter
+from digitscan.results import CsvWriter, Layout, Prediction, read_csv
+from digitscan.resume import Record, Rest, check_record, cut_to_whole_records, write_record
+from digitscan.retry import retry_errors
 from digitscan.scan import ScanOptions, scan_in_batches
 from digitscan.streams import plain
 from digitscan.summary import Counts, Ending, print_summary
@@ -36,6 +40,11 @@ class Request:
     input_maximum: float | None = None
     output: str | None = None
     overwrite: bool = False
+    resume: bool = False
+    retry_errors: bool = False
+    raw: bool = False
+    excel: bool = False
+    model_sha256: str | None = None
     quiet: bool = False
     options: ScanOptions = field(default_factory=ScanOptions)
 
@@ -51,34 +60,42 @@ def run(request: Request, console: Console | None = None) -> int:
     from digitscan.model import open_model
 
     start = time.perf_counter()
+    if request.overwrite and (request.resume or request.retry_errors):
+        raise UsageError("--overwrite begins anew, --resume and --retry-errors go on: choose")
     check_paths(request.paths)
-    output = Output(request.output, request.overwrite)
-    model = open_model(request.model, input_maximum=request.input_maximum, say=_say)
+    output = Output(request.output, request.overwrite, request.resume or request.retry_errors)
+    model = open_model(
+        request.model, input_maximum=request.input_maximum, sha256=request.model_sha256, say=_say
+    )
+    layout = Layout(request.options.probabilities, request.raw, request.excel)
+    record = _record(request, model, layout)
+    if output.goes_on and output.path:
+        check_record(output.path, record)
+    elif request.retry_errors:
+        raise OutputError(f"{output.where} holds no rows yet: there is nothing to read again")
     tally = Tally()
-    found = find_images(request.paths, tally, [output.path] if output.path else [])
+    found = find_images(request.paths, tally, output.own_files)
     first = next(found, None)
     if first is None:
         raise NoImagesError(_nothing(request.paths, tally))
     if output.path is None and request.output is None and not request.quiet:
         _say("The rows go to stdout; -o FILE keeps them in a file.")
     counts = Counts()
-    file = output.open()
-    batches = scan_in_batches(chain([first], found), model, request.options)
-    with contextlib.closing(batches), _progress(request, output) as bar:
-        try:
-            with output.failures_said():
-                writer = CsvWriter(file, request.options.probabilities)
-            for rows in batches:
-                with output.failures_said():
-                    writer.write(rows)
-                counts.add(rows)
-                if bar is not None:
-                    bar.update(len(rows))
-        except (KeyboardInterrupt, SystemExit):
-            _say(f"Stopped. {counts.total:,} rows are written: {output.where}")
-            raise
-        finally:
-            output.close()
+    try:
+        rest = Rest(chain([first], found), _rows_before(request, output, model, record, counts), record.roots)
+        with _progress(request, output) as bar:
+            _write_rows(rest, output, model, request.options, layout, counts, bar)
+    except (KeyboardInterrupt, SystemExit):
+        more = "; --resume goes on" if output.can_be_resumed else ""
+        _say(f"Stopped. {counts.total:,} rows are written: {output.where}{more}")
+        raise
+    finally:
+        output.close()
+    if rest.appeared:
+        _say(
+            f"{rest.appeared:,} files came in before the point this scan had reached, for example "
+            f"{rest.example}: they have no row; scan them alone, or all again with --overwrite"
+        )
     if not request.quiet:
         ending = _ending(model, tally, output, time.perf_counter() - start, request.options)
         if console is None:
@@ -87,6 +104,72 @@ def run(request: Request, console: Console | None = None) -> int:
             console = Console(stderr=True, highlight=False)
         print_summary(counts, ending, console)
     return SOME_FILES_UNREADABLE if counts.errors or tally.closed_folders else 0
+
+
+def _record(request: Request, model: Model, layout: Layout) -> Record:
+    """Return what the rows of this scan depend on."""
+    alone = len(request.paths) == 1 and request.paths[0].is_dir()
+    return Record(
+        digitscan=__version__,
+        # Rows show the paths as they were given, but not that of a folder alone.
+        roots=() if alone else tuple(shown_name(os.fsencode(path.as_posix()))[0] for path in request.paths),
+        places=tuple(shown_name(os.fsencode(path.resolve()))[0] for path in request.paths),
+        model=model.digest,
+        quick_model=model.quick.digest if model.quick else None,
+        preprocess_version=model.facts.preprocess_version,
+        input_maximum=model.facts.input_maximum,
+        min_confidence=request.options.min_confidence,
+        max_megapixels=request.options.max_megapixels,
+        columns=layout.columns,
+        raw=layout.raw,
+        excel=layout.excel,
+    )
+
+
+def _rows_before(
+    request: Request, output: Output, model: Model, record: Record, counts: Counts
+) -> Iterable[Prediction]:
+    """Open the output; return the rows that stand there already, each counted as it is taken.
+
+    A new output gets its record first: no row is ever without. Of an old one what a killed scan left of
+    its last row is cut off, and files that could not be read are read again if that was asked for.
+    """
+    file = output.open()
+    if output.path is None or not output.can_be_resumed:
+        return ()
+    layout = record.layout
+    with output.failures_said():
+        if not output.goes_on:
+            write_record(output.path, record)
+            return ()
+        if cut_to_whole_records(file) == 0:
+            output.goes_on = False
+            return ()
+    if request.retry_errors:
+        retry_errors(output, request.paths, model, request.options, layout)
+    return counts.counted(read_csv(output.path, layout.raw))
+
+
+def _write_rows(
+    rest: Iterable[Found],
+    output: Output,
+    model: Model,
+    options: ScanOptions,
+    layout: Layout,
+    counts: Counts,
+    bar: tqdm[Never] | None,
+) -> None:
+    """Write a row for each file that is left, whole rows at a time."""
+    with contextlib.closing(scan_in_batches(rest, model, options)) as batches:
+        with output.failures_said():
+            writer = CsvWriter(output.file, layout, header=not output.goes_on)
+        for rows in batches:
+            with output.failures_said():
+                writer.write(rows)
+            output.sync()
+            counts.add(rows)
+            if bar is not None:
+                bar.update(counts.total - bar.n)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,12 @@ class Counts:
                 reason = row.note.partition(";")[0].partition(":")[0]
                 self.errors[reason] += 1
                 self.example.setdefault(reason, row.path)
+
+    def counted(self, rows: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Yield the rows on, each counted."""
+        for row in rows:
+            self.add([row])
+            yield row
 
     @property
     def total(self) -> int:

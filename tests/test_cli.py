@@ -64,7 +64,8 @@ def test_a_named_file_is_never_overwritten_unasked(folder, run_command, tmp_path
     done = run_command("scan", folder, "-o", "mine.csv", cwd=tmp_path)
     assert done.returncode == 6
     assert done.stderr.decode() == (
-        "digitscan: mine.csv exists already: add --overwrite to replace it, or name another file\n"
+        "digitscan: mine.csv exists already: add --resume to go on with it, --overwrite to replace it, "
+        "or name another file\n"
     )
     assert (tmp_path / "mine.csv").read_text() == "precious"
     done = run_command("scan", folder, "-o", "mine.csv", "--overwrite", cwd=tmp_path)

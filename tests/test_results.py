@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digitscan.errors import OutputError
-from digitscan.results import COLUMNS, CsvWriter, Prediction, Status, exact_text, read_csv, safe_cell
+from digitscan.results import COLUMNS, CsvWriter, Layout, Prediction, Status, exact_text, read_csv, safe_cell
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 
 def written(rows, **options):
     file = io.BytesIO()
-    CsvWriter(file, **options).write(rows)
+    CsvWriter(file, Layout(**options)).write(rows)
     return file.getvalue()
 
 
@@ -104,3 +104,22 @@ def test_another_programs_csv_is_not_read(tmp_path):
     path.write_text("name,value\n")
     with pytest.raises(OutputError, match="not a CSV of digitscan"):
         list(read_csv(path))
+
+
+def test_raw_cells_are_the_names_themselves_and_come_back(tmp_path):
+    rows = [Prediction(name, None, None, Status.ERROR, "empty file") for name in ("=1+1", "'a", "b")]
+    data = written(rows, raw=True)
+    assert data.splitlines()[1:] == [
+        b"=1+1,,,error,empty file",
+        b"'a,,,error,empty file",
+        b"b,,,error,empty file",
+    ]
+    (tmp_path / "raw.csv").write_bytes(data)
+    assert list(read_csv(tmp_path / "raw.csv", raw=True)) == rows
+
+
+def test_excel_gets_its_mark_once_and_our_reader_does_not_mind():
+    rows = [Prediction("Größe.png", 1, 0.5, Status.OK)]
+    data = written(rows, excel=True)
+    assert data.startswith(b"\xef\xbb\xbfpath,") and data.count(b"\xef\xbb\xbf") == 1
+    assert parsed(data) == rows
