@@ -54,8 +54,9 @@ class Rounds:
         seed: int,
         augmentation: Augmentation | None,
         epochs_a_round: int,
+        first_epoch: int = 0,
     ) -> None:
-        """Start to make the validation examples and the first round; each round serves some epochs.
+        """Start to make the validation examples and the first epoch's round; each serves some epochs.
 
         With an augmentation: as users' pictures differ, with pictures that are no digit; without: digits
         only, slightly slanted, and validated as they are.
@@ -74,7 +75,8 @@ class Rounds:
         )
         self._checked = len(checked.images)
         waiting = self._submit(False, self._checked, 0) if augmentation else []
-        self._next = self._submit(True, len(learned.images), 1)
+        self._round = 0
+        self._next = self._submit(True, len(learned.images), 1 + first_epoch // epochs_a_round)
         self.validation = _gather(waiting) if augmentation else preprocess_all(checked)
 
     def __enter__(self) -> Rounds:
@@ -86,12 +88,16 @@ class Rounds:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def take(self, epoch: int) -> tuple[Examples, NDArray[np.int64]]:
-        """Return the examples of an epoch, counted from 0, and the random order to learn them in."""
+        """Return the examples of an epoch, and the random order to learn them in.
+
+        Epochs are counted from 0, and asked for in order from the first on.
+        """
         import numpy as np
 
-        if epoch % self._epochs_a_round == 0:
-            self._now = _gather(self._next)
-            self._next = self._submit(True, len(self._learned.images), 2 + epoch // self._epochs_a_round)
+        number = 1 + epoch // self._epochs_a_round
+        if number != self._round:
+            self._round, self._now = number, _gather(self._next)
+            self._next = self._submit(True, len(self._learned.images), number + 1)
         return self._now, np.random.default_rng((self._seed, epoch)).permutation(len(self._now.images))
 
     def calibration(self) -> Examples:

@@ -8,19 +8,25 @@ thresholds come from a validation part cut from the training images.
 
 from __future__ import annotations
 
-import math
+import hashlib
 import os
 import platform
+import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from digitscan import __version__
 from digitscan.augment import Augmentation
-from digitscan.errors import DataError, OutputError, TrainingError, UsageError
+from digitscan.checkpoint import checkpoint_path
+from digitscan.errors import DataError, OutputError, UsageError
 from digitscan.facts import QUICK
+from digitscan.fit import Recipe, Run, evaluate, fit
+from digitscan.model import Model, open_model
 from digitscan.networks import CLASSES, NETWORKS
 from digitscan.rounds import Examples, Rounds, preprocess_all
 from digitscan.teacher import labels_of, taught_by
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from digitscan.facts import ModelFacts
-    from digitscan.model import Model
+    from digitscan.mnist import Mnist
 
 VALIDATION_SHARE = 1 / 12
 """Of the training images: 5,000 of MNIST's 60,000."""
@@ -38,9 +44,10 @@ OK_WRONG_TARGET = 0.003
 """Of validation digits marked `ok`, at most this share wrong: the promise."""
 REFUSED_TARGET = 0.003
 """Of the digits among the validation images, at most this share refused as not a digit."""
+NEEDED_BYTES = 32_000_000
+"""Of disk, at most: a model and its program, the checkpoint and the new one beside it, plots."""
 SURE_DIFFERING = 0.001
 """Of validation pictures that the quick network is sure of, the share its teacher may not call `ok`."""
-TIMED_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -58,20 +65,8 @@ class TrainOptions:
     seed: int = 0
     plots: Path | None = None
     overwrite: bool = False
+    resume: bool = False
     quiet: bool = False
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained: Adam, from `rate` to zero along a cosine, over all of `epochs`."""
-
-    epochs: int
-    batch_size: int
-    patience: int
-    rate: float
-    augmentation: Augmentation | None = None
-    epochs_a_round: int = 2
-    """Making a round of examples costs more than learning from it, so each is used so often."""
 
 
 RECIPES = {
@@ -107,6 +102,7 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
         raise OutputError(f"{options.output} exists: name another file with -o, or add --overwrite")
     if options.architecture == QUICK and len(options.teachers) != 1:
         raise UsageError("the quick network answers in another one's place: name that with one --teacher")
+    check_place(options.output)
     recipe = _recipe(options, recipe)
     classes = CLASSES[options.architecture]
     target_of = taught_by(options.teachers, classes, say) if options.teachers else labels_of
@@ -114,31 +110,85 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
     mnist = load_mnist(options.data, lambda path, why: say(f"left out {path}: {why}"))
     if len(mnist.x_train) < 10 * 2:
         raise DataError(f"{len(mnist.x_train)} training images are too few: at least 20 are needed")
+    attempt = Run(checkpoint_path(options.output), _depends_on(options, recipe, mnist), options.resume)
     learned, checked = split(mnist.x_train, mnist.y_train)
     test = preprocess_all(Examples(mnist.x_test, mnist.y_test))
     say(
         f"Training {options.architecture} on {len(learned.images):,} images, {len(checked.images):,} more "
         f"to validate, at most {recipe.epochs} epochs. Starting TensorFlow ..."
     )
-    with (
-        Rounds(learned, checked, options.seed, recipe.augmentation, recipe.epochs_a_round) as rounds,
-        quiet(),
-    ):
-        network, history, steps = _fit(options, recipe, rounds, target_of, say)
-        facts, classify = _calibrated(network, options, rounds.calibration())
-        seconds = time.perf_counter() - start
-        training = {
-            "seed": options.seed,
-            "epochs": len(history["loss"]),
-            "batch_size": recipe.batch_size,
-            "seconds": round(seconds),
-            "images_per_second": round(steps),
-            "data": "MNIST" if options.data is None else options.data.name,
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-        }
-        loss, accuracy = _evaluate(network, test)
+    if options.resume:
+        say(
+            f"Going on after epoch {attempt.first_epoch}."
+            if attempt.before
+            else "There is no checkpoint yet."
+        )
+    first_epoch = min(attempt.first_epoch, recipe.epochs - 1)
+    try:
+        with (
+            Rounds(
+                learned, checked, options.seed, recipe.augmentation, recipe.epochs_a_round, first_epoch
+            ) as rounds,
+            quiet(),
+        ):
+            fitted = fit(_new_network(options), recipe, rounds, target_of, attempt, say, options.quiet)
+            facts, classify = _calibrated(fitted.network, options, rounds.calibration())
+            loss, accuracy = evaluate(fitted.network, test)
+    except (KeyboardInterrupt, SystemExit):
+        if checkpoint_path(options.output).exists():
+            say("Stopped. The same command with --resume goes on after the last whole epoch.")
+        raise
+    training = {
+        "seed": options.seed,
+        "epochs": len(fitted.history["loss"]),
+        "batch_size": recipe.batch_size,
+        "seconds": round(time.perf_counter() - start + (attempt.before.seconds if attempt.before else 0.0)),
+        "images_per_second": round(fitted.images_per_second),
+        "data": "MNIST" if options.data is None else options.data.name,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+    }
     facts = replace(facts, training=training, scores={"test accuracy": accuracy, "test loss": loss})
-    return _finish(options, network, facts, history, test, classify(test.images), say)
+    model = _finish(options, fitted.network, facts, fitted.history, test, classify(test.images), say)
+    attempt.end()
+    return model
+
+
+def check_place(output: Path) -> None:
+    """Raise OutputError unless the output's folder can be written and has room, before hours are spent."""
+    folder = output.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written: {error.strerror or error}; choose another place with -o"
+        ) from error
+    if free < NEEDED_BYTES:
+        raise OutputError(
+            f"{folder} has room for {free / 1e6:.0f} MB, and model, checkpoint and plots need up to "
+            f"{NEEDED_BYTES / 1e6:.0f} MB: make room, or choose another place with -o"
+        )
+
+
+def _depends_on(options: TrainOptions, recipe: Recipe, mnist: Mnist) -> dict[str, Any]:
+    """Return all that the weights depend on."""
+    data = hashlib.sha256(mnist.x_train.tobytes() + mnist.y_train.tobytes())
+    return {
+        "digitscan": __version__,
+        "architecture": options.architecture,
+        "seed": options.seed,
+        "recipe": asdict(recipe),
+        "data": data.hexdigest(),
+        "teachers": [open_model(teacher).digest for teacher in options.teachers],
+    }
+
+
+def _new_network(options: TrainOptions) -> Any:
+    import keras
+
+    keras.utils.set_random_seed(options.seed)
+    return NETWORKS[options.architecture]()
 
 
 def split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[Examples, Examples]:
@@ -162,109 +212,6 @@ def _recipe(options: TrainOptions, recipe: Recipe | None) -> Recipe:
         if value is not None:
             recipe = replace(recipe, **{name: value})
     return recipe
-
-
-def _fit(
-    options: TrainOptions,
-    recipe: Recipe,
-    rounds: Rounds,
-    target_of: Callable[[Examples], NDArray[Any]],
-    say: Callable[[str], None],
-) -> tuple[Any, dict[str, list[float]], float]:
-    """Fit with early stopping; return the network with its best weights, its history and images/s."""
-    import keras
-    from tqdm import tqdm
-
-    keras.utils.set_random_seed(options.seed)
-    network = NETWORKS[options.architecture]()
-    start = time.perf_counter()
-    examples, order = rounds.take(0)
-    made = time.perf_counter() - start
-    steps = math.ceil(len(examples.images) / recipe.batch_size)
-    rate = keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.epochs * steps)
-    loss_name = "sparse_categorical_crossentropy" if target_of is labels_of else "categorical_crossentropy"
-    network.compile(keras.optimizers.Adam(rate), loss_name, metrics=["accuracy"])
-    history: dict[str, list[float]] = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": []}
-    best, best_epoch, best_weights = -math.inf, 0, network.get_weights()
-    seen, start = 0, time.perf_counter()
-    with (
-        tqdm(total=recipe.epochs, desc="epochs", unit="epoch", disable=options.quiet, position=0) as epochs,
-        tqdm(total=steps, unit="batch", disable=options.quiet, position=1, leave=False) as batches,
-    ):
-        for epoch in range(recipe.epochs):
-            if epoch > 0:
-                examples, order = rounds.take(epoch)
-            if epoch % recipe.epochs_a_round == 0:
-                targets = target_of(examples)
-            batches.reset(total=steps)
-            sums, taken, timed = [0.0, 0.0], 0, 0.0
-            for step in range(steps):
-                rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-                images, labels = _as_input(examples.images[rows]), targets[rows]
-                if epoch == 0 and step == 3:  # the first steps trace and warm up
-                    timed = time.perf_counter()
-                now = network.train_on_batch(images, labels, return_dict=True)
-                taken += len(labels)
-                sums[0] += float(now["loss"]) * len(labels)
-                sums[1] += float(now["accuracy"]) * len(labels)
-                batches.update()
-                if step % 20 == 0:
-                    loss, accuracy = sums[0] / taken, sums[1] / taken
-                    batches.set_description(f"loss {loss:.4f}, accuracy {accuracy:.4f}", False)
-                if epoch == 0 and step == 3 + TIMED_STEPS:
-                    each = (time.perf_counter() - timed) / TIMED_STEPS
-                    with tqdm.external_write_mode(file=sys.stderr):
-                        # Rounds are made while others are learned: the slower of the two sets the pace.
-                        pace = max(made / recipe.epochs_a_round, each * steps)
-                        say(_estimate(made + pace * recipe.epochs))
-            seen += taken
-            loss, accuracy = sums[0] / taken, sums[1] / taken
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss became {loss} in epoch {epoch + 1}: there is no model; "
-                    "look at the data, or try another --seed or --batch-size"
-                )
-            val_loss, val_accuracy = _evaluate(network, rounds.validation)
-            for name, value in zip(history, (loss, accuracy, val_loss, val_accuracy), strict=True):
-                history[name].append(value)
-            epochs.update()
-            epochs.set_postfix_str(
-                f"loss {loss:.4f}, accuracy {accuracy:.4f}, validation {val_loss:.4f}, {val_accuracy:.4f}"
-            )
-            # By accuracy: an overconfident loss is mended by the temperature, a wrong digit by nothing.
-            if val_accuracy > best:
-                best, best_epoch, best_weights = val_accuracy, epoch, network.get_weights()
-            elif epoch - best_epoch >= recipe.patience:
-                break
-    network.set_weights(best_weights)
-    say(f"Best epoch: {best_epoch + 1} of {len(history['loss'])}, validation accuracy {100 * best:.2f} %.")
-    return network, history, seen / (time.perf_counter() - start)
-
-
-def _as_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    import numpy as np
-
-    return images[..., None].astype(np.float32) / np.float32(255.0)
-
-
-def _evaluate(network: Any, examples: Examples) -> tuple[float, float]:
-    """Return loss (natural logarithm) and accuracy (0..1) of the Keras network."""
-    import numpy as np
-
-    probabilities = np.concatenate(
-        [
-            np.asarray(network(_as_input(examples.images[start : start + 500]), training=False))
-            for start in range(0, len(examples.images), 500)
-        ]
-    )
-    given = probabilities[np.arange(len(examples.labels)), examples.labels]
-    accuracy = float((probabilities.argmax(axis=1) == examples.labels).mean())
-    return float(-np.log(np.maximum(given, 1e-12)).mean()), accuracy
-
-
-def _estimate(seconds: float) -> str:
-    amount = f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
-    return f"This takes at most about {amount}, by the first {TIMED_STEPS} steps."
 
 
 def _calibrated(
@@ -308,7 +255,7 @@ def _sure_as(
     """Fit the confidence from which the teacher would say the same, and call it `ok`."""
     from digitscan.cache import read_program
     from digitscan.calibrate import fit_sure
-    from digitscan.model import Classifier, open_model
+    from digitscan.model import Classifier
 
     model = open_model(teacher)
     answers = Classifier(read_program(model.program, model.program_digest), model.facts).classify(images)
@@ -323,7 +270,7 @@ def _finish(
     options: TrainOptions,
     network: Any,
     facts: ModelFacts,
-    history: dict[str, list[float]],
+    history: Mapping[str, list[float]],
     test: Examples,
     probabilities: Any,
     say: Callable[[str], None],

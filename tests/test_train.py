@@ -216,7 +216,7 @@ def test_the_best_epochs_weights_are_kept_and_patience_ends_the_run(
         seen.append(network.get_weights())
         return 1.0, 0.9 if len(seen) == 2 else 0.5
 
-    monkeypatch.setattr("digitscan.train._evaluate", evaluate)
+    monkeypatch.setattr("digitscan.fit.evaluate", evaluate)
     options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, epochs=9, patience=3, quiet=True)
     model = run(options)
     assert model.facts.training["epochs"] == 5
