@@ -93,7 +93,10 @@ def scan(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PATHS...", show_default=False, help="Folders, with all that is in them, and image files."
+            metavar="PATHS...",
+            show_default=False,
+            help="Folders, with all that is in them, and image files.",
+            readable=False,  # what is closed has its row, or its sentence from the walk
         ),
     ],
     output: Annotated[
