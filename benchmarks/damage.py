@@ -51,7 +51,7 @@ NAMES = (
     "emoji \U0001f600 \U0001f468\u200d\U0001f469\u200d\U0001f467.png".encode(),
     "right to left \u202egnp.exe\u202c \u05d0\u0663.png".encode(),
     "line \u2028 separator \u0085.png".encode(),
-    b"[red]markup[/red] [link=x]y[/].png",
+    b"[red]markup[bold] [link=x]y[blink].png",
     b"\x1b[2J\x1b]0;title\x07escape.png",
     b"\x01\x02\x7f\x08 controls.png",
     b" blanks .png",

@@ -71,7 +71,7 @@ def find_images(paths: Sequence[Path], tally: Tally, exclude: Collection[Path] =
     outputs = {os.fsencode(path.resolve()) for path in exclude}
     for path in paths:
         shown = os.fsencode(path.as_posix())
-        if not path.is_dir():
+        if not os.path.isdir(path):
             tally.images += 1
             yield _found(os.fsencode(path), shown)
         elif len(paths) == 1:
@@ -84,7 +84,7 @@ def count_images(paths: Sequence[Path]) -> int:
     """Count quickly what `find_images` will yield, by suffix alone: for the progress bar."""
     count = 0
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             count += 1
             continue
         waiting = [os.fsencode(path)]
@@ -155,7 +155,8 @@ def _names_in(folder: bytes, tally: Tally) -> tuple[_Names, list[bytes], bool]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_symlink():
-                    if entry.is_dir():
+                    # An entry's own is_dir raises where a link leads in a circle or through a closed folder.
+                    if os.path.isdir(folder + entry.name):
                         tally.skipped["link to a folder"] += 1
                     else:
                         files.append(entry.name)

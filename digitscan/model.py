@@ -84,7 +84,7 @@ def resolve_model(named: str | Path | None = None) -> ResolvedModel:
     """
     notice = ""
     if named is None:
-        if DEFAULT_MODEL.is_file():
+        if os.path.isfile(DEFAULT_MODEL):
             if _is_known(DEFAULT_MODEL):
                 return ResolvedModel(DEFAULT_MODEL, str(DEFAULT_MODEL))
             notice = (
@@ -98,8 +98,8 @@ def resolve_model(named: str | Path | None = None) -> ResolvedModel:
             raise ModelError(f"the shipped model {named!r} is missing at {path}: install digitscan again")
         return ResolvedModel(path, str(named), notice)
     path = Path(named)
-    if not path.is_file():
-        what = "is a folder, not a .h5 file" if path.is_dir() else "does not exist"
+    if not os.path.isfile(path):
+        what = "is a folder, not a .h5 file" if os.path.isdir(path) else "does not exist"
         shipped = " or ".join(SHIPPED_MODELS)
         raise ModelError(f"the model {str(named)!r} {what}: give the path of a .h5 file, or {shipped}")
     return ResolvedModel(path, str(named))

@@ -50,15 +50,15 @@ class Output:
         self.path = Path(DEFAULT_NAME if named is None else named)
         if self._free_name:
             return
-        if self.path.is_dir():
+        if os.path.isdir(self.path):
             example = self.path / DEFAULT_NAME
             raise OutputError(f"{self.path} is a folder: name a file in it, such as {example}")
-        if not self.path.parent.is_dir():
+        if not os.path.isdir(self.path.parent):
             raise OutputError(f"{self.path} cannot be written: the folder {self.path.parent} does not exist")
-        if resume and self.path.exists() and not self.path.is_file():
+        if resume and os.path.exists(self.path) and not os.path.isfile(self.path):
             raise UsageError(f"{self.path} is no regular file, and cannot be resumed: name a file with -o")
         # An empty file is what a scan leaves that was killed before its first word.
-        self.goes_on = resume and self.path.is_file() and self.path.stat().st_size > 0
+        self.goes_on = resume and os.path.isfile(self.path) and self.path.stat().st_size > 0
         if os.path.lexists(self.path) and not overwrite and not resume:
             raise self._exists()
 
@@ -70,7 +70,7 @@ class Output:
     @property
     def can_be_resumed(self) -> bool:
         """Whether what is written can be gone on with: a regular file, once open."""
-        return self.path is not None and self.path.is_file()
+        return self.path is not None and os.path.isfile(self.path)
 
     @property
     def on_terminal(self) -> bool:
@@ -93,13 +93,13 @@ class Output:
         with self.failures_said():
             if self._free_name:
                 self._file = self._next_free(self.path)
-            elif self._reuses and self.path.is_file():
+            elif self._reuses and os.path.isfile(self.path):
                 # Nothing is cut before the lock says that no other scan writes there.
                 self._file = self.path.open("r+b", buffering=0)
             else:
                 self._file = self.path.open("wb" if self._reuses else "xb", buffering=0)
             assert self._file is not None
-            if self.path.is_file():
+            if os.path.isfile(self.path):
                 if not lock(self._file):
                     raise OutputError(
                         f"another scan is writing {self.path}: wait for it, or name another file"

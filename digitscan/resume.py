@@ -66,7 +66,7 @@ def record_path(output: Path) -> Path:
 def write_record(output: Path, record: Record) -> None:
     """Put a scan's record beside its CSV, safe on the disk. Raises OutputError, OSError."""
     beside = record_path(output)
-    if beside.exists() and not _is_record(beside):
+    if os.path.exists(beside) and not _is_record(beside):
         raise OutputError(f"{beside} is in the way: name another output with -o")
     write_atomically(beside, record.to_json())
 

@@ -40,7 +40,7 @@ def retry_errors(
 
 def _failed_files(csv: Path, paths: Sequence[Path], layout: Layout) -> Iterator[Found]:
     """Yield the files whose rows say error, where they were found."""
-    alone = len(paths) == 1 and paths[0].is_dir()
+    alone = len(paths) == 1 and os.path.isdir(paths[0])
     folder = os.fsencode(paths[0]) + b"/" if alone else b""
     for row in read_csv(csv, layout.raw):
         if row.status is Status.ERROR:

@@ -108,7 +108,7 @@ def run(request: Request, console: Console | None = None) -> int:
 
 def _record(request: Request, model: Model, layout: Layout) -> Record:
     """Return what the rows of this scan depend on."""
-    alone = len(request.paths) == 1 and request.paths[0].is_dir()
+    alone = len(request.paths) == 1 and os.path.isdir(request.paths[0])
     return Record(
         digitscan=__version__,
         # Rows show the paths as they were given, but not that of a folder alone.
