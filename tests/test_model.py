@@ -18,6 +18,8 @@ import pytest
 from keras import layers
 from numpy.typing import NDArray
 
+from benchmarks import hostile
+from benchmarks.hostile import changed, first_layer, h5_of, lambda_that_writes, network, replace_layer
 from digitscan import cache, model, program
 from digitscan.cache import find_program
 from digitscan.errors import ModelError, OutputError, UsageError
@@ -46,29 +48,6 @@ FACTS = ModelFacts(
     training={"epochs": 3, "seed": 0},
     scores={"test_accuracy": 0.99},
 )
-
-
-def network(
-    *inner: Any, shape: tuple[int | None, ...] = (28, 28, 1), end: str = "softmax", classes: int = 11
-) -> Any:
-    return keras.Sequential(
-        [keras.Input(shape), *inner, layers.Flatten(), layers.Dense(classes, activation=end)]
-    )
-
-
-def h5_of(keras_model: Any, folder: Path) -> Path:
-    path = folder / "stranger.h5"
-    keras_model.save(path)
-    return path
-
-
-def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> bytes:
-    """The file with its configuration changed, everything else as it was."""
-    with h5py.File(path, "a") as file:
-        config = json.loads(file.attrs["model_config"])
-        change(config)
-        file.attrs["model_config"] = json.dumps(config)
-    return path.read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -519,10 +498,6 @@ def test_a_file_of_keras_2_is_read(
 # --- strangers' models that are refused -------------------------------------------------------------
 
 
-def lambda_that_writes(path: Path) -> Any:
-    return layers.Lambda(eval(f"lambda x: (open({str(path)!r}, 'w').close(), x)[1]"))
-
-
 @pytest.mark.parametrize("place", ["alone", "in a Sequential", "in a Functional"])
 def test_a_lambda_is_refused_and_never_runs(tmp_path: Path, place: str) -> None:
     """Through the whole of open_model, in its own process: exit code 5, and the file is not there."""
@@ -544,28 +519,6 @@ def test_a_lambda_is_refused_and_never_runs(tmp_path: Path, place: str) -> None:
             open_model(path)
     assert caught.value.exit_code == 5
     assert not proof.exists()
-
-
-def first_layer(**values: Any) -> Callable[[dict[str, Any]], object]:
-    return lambda config: config["config"]["layers"][1]["config"].update(values)
-
-
-def replace_layer(**values: Any) -> Callable[[dict[str, Any]], object]:
-    return lambda config: config["config"]["layers"][1].update(values)
-
-
-def deep(config: dict[str, Any]) -> None:
-    for _ in range(60):
-        config["config"]["layers"] = [
-            {"class_name": "Sequential", "config": {"layers": config["config"]["layers"]}}
-        ]
-
-
-def many(config: dict[str, Any]) -> None:
-    inner = dict(config["config"]["layers"][1])
-    for _ in range(3):
-        inner = {"class_name": "Functional", "config": {"layers": [inner] * 3}, "inbound_nodes": [[]] * 9}
-    config["config"]["layers"].append(inner)
 
 
 @pytest.mark.parametrize(
@@ -595,8 +548,8 @@ def many(config: dict[str, Any]) -> None:
         (first_layer(padding=[[10**10, 0], [0, 0]]), "'padding' is 1e"),
         (first_layer(kernel_size=[float("nan"), 3]), "'kernel_size' is nan"),
         (lambda config: config.update(class_name="Mine"), "is not that of a Keras Sequential"),
-        (deep, "nested too deeply"),
-        (many, "more than 1000 layers"),
+        (hostile.deep, "nested too deeply"),
+        (hostile.many, "more than 1000 layers"),
     ],
 )
 def test_what_is_not_on_the_list_is_refused_by_name(
@@ -682,76 +635,22 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         load_h5(h5_of(broken, tmp_path).read_bytes())
 
 
-def soft_link(file: h5py.File, folder: Path) -> None:
-    file["model_weights"]["again"] = h5py.SoftLink("/model_weights")
-
-
-def external_link(file: h5py.File, folder: Path) -> None:
-    file["model_weights"]["other"] = h5py.ExternalLink(str(folder / "other.h5"), "/")
-
-
-def hard_link(file: h5py.File, folder: Path) -> None:
-    file["model_weights"]["loop"] = file["model_weights"]
-
-
-def virtual(file: h5py.File, folder: Path) -> None:
-    layout = h5py.VirtualLayout((4,), "f4")
-    layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "values", (4,))
-    file["model_weights"].create_virtual_dataset("values", layout)
-
-
-def external_storage(file: h5py.File, folder: Path) -> None:
-    file.create_dataset("values", (4,), "f4", external=[(str(folder / "secret"), 0, 16)])
-
-
-def declared_huge(file: h5py.File, folder: Path) -> None:
-    file.create_dataset("values", (10**12,), "f4", chunks=(1024,))
-
-
-def declared_beyond_64_bits(file: h5py.File, folder: Path) -> None:
-    file.create_dataset("values", (2**31, 2**31, 4), "f4", chunks=(1, 1, 4))
-
-
-def compressed(file: h5py.File, folder: Path) -> None:
-    file.create_dataset("values", data=np.zeros(10**6), compression="gzip")
-
-
-def strings(file: h5py.File, folder: Path) -> None:
-    file["values"] = ["text"]
-
-
-def odd_attribute(file: h5py.File, folder: Path) -> None:
-    file.attrs["ref"] = file["model_weights"].ref
-
-
-def no_config(file: h5py.File, folder: Path) -> None:
-    del file.attrs["model_config"]
-
-
-def no_json(file: h5py.File, folder: Path) -> None:
-    file.attrs["model_config"] = "{" * 100_000
-
-
-def no_weights(file: h5py.File, folder: Path) -> None:
-    del file["model_weights"]
-
-
 @pytest.mark.parametrize(
     ("attack", "words"),
     [
-        (soft_link, "'again' is a link to another place"),
-        (external_link, "'other' is a link to another place"),
-        (hard_link, "'loop' is one group or dataset too many, or the same one again"),
-        (virtual, "'values' takes its values from another file"),
-        (external_storage, "'values' takes its values from another file"),
-        (declared_huge, "'values' declares 4000000000000 bytes and has 0"),
-        (declared_beyond_64_bits, "'values' declares 73786976294838206464 bytes and has 0"),
-        (compressed, "'values' is compressed"),
-        (strings, "'values' holds no numbers"),
-        (odd_attribute, "'ref' is of a kind that Keras does not write"),
-        (no_config, "it holds no network"),
-        (no_json, "is no JSON"),
-        (no_weights, "Keras cannot load it"),
+        (hostile.soft_link, "'again' is a link to another place"),
+        (hostile.external_link, "'other' is a link to another place"),
+        (hostile.hard_link, "'loop' is one group or dataset too many, or the same one again"),
+        (hostile.virtual, "'values' takes its values from another file"),
+        (hostile.external_storage, "'values' takes its values from another file"),
+        (hostile.declared_huge, "'values' declares 4000000000000 bytes and has 0"),
+        (hostile.declared_beyond_64_bits, "'values' declares 73786976294838206464 bytes and has 0"),
+        (hostile.compressed, "'values' is compressed"),
+        (hostile.strings, "'values' holds no numbers"),
+        (hostile.odd_attribute, "'ref' is of a kind that Keras does not write"),
+        (hostile.no_config, "it holds no network"),
+        (hostile.no_json, "is no JSON"),
+        (hostile.no_weights, "Keras cannot load it"),
     ],
 )
 def test_structures_that_keras_does_not_write_are_refused(
