@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,11 +16,15 @@ EVERY = 0.05
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a command. peak_megabytes: of the whole tree of processes, shared pages counted once."""
+    """One run of a command.
+
+    peak_megabytes: of the whole tree of processes, shared pages counted once. processes: how many there were.
+    """
 
     seconds: float
     peak_megabytes: float
     seconds_to_first_row: float
+    processes: int
 
 
 def run(command: Sequence[str]) -> float:
@@ -30,16 +34,17 @@ def run(command: Sequence[str]) -> float:
     return time.perf_counter() - start
 
 
-def run_and_watch(command: Sequence[str], output: Path) -> Run:
+def run_and_watch(command: Sequence[str], output: Path, good: Collection[int] = (0,)) -> Run:
     """Run a command that writes rows under a header into `output`, and watch both (Linux).
 
-    Raises CalledProcessError if it fails.
+    Raises CalledProcessError if it ends with a code that is not `good`.
     """
     start = time.perf_counter()
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     peak, first_row = 0.0, float("nan")
+    seen: set[int] = set()
 
     def look_for_row() -> None:
         nonlocal first_row
@@ -54,13 +59,15 @@ def run_and_watch(command: Sequence[str], output: Path) -> Run:
     watcher = threading.Thread(target=look_for_row)
     watcher.start()
     while process.poll() is None:
-        peak = max(peak, sum(map(_megabytes_of, _tree_of(process.pid))))
+        processes = tree_of(process.pid)
+        seen.update(processes)
+        peak = max(peak, sum(map(_megabytes_of, processes)))
         time.sleep(EVERY)
     seconds = time.perf_counter() - start
     watcher.join()
-    if process.returncode:
+    if process.returncode not in good:
         raise subprocess.CalledProcessError(process.returncode, list(command))
-    return Run(seconds, peak, first_row)
+    return Run(seconds, peak, first_row, len(seen))
 
 
 def in_turn(commands: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
@@ -79,7 +86,8 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> float:
     return median(a / b for a, b in zip(above, below, strict=True))
 
 
-def _tree_of(number: int) -> list[int]:
+def tree_of(number: int) -> list[int]:
+    """Return the numbers of a process and of all below it (Linux)."""
     found = [number]
     for parent in found:
         for thread in Path(f"/proc/{parent}/task").glob("*/children"):
