@@ -6,9 +6,10 @@ import sys
 def main() -> None:
     """Run the command line and exit with its code; Ctrl-C while starting up is 130 already."""
     try:
-        from digitscan.streams import open_missing
+        from digitscan.streams import forgive_stderr, open_missing
 
         open_missing()
+        forgive_stderr()
         if sys.argv[1:2] == ["scan"] and not {"-h", "--help"} & {*sys.argv}:
             from digitscan.supervise import early_worker
 

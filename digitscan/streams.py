@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 def open_missing() -> None:
@@ -26,6 +26,44 @@ def open_missing() -> None:
                 os.close(nothing)
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # lives as long as the process
+
+
+class _Words(io.RawIOBase):
+    """Standard error as Python writes to it: words that nobody can take are lost, and nothing else is."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        super().__init__()
+        self._raw = raw
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def isatty(self) -> bool:
+        return self._raw.isatty()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return self._raw.write(data)
+        except OSError:
+            return len(data)
+
+
+def _as_words(raw: io.RawIOBase, encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Words(raw)), encoding=encoding, errors="backslashreplace", line_buffering=True
+    )
+
+
+def forgive_stderr() -> None:
+    """Let a full disk or a closed pipe behind stderr take our words, but end nothing."""
+    if _writes_to_stderr(sys.stderr):
+        sys.stderr.flush()
+        # Without a buffer where PYTHONUNBUFFERED is set.
+        raw: Any = getattr(sys.stderr.buffer, "raw", sys.stderr.buffer)
+        sys.stderr = _as_words(raw, sys.stderr.encoding)
 
 
 def stdout_takes_results() -> bool:
@@ -51,9 +89,7 @@ def silence_native_messages() -> Iterator[None]:
     os.dup2(nothing, 2)
     os.close(nothing)
     encoding = getattr(before, "encoding", None) or "utf-8"
-    own = io.TextIOWrapper(
-        io.FileIO(os.dup(real), "wb"), encoding=encoding, errors="backslashreplace", line_buffering=True
-    )
+    own = _as_words(io.FileIO(os.dup(real), "wb"), encoding)
     if _writes_to_stderr(before):
         sys.stderr = own
     try:

@@ -268,6 +268,23 @@ if os.name == "posix":
         assert b"could not be opened: sub/" in words and b"Traceback" not in words
         assert len(list(read_csv(output))) == 12_000
 
+    @pytest.mark.parametrize("where", ["2>/dev/full", "2> >(true)", "2>&-"])
+    def test_words_that_nobody_can_take_cost_no_row_and_change_no_exit_code(tmp_path, where):
+        """A full disk under the log, a reader of it that has gone, none at all."""
+        digit_picture().save(tmp_path / "7.png")
+        (tmp_path / "8.png").touch()
+        script = f'"$0" -P -m digitscan scan . {where} | cat; exit ${{PIPESTATUS[0]}}'
+        for _ in range(3):
+            done = subprocess.run(
+                ["bash", "-c", script, sys.executable],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
+                stdout=subprocess.PIPE,
+                timeout=60,
+            )
+            assert done.returncode == 3
+            assert [line.split(b",")[0] for line in done.stdout.splitlines()] == [b"path", b"7.png", b"8.png"]
+
     def test_an_output_with_an_images_name_in_the_scanned_folder_is_no_input(tmp_path, run_command):
         digit_picture().save(tmp_path / "a.png")
         for how in ("--overwrite", "--resume", "--retry-errors"):
