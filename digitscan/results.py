@@ -135,10 +135,12 @@ def read_csv(path: Path, raw: bool = False) -> Iterator[Prediction]:
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, strict=True)
-        header = tuple(next(rows, ()))
-        if header not in {COLUMNS, COLUMNS + PROBABILITY_COLUMNS}:
-            raise OutputError(f"{path}: not a CSV of digitscan: its first line is not {','.join(COLUMNS)}.")
         try:
+            header = tuple(next(rows, ()))
+            if header not in {COLUMNS, COLUMNS + PROBABILITY_COLUMNS}:
+                raise OutputError(
+                    f"{path}: not a CSV of digitscan: its first line is not {','.join(COLUMNS)}."
+                )
             for cells in rows:
                 if len(cells) != len(header):
                     raise ValueError(f"{len(cells)} cells instead of {len(header)}")

@@ -105,7 +105,7 @@ def _values(path: Path) -> dict[str, object]:
         raise OutputError(
             f"{path} is missing, so nobody knows how these rows were made: scan again with --overwrite"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OutputError(f"{path} cannot be read ({error}): scan again with --overwrite") from None
     if not isinstance(values, dict):
         raise OutputError(f"{path} is not the record of a scan: scan again with --overwrite")

@@ -77,6 +77,33 @@ def test_crafted_files_have_the_rows_that_they_deserve(tmp_path, run_command):
         assert row.note.startswith(error or "") and notes in row.note, row
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [b"\xe9 no text\n", b"path,\xff\n", b'"a"b,c\n', b"other,columns\n", b"path" + b"x" * 200_000 + b"\n"],
+)
+def test_rows_that_are_no_longer_ours_are_not_gone_on_with(tmp_path, run_command, rows):
+    digit_picture().save(tmp_path / "7.png")
+    assert run_command("scan", "7.png", "-o", "rows.csv", cwd=tmp_path).returncode == 0
+    (tmp_path / "rows.csv").write_bytes(rows)
+    for how in ("--resume", "--retry-errors"):
+        done = run_command("scan", "7.png", "-o", "rows.csv", how, cwd=tmp_path)
+        assert done.returncode == 6
+        assert done.stderr.startswith(b"digitscan: rows.csv: ") and done.stderr.count(b"\n") == 1
+        assert (tmp_path / "rows.csv").read_bytes() == rows
+
+
+@pytest.mark.parametrize("record", [b"[" * 200_000, b'{"a":' * 100_000, b"\xff", b"{}", b""])
+def test_a_record_that_is_not_ours_is_neither_believed_nor_replaced(tmp_path, run_command, record):
+    digit_picture().save(tmp_path / "7.png")
+    assert run_command("scan", "7.png", "-o", "rows.csv", cwd=tmp_path).returncode == 0
+    (tmp_path / "rows.csv.json").write_bytes(record)
+    for how, words in (("--resume", b"--overwrite"), ("--overwrite", b"rows.csv.json is in the way")):
+        done = run_command("scan", "7.png", "-o", "rows.csv", how, cwd=tmp_path)
+        assert done.returncode == 6
+        assert words in done.stderr and done.stderr.count(b"\n") == 1
+        assert (tmp_path / "rows.csv.json").read_bytes() == record
+
+
 if os.name == "posix":
 
     def without_privilege():
