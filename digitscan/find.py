@@ -68,7 +68,7 @@ def find_images(paths: Sequence[Path], tally: Tally, exclude: Collection[Path] =
     files before its subfolders, sorted by bytes. Links to folders are not followed. `exclude` holds
     files that are never yielded from a folder: our own outputs.
     """
-    outputs = {os.fsencode(path.resolve()) for path in exclude}
+    outputs = {os.path.realpath(os.fsencode(path)) for path in exclude}
     for path in paths:
         shown = os.fsencode(path.as_posix())
         if not os.path.isdir(path):

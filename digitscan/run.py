@@ -113,7 +113,7 @@ def _record(request: Request, model: Model, layout: Layout) -> Record:
         digitscan=__version__,
         # Rows show the paths as they were given, but not that of a folder alone.
         roots=() if alone else tuple(shown_name(os.fsencode(path.as_posix()))[0] for path in request.paths),
-        places=tuple(shown_name(os.fsencode(path.resolve()))[0] for path in request.paths),
+        places=tuple(shown_name(os.fsencode(os.path.realpath(path)))[0] for path in request.paths),
         model=model.digest,
         quick_model=model.quick.digest if model.quick else None,
         preprocess_version=model.facts.preprocess_version,

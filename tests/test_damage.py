@@ -188,6 +188,14 @@ if os.name == "posix":
             assert done.returncode == code, (words, done.stderr)
             assert said in done.stderr.decode() and b"Traceback" not in done.stderr
 
+    def test_a_link_in_a_circle_is_said_where_it_is_named(tmp_path, run_command):
+        (tmp_path / "loop.png").symlink_to("loop.png")
+        done = run_command("scan", "loop.png", cwd=tmp_path)
+        assert done.returncode == 3 and b"loop.png,,,error,cannot be opened: " in done.stdout
+        for how in ("--overwrite", "--resume"):
+            done = run_command("scan", ".", "-o", "loop.png", how, cwd=tmp_path)
+            assert done.returncode in (4, 6) and done.stderr.count(b"\n") == 1
+
     def test_a_folder_of_models_that_is_closed_does_not_stop_a_scan(traps, run_command):
         (traps / "models").mkdir(mode=0)
         done = run_command("scan", "a", cwd=traps, preexec_fn=without_privilege)
