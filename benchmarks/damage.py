@@ -305,6 +305,21 @@ def crafted_files() -> Iterator[Crafted]:
     yield Crafted("pages-in-a-circle.tif", bytes(tiff))
 
 
+def endless_files() -> Iterator[tuple[str, bytes, int]]:
+    """Yield names, beginnings and sizes of files that hold little and have gigabytes of nothing."""
+    size = 8 << 30
+    head = b"RIFF\xff\xff\xff\x7fWEBPVP8X\x0a\0\0\0\0\0\0\0\x1b\0\0\x1b\0\0"
+    yield "endless.webp", head, size
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0))
+    yield "endless.png", b"\x89PNG\r\n\x1a\n" + header + b"\x7f\xff\xff\xf0tEXt", size
+    tags = ((256, 4, 1, 28), (257, 4, 1, 28), (273, 4, 0x3FFFFFC0, 100), (34675, 7, 0xFFFFFF00, 100))
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    yield "endless.tif", b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4), size
+    yield "endless.jpg", b"\xff\xd8" + b"\xff\xe1\xff\xff" + b"Exif\0\0", size
+    yield "endless.gif", b"GIF89a\x1c\0\x1c\0\0\0\0,", size
+    yield "endless.bmp", b"BM" + bytes(8) + struct.pack("<IIiiHH", 54, 40, 28, 28, 1, 8) + bytes(24), size
+
+
 def png(width: int, height: int, lines: bytes, depth: int = 8, color: int = 0, before: bytes = b"") -> bytes:
     """Return a PNG that declares a size and holds these lines, whether they fit it or not."""
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from benchmarks.damage import NAMES, crafted_files, damaged_files, sound_file, sound_files
+from benchmarks.damage import NAMES, crafted_files, damaged_files, endless_files, sound_file, sound_files
 from benchmarks.measure import run_and_watch, tree_of
 from digitscan.results import Prediction, Status, read_csv
 from digitscan.supervise import usable_cores
@@ -31,6 +31,7 @@ from digitscan.supervise import usable_cores
 ROOT = Path(__file__).resolve().parents[1]
 SOON = 2.0
 """Seconds within which a signal must have ended everything."""
+MOST_MEGABYTES = 4096
 
 
 @dataclass
@@ -226,6 +227,27 @@ def crafted(scans: Scans, table: Table) -> None:
 
     what = "crafted files: bombs, 64 megapixels, odd sides and modes, frames, EXIF"
     watch(scans, table, what, folder, judge)
+
+
+def endless(scans: Scans, table: Table) -> None:
+    """Scan files of gigabytes that hold nothing: memory is bounded, and the time each may take."""
+    folder, output = scans.new("endless"), scans.new("rows.csv")
+    folder.mkdir()
+    for name, start, size in endless_files():
+        with (folder / name).open("wb") as file:
+            file.write(start)
+            file.truncate(size)
+    (folder / "sound.png").write_bytes(sound_file("PNG", Random(1)))
+    words = scans.words(folder, "-o", output, "--timeout", "5", "--quiet")
+    run = run_and_watch(words, output, good=(3,))
+    rows = {row.path: row for row in read_csv(output)}
+    lost = [f"{row.path}: {row.note}" for row in rows.values() if "crashed" in row.note]
+    if len(rows) != len(list(folder.iterdir())) or rows["sound.png"].status is Status.ERROR:
+        lost.append("rows")
+    if run.peak_megabytes > MOST_MEGABYTES:
+        lost.append(f"{run.peak_megabytes:,.0f} MB")
+    told = f"a row each in {run.seconds:.0f} s with `--timeout 5`, peak {run.peak_megabytes:,.0f} MB"
+    table.row("files of 8 GB that hold nothing, of each format", f"{len(rows) - 1} files", lost, told)
 
 
 # --- interruptions ------------------------------------------------------------------------------------
@@ -590,6 +612,7 @@ def main() -> int:
         scans = Scans(Path(name))
         damaged(scans, table, arguments.files, seed)
         crafted(scans, table)
+        endless(scans, table)
         folder = nasty_folder(scans, arguments.files, seed)
         killed(scans, table, folder, kills, seed)
         killed_in_retry(scans, table, max(1, kills // 2), seed)

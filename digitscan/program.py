@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.facts import UNKNOWN_ARCHITECTURE, ModelFacts
+from digitscan.limits import limit_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -183,7 +184,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     # Native code prints where it likes; the answer must stay whole.
     os.dup2(2, 1)
-    _limit_memory()
+    limit_memory(MOST_MEMORY)
     # The only clock that runs while native code holds the interpreter.
     faulthandler.dump_traceback_later(CHECK_SECONDS, exit=True)
     request = json.loads(sys.stdin.buffer.readline())
@@ -198,16 +199,6 @@ def main() -> None:
         answer = {"failed": f"{type(error).__name__}: {error}"}
     answers.write(json.dumps(answer).encode("ascii") + b"\n" + program)
     answers.close()
-
-
-def _limit_memory() -> None:
-    """Where the system can, let a file that asks for too much end this process, not the computer."""
-    if sys.platform == "linux":
-        import resource
-
-        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        limit = MOST_MEMORY if hard == resource.RLIM_INFINITY else min(MOST_MEMORY, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 def _check_and_compile(data: bytes, input_maximum: float | None) -> tuple[ModelFacts, bytes]:

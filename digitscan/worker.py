@@ -23,6 +23,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from digitscan.errors import DigitscanError, ImageError
+from digitscan.limits import limit_memory
 from digitscan.results import Status
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ Row = tuple[int | None, float | None, str, str, list[float] | None]
 
 IN_HAND = struct.Struct("<II")
 """The shared file: serial number of the task, index of the file in it (their count: classifying)."""
+
+MEMORY = 2 << 30
+MEMORY_A_PIXEL = 32
+"""A process may use so much, and so much more for each pixel that a file may have: several times its need."""
 
 HELD_PIXELS = 1 << 20
 """Opened pictures of so many pixels are looked at before more are opened."""
@@ -170,6 +175,7 @@ def read_files(setup: dict[str, Any]) -> ReadFiles:
         facts = ModelFacts.from_json(model["facts"])
         return Classifier(read_program(Path(model["program"]), model["program_digest"]), facts), facts
 
+    limit_memory(MEMORY + int(MEMORY_A_PIXEL * 1e6 * setup["max_megapixels"]))
     # One process a core: threads of the libraries would only fight each other.
     cv2.setNumThreads(1)
     classifier: Classifier | Cascade

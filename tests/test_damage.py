@@ -4,6 +4,7 @@ import csv
 import ctypes
 import io
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import time
 import pytest
 from conftest import PACKAGE_FOLDER, digit_picture
 
-from benchmarks.damage import NAMES, crafted_files, damaged_files, sound_files
+from benchmarks.damage import NAMES, crafted_files, damaged_files, endless_files, sound_files
 from digitscan.find import shown_name
 from digitscan.results import Status, read_csv
 
@@ -102,6 +103,27 @@ def test_a_record_that_is_not_ours_is_neither_believed_nor_replaced(tmp_path, ru
         assert done.returncode == 6
         assert words in done.stderr and done.stderr.count(b"\n") == 1
         assert (tmp_path / "rows.csv.json").read_bytes() == record
+
+
+if sys.platform == "linux":
+
+    def test_files_of_gigabytes_that_hold_nothing_cost_no_gigabytes(tmp_path, run_command):
+        """They take no room on the disk, so anyone can make and send them."""
+        images = tmp_path / "images"
+        images.mkdir()
+        for name, start, size in endless_files():
+            with (images / name).open("wb") as file:
+                file.write(start)
+                file.truncate(size)
+        digit_picture().save(images / "sound.png")
+        done = run_command("scan", images, "-o", "rows.csv", "--timeout", "2", cwd=tmp_path)
+        assert done.returncode == 3, done.stderr
+        rows = {row.path: row.note for row in read_csv(tmp_path / "rows.csv")}
+        assert rows.pop("sound.png") == "" and len(rows) == 6
+        assert not any("crashed" in note for note in rows.values()), rows
+        assert rows["endless.webp"] == "too large: not enough memory to decode it"
+        kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        assert kilobytes < 5 << 20
 
 
 if os.name == "posix":

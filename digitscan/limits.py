@@ -1,0 +1,18 @@
+"""A limit on the memory of this process: a file that asks for too much does not take the computer's."""
+
+from __future__ import annotations
+
+import sys
+
+
+def limit_memory(most: int) -> None:
+    """Let whatever would make this process's data larger than `most` bytes fail with MemoryError (Linux).
+
+    Elsewhere the systems have no such limit that holds.
+    """
+    if sys.platform == "linux":
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
