@@ -6,6 +6,7 @@ What a command needs is imported inside it, so that `--help` answers at once.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -75,6 +76,13 @@ class InputRange(StrEnum):
         return 1.0 if self is InputRange.ONE else 255.0
 
 
+def _finite(value: float | None) -> float | None:
+    """Refuse what no range refuses: nan is neither too small nor too large."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter("a finite number is needed.")
+    return value
+
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
 
@@ -121,6 +129,7 @@ def scan(
         typer.Option(
             min=0,
             max=1,
+            callback=_finite,
             metavar="0..1",
             help="Status ok from this confidence on, instead of the model's own limit.",
         ),
@@ -152,10 +161,14 @@ def scan(
         int, typer.Option(min=1, max=4096, metavar="NUMBER", help="Most images handed over at once.")
     ] = 512,
     timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="The longest that one image may take.")
+        float,
+        typer.Option(
+            min=0.1, callback=_finite, metavar="SECONDS", help="The longest that one image may take."
+        ),
     ] = 30.0,
     max_megapixels: Annotated[
-        float, typer.Option(min=0.001, metavar="NUMBER", help="Refuse larger images.")
+        float,
+        typer.Option(min=0.001, callback=_finite, metavar="NUMBER", help="Refuse larger images."),
     ] = 64.0,
     input_range: Annotated[
         InputRange | None,

@@ -14,5 +14,5 @@ def limit_memory(most: int) -> None:
         import resource
 
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        limit = min(most, sys.maxsize if hard == resource.RLIM_INFINITY else hard)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

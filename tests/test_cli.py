@@ -89,6 +89,10 @@ def test_a_file_that_cannot_be_read_is_a_row_and_exit_code_3(folder, run_command
     [
         (["scan", "missing"], 2, "'missing': does not exist"),
         (["scan", "images", "--workers", "0"], 2, "--workers"),
+        (["scan", "images", "--max-megapixels", "nan"], 2, "a finite number is needed"),
+        (["scan", "images", "--max-megapixels", "inf"], 2, "a finite number is needed"),
+        (["scan", "images", "--timeout", "nan"], 2, "a finite number is needed"),
+        (["scan", "images", "--min-confidence", "nan"], 2, "a finite number is needed"),
         (["scan"], 2, "PATHS"),
         (["unknown"], 2, "unknown"),
         (["scan", "empty"], 4, "No images found in 'empty'"),
@@ -131,6 +135,11 @@ def test_the_same_bytes_come_out_for_any_number_of_workers_and_batch_size(folder
     }
     assert len(outputs) == 1
     assert len(rows_of(outputs.pop())) == 303
+
+
+def test_any_number_of_megapixels_may_be_allowed(folder, run_command):
+    done = run_command("scan", folder, "--max-megapixels", "1e300", cwd=folder.parent)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_output_in_the_scanned_folder_is_not_an_input(folder, run_command):
