@@ -309,7 +309,7 @@ def killed(scans: Scans, table: Table, folder: Path, kills: int, seed: int) -> N
     litter = [*scans.temporary.iterdir(), *scans.scratch.glob(".*killed*")]
     told = (
         f"{unfinished} in mid-file, {finished} runs finished by --resume, each byte for byte the same; "
-        f"{len(litter)} empty or partial files of a few bytes left over"
+        f"left over: {len(litter)} files of {sum(path.stat().st_size for path in litter):,} bytes together"
     )
     table.row("kill -9 of all processes at random moments, then --resume", f"{kills} kills", lost, told)
 
@@ -534,8 +534,9 @@ def streams(scans: Scans, table: Table, folder: Path) -> None:
         )
         if done.returncode != expected or done.stdout != stdout or wrong_words(done.stderr.decode()):
             lost.append(f"{what}: exit {done.returncode}, {len(done.stdout):,} bytes, {done.stderr.decode()}")
-    names = ", ".join(f"`{what}`" for what, *_ in cases)
-    table.row(f"pipes and terminals: {names}", f"{len(cases)} ways", lost)
+    names = ", ".join(f"`{what}`" for what, *_ in cases).replace("|", "\\|")
+    told = "the exit code, and on stdout the rows and nothing else"
+    table.row(f"pipes and terminals: {names}", f"{len(cases)} ways", lost, told)
 
 
 # --- models -------------------------------------------------------------------------------------------
@@ -543,10 +544,12 @@ def streams(scans: Scans, table: Table, folder: Path) -> None:
 
 def models(scans: Scans, table: Table, seed: int, flips: int) -> None:
     """Hostile, mutilated and damaged models."""
-    from benchmarks.hostile import flipped_models, hostile_models, mutilated_models
     from digitscan.model import resolve_model
     from digitscan.program import quiet
+    from digitscan.streams import silence_native_messages
 
+    with silence_native_messages():  # the table is what is to be seen
+        from benchmarks.hostile import flipped_models, hostile_models, mutilated_models
     picture = scans.new("picture.png")
     picture.write_bytes(sound_file("PNG", Random(seed)))
     proof, secret = scans.new("proof"), scans.new("secret")
@@ -606,7 +609,6 @@ def main() -> int:
     arguments = parser.parse_args()
     kills, seed, table = arguments.kills, arguments.seed, Table()
     start = time.monotonic()
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # the table is what is to be seen
     print("| what was tried | how many | what was lost |\n|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory(prefix="digitscan-torture-") as name:
         scans = Scans(Path(name))
