@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from digitscan.errors import ImageError
 from digitscan.find import format_of, read_regular, shown_name, words_of
+from digitscan.shortcuts import JPEG_START, PNG_START, decode_plain_jpeg, decode_plain_png, tells_enough
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,14 +30,6 @@ SHORT_SIDE_CLOSE = 384
 """The same for a closer look at a digit that is small in its frame."""
 
 _READ_WHOLE = 8 << 20
-_FAST_PIXELS = 1 << 20
-_PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
-_PNG_GRAY_8 = b"\x08\x00\x00\x00\x00"
-_PNG_HARMLESS = frozenset([b"IHDR", b"gAMA", b"pHYs", b"sRGB", b"tEXt", b"tIME", b"cHRM", b"bKGD"])
-_JPEG_START = b"\xff\xd8\xff"
-_JPEG_SCAN = b"\xff\xda"
-_JPEG_FRAMES = frozenset([b"\xff\xc0", b"\xff\xc1", b"\xff\xc2"])
-_JPEG_PLAIN = _JPEG_FRAMES | {_JPEG_SCAN, b"\xff\xe0", b"\xff\xdb", b"\xff\xc4", b"\xff\xdd", b"\xff\xfe"}
 _EXIF_KEYS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 
 
@@ -81,95 +74,15 @@ def open_image(
 
 
 def _open_bytes(data: bytes, max_megapixels: float, short_side_kept: int) -> OpenedImage:
-    if data.startswith(_PNG_START):
-        pixels = _plain_gray_png(data, max_megapixels)
+    if data.startswith(PNG_START):
+        pixels = decode_plain_png(data, max_megapixels)
         if pixels is not None:
             return OpenedImage(pixels, ())
-    elif data.startswith(_JPEG_START):
-        opened = _plain_jpeg(data, max_megapixels, short_side_kept)
-        if opened is not None:
-            return opened
+    elif data.startswith(JPEG_START):
+        decoded = decode_plain_jpeg(data, max_megapixels, short_side_kept)
+        if decoded is not None:
+            return OpenedImage(decoded[0], (), decoded[1])
     return _decode(io.BytesIO(data), max_megapixels, short_side_kept)
-
-
-def _plain_gray_png(data: bytes, max_megapixels: float) -> NDArray[Any] | None:
-    """Decode an undamaged 8-bit gray PNG three times faster than Pillow; None where any doubt is left.
-
-    OpenCV answers damaged files with half a picture, so every checksum and length is checked first.
-    """
-    if data[24:29] != _PNG_GRAY_8:
-        return None
-    width, height = struct.unpack_from(">II", data, 16)
-    if not 0 < width * height <= min(_FAST_PIXELS, max_megapixels * 1e6):
-        return None
-    position, compressed = 8, b""
-    while True:
-        if position + 12 > len(data):
-            return None
-        length, kind = struct.unpack_from(">I4s", data, position)
-        end = position + 8 + length
-        if end + 4 > len(data) or zlib.crc32(data[position + 4 : end]).to_bytes(4) != data[end : end + 4]:
-            return None
-        if kind == b"IDAT":
-            compressed += data[position + 8 : end]
-        elif kind == b"IEND":
-            break
-        elif kind not in _PNG_HARMLESS:
-            return None
-        position = end + 4
-    inflater = zlib.decompressobj()
-    try:
-        lines = inflater.decompress(compressed, height * (width + 1) + 1)
-    except zlib.error:
-        return None
-    if len(lines) != height * (width + 1) or not inflater.eof or max(lines[:: width + 1]) > 4:
-        return None
-    import cv2
-    import numpy as np
-
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    return pixels if pixels is not None and pixels.shape == (height, width) else None
-
-
-def _plain_jpeg(data: bytes, max_megapixels: float, short_side_kept: int) -> OpenedImage | None:
-    """Decode a JPEG that ends as it should in half of Pillow's time; None where any doubt is left.
-
-    Not those with EXIF or colour profiles, nor those whose colours may show more than their luminance.
-    """
-    if data[-2:] != b"\xff\xd9":
-        return None
-    position, width, height, components = 2, 0, 0, 0
-    while True:
-        marker = data[position : position + 2]
-        if marker not in _JPEG_PLAIN or position + 4 > len(data):
-            return None
-        if marker in _JPEG_FRAMES:
-            if components or data[position + 4] != 8:
-                return None
-            height, width, components = struct.unpack_from(">HHB", data, position + 5)
-        if marker == _JPEG_SCAN:
-            break
-        position += 2 + int.from_bytes(data[position + 2 : position + 4])
-    if components not in {1, 3} or not 0 < width * height <= max_megapixels * 1e6:
-        return None
-    import cv2
-    import numpy as np
-
-    fraction = min(width, height) // short_side_kept
-    if fraction >= 8:
-        how = cv2.IMREAD_REDUCED_GRAYSCALE_8
-    elif fraction >= 4:
-        how = cv2.IMREAD_REDUCED_GRAYSCALE_4
-    else:
-        how = cv2.IMREAD_REDUCED_GRAYSCALE_2 if fraction >= 2 else cv2.IMREAD_GRAYSCALE
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is None or pixels.ndim != 2:
-        return None
-    if components == 3:
-        darkest, brightest, _, _ = cv2.minMaxLoc(pixels)
-        if not _tells_enough(int(darkest), int(brightest)):
-            return None
-    return OpenedImage(pixels, (), pixels.shape != (height, width))
 
 
 def _check_png_data(file: IO[bytes]) -> None:
@@ -309,11 +222,7 @@ def _extent(gray: PillowImage.Image) -> tuple[int, int]:
 
 def _has_contrast(gray: PillowImage.Image) -> bool:
     """Whether luminance spans so much that no channel could have clearly more: 1.5 * 154 + 24 = 255."""
-    return _tells_enough(*_extent(gray))
-
-
-def _tells_enough(low: int, high: int) -> bool:
-    return high - low >= 154
+    return tells_enough(*_extent(gray))
 
 
 def _flattened(image: PillowImage.Image, notes: list[str]) -> PillowImage.Image:
