@@ -11,7 +11,7 @@ import sys
 
 from PIL import Image
 
-CHUNK = 256
+MOST_AT_ONCE = 256
 
 
 def decode(paths: list[str]) -> int:
@@ -26,7 +26,9 @@ def main() -> None:
     """Decode every file of a folder and print how many there were."""
     folder, processes = sys.argv[1], int(sys.argv[2])
     paths = sorted(entry.path for entry in os.scandir(folder))
-    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    # Small enough at the end that all processes are busy all the time.
+    size = max(1, min(MOST_AT_ONCE, len(paths) // (8 * processes)))
+    chunks = [paths[start : start + size] for start in range(0, len(paths), size)]
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         print(sum(pool.imap_unordered(decode, chunks)))
 
