@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -65,21 +65,21 @@ def preprocess(gray: NDArray[Any]) -> Preprocessed:
     height, width = picture.shape
     elongated = min(MOST_ELONGATED, max(1.0, max(height, width) / (1.5 * min(height, width))))
     reduced, scale = reduce_size(picture, round(WORKING_SIZE * elongated))
-    seen, digit = _look(reduced, scale)
-    if 2 * MOST_BLOCKS * scale < 1.0 and (digit is None or seen.refusal or is_thin(digit.ink)):
+    seen = _look(reduced)
+    if 2 * MOST_BLOCKS * scale < 1.0 and (seen.digit is None or seen.refusal or is_thin(seen.digit.ink)):
         # Pixels were left out, and a stroke between them would be lost or broken.
         reduced = average_down(picture, reduced.shape)
-        seen, digit = _look(reduced, scale)
-    if scale == 1.0 or digit is None or seen.refusal == "several digits":
-        return seen
-    if max(digit.ink.shape) >= SMALL_DIGIT:
-        return seen
-    part = _cut_with_margin(picture, digit, scale)
+        seen = _look(reduced)
+    if scale == 1.0 or seen.digit is None or seen.refusal == "several digits":
+        return _shown(seen, scale)
+    if max(seen.digit.ink.shape) >= SMALL_DIGIT:
+        return _shown(seen, scale)
+    part = _cut_with_margin(picture, seen.digit, scale)
     if max(part.shape) >= max(picture.shape):
-        return seen
+        return _shown(seen, scale)
     again = preprocess(part)
     if again.pixels is None:
-        return seen
+        return _shown(seen, scale)
     # Either look may have seen what the other could not; what both saw is said once.
     return replace(again, notes=tuple(dict.fromkeys((SMALL_IN_FRAME, *seen.notes, *again.notes))))
 
@@ -142,8 +142,18 @@ def to_eight_bits(gray: NDArray[Any]) -> Gray:
     return np.asarray(cv2.convertScaleAbs(np.clip(values, low, high) - low, alpha=255.0 / span))
 
 
-def _look(picture: Gray, scale: float) -> tuple[Preprocessed, Digit | None]:
-    """Look at a picture of working size, reduced by `scale`: the answer, and the digit's place."""
+class _Seen(NamedTuple):
+    """What one look saw: a digit, or why there is none, or both. A tuple, made in half a record's time."""
+
+    notes: list[str]
+    refusal: str | None
+    digit: Digit | None = None
+    threshold: float = 0.0
+    strength: float = 0.0
+
+
+def _look(picture: Gray) -> _Seen:
+    """Look at a picture of working size."""
     notes: list[str] = []
     if is_light_on_dark(picture):
         ink_side = picture
@@ -153,21 +163,24 @@ def _look(picture: Gray, scale: float) -> tuple[Preprocessed, Digit | None]:
     ink = remove_paper(ink_side)
     mask, threshold, strength, noise = measure_ink(ink)
     if strength < max(10.0, 3.5 * noise):
-        return Preprocessed(None, tuple(notes), "blank"), None
+        return _Seen(notes, "blank")
     if strength < 40.0:
         notes.append("faint")
     digit, refusal, parts_note = find_digit(ink, mask)
     if parts_note:
         notes.append(parts_note)
-    if digit is None:
-        return Preprocessed(None, tuple(notes), refusal), None
-    if refusal is None and digit.ink.shape[1] > WIDEST * digit.ink.shape[0]:
+    if digit is not None and refusal is None and digit.ink.shape[1] > WIDEST * digit.ink.shape[0]:
         refusal = "too wide for one digit"
-    if refusal is not None:
-        return Preprocessed(None, tuple(notes), refusal), digit
-    sharpened = stretch_ink(digit.ink, threshold, strength)
-    side = round(max(digit.ink.shape) / scale)
-    return Preprocessed(centre_by_mass(fit_into_box(sharpened)), tuple(notes), None, side), digit
+    return _Seen(notes, refusal, digit, threshold, strength)
+
+
+def _shown(seen: _Seen, scale: float) -> Preprocessed:
+    """Return what was seen in a picture reduced by `scale` as MNIST would show it."""
+    if seen.digit is None or seen.refusal is not None:
+        return Preprocessed(None, tuple(seen.notes), seen.refusal)
+    sharpened = stretch_ink(seen.digit.ink, seen.threshold, seen.strength)
+    side = round(max(seen.digit.ink.shape) / scale)
+    return Preprocessed(centre_by_mass(fit_into_box(sharpened)), tuple(seen.notes), None, side)
 
 
 def is_light_on_dark(picture: Gray) -> bool:
@@ -293,13 +306,20 @@ def fit_into_box(ink: Gray) -> Gray:
     return cv2.convertScaleAbs(fitted, alpha=255.0 / strong) if strong < 250.0 else fitted
 
 
+@lru_cache(maxsize=256)
+def _moments_of(shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return what weighs pixels (H, W) by 1, by their row and by their column: (3, H * W)."""
+    rows, columns = np.indices(shape).reshape(2, -1)
+    return np.stack((np.ones_like(rows), rows, columns)).astype(np.float32)
+
+
 def centre_by_mass(fitted: Gray) -> Gray:
     """Return (28, 28) with the centre of the ink's mass at the middle, as far as the box stays inside."""
     height, width = fitted.shape
-    moments = cv2.moments(fitted)
-    mass = moments["m00"] or 1.0
-    top = round((SIZE - 1) / 2 - moments["m01"] / mass)
-    left = round((SIZE - 1) / 2 - moments["m10"] / mass)
+    # Whole numbers below 2**24: exact in float32, and in less than half the time of cv2.moments.
+    mass, down, right = _moments_of(fitted.shape).dot(fitted.ravel().astype(np.float32)).tolist()
+    top = round((SIZE - 1) / 2 - down / (mass or 1.0))
+    left = round((SIZE - 1) / 2 - right / (mass or 1.0))
     top = min(max(top, 0), SIZE - height)
     left = min(max(left, 0), SIZE - width)
     centred = np.zeros((SIZE, SIZE), np.uint8)
