@@ -1,5 +1,7 @@
 """Run as `python -m digitscan`, and as the command `digitscan`."""
 
+import contextlib
+import os
 import sys
 
 
@@ -9,13 +11,17 @@ def main() -> None:
         from digitscan.streams import forgive_stderr, open_missing
 
         open_missing()
-        forgive_stderr()
         if sys.argv[1:2] == ["scan"] and not {"-h", "--help"} & {*sys.argv}:
-            from digitscan.supervise import early_worker
+            from digitscan.nursery import early_nursery
 
-            with early_worker():
-                _run()
+            try:
+                with early_nursery():
+                    forgive_stderr()
+                    _run()
+            except SystemExit as end:
+                _exit_at_once(end.code)
         else:
+            forgive_stderr()
             _run()
     except KeyboardInterrupt:
         sys.exit(130)
@@ -25,6 +31,14 @@ def _run() -> None:
     from digitscan.cli import run
 
     run()
+
+
+def _exit_at_once(code: object) -> None:
+    """Exit without taking down what the system takes down as well, in a tenth of the time."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 1)
 
 
 if __name__ == "__main__":

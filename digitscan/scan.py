@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.find import Found
 from digitscan.results import Prediction, Status
-from digitscan.supervise import Event, Task, Worker, usable_cores, worker_command
+from digitscan.supervise import Event, Processes, Task, Worker, usable_cores
 
 if TYPE_CHECKING:
     from digitscan.model import Model
@@ -122,7 +122,7 @@ class _Scan:
             "probabilities": options.probabilities,
             "max_megapixels": options.max_megapixels,
         }
-        self._command = options.worker_command or worker_command()
+        self._processes = Processes(options.worker_command)
         self._most_workers = options.workers or usable_cores()
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._workers: list[Worker] = []
@@ -137,9 +137,9 @@ class _Scan:
         self._idle_deaths = 0
 
     def batches(self) -> Iterator[list[Prediction]]:
-        self._start_worker()
         self._look_ahead()
         self._look_at_sizes()
+        self._start_worker()
         while True:
             self._look_ahead()
             self._start_more_workers()
@@ -156,10 +156,13 @@ class _Scan:
     def close(self) -> None:
         for worker in self._workers:
             worker.kill()
+        for worker in self._workers:  # together, since each takes its time
+            worker.wait()
+        self._processes.close()
 
     def _start_worker(self) -> None:
         try:
-            self._workers.append(Worker(self._command, self._setup, self._events))
+            self._workers.append(Worker(self._processes, self._setup, self._events))
         except OSError as error:
             if not self._workers:
                 raise DigitscanError(
@@ -266,6 +269,7 @@ class _Scan:
     def _replace(self, worker: Worker, timed_out: bool) -> None:
         """End a worker that hangs or is gone, settle or repeat what it had in hand, start another."""
         worker.kill()
+        worker.wait()
         self._workers.remove(worker)
         begun, index = worker.in_hand()
         # Deaths with a file in hand end by themselves: two a file. Those before any could go on for ever.

@@ -7,55 +7,67 @@ import mmap
 import os
 import queue
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from digitscan.nursery import ForkedProcess, environment, python_command, take_nursery
 from digitscan.worker import IN_HAND, read_frame, write_frame
 
-# -P: the current folder may hold anything, and must not lend its `json.py` to the worker.
-_START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from digitscan.worker import load, main; load(); main()"
-)
 # A look that comes late (a stopped process, a full pipe) must not be held against the file in hand.
 _LONGEST_LOOK = 0.5
 
 
-def worker_command() -> tuple[str, ...]:
-    """Return the command that starts a worker of this very package under this interpreter."""
-    return sys.executable, "-P", "-c", _START, str(Path(__file__).resolve().parents[1])
+class SpawnedProcess:
+    """A worker's process that loads everything itself, with its standard streams."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        """Start it. Raises OSError."""
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self.stdin, self.stdout = self._process.stdin, self._process.stdout
+
+    def kill(self) -> None:
+        """Kill it, whatever it does."""
+        self._process.kill()
+
+    def wait(self) -> None:
+        """Return when it is gone."""
+        self._process.wait()
 
 
-_early: list[subprocess.Popen[bytes]] = []
+class Processes:
+    """Starts workers' processes: forked where there can be a nursery, else spawned."""
 
+    def __init__(self, command: Sequence[str] | None = None) -> None:
+        """Begin to load what workers need, unless it is another command that they run."""
+        self._command = command or python_command("work")
+        self._nursery = take_nursery() if command is None else None
 
-@contextlib.contextmanager
-def early_worker() -> Iterator[None]:
-    """Start the first worker's process before a scan asks for it: both load their libraries at once."""
-    with contextlib.suppress(OSError):
-        _early.append(_start(worker_command()))
-    try:
-        yield
-    finally:
-        while _early:
-            unwanted = _early.pop()
-            unwanted.kill()
-            unwanted.wait()
+    def start(self) -> ForkedProcess | SpawnedProcess:
+        """Return a new process. Raises OSError."""
+        if self._nursery:
+            try:
+                return self._nursery.fork()
+            except OSError:  # it is gone, or this system has less than it needs
+                self._nursery.close()
+                self._nursery = None
+        return SpawnedProcess(self._command)
 
-
-def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-    )
+    def close(self) -> None:
+        """Leave nothing behind; the workers have been ended."""
+        if self._nursery:
+            self._nursery.close()
 
 
 @dataclass
@@ -83,7 +95,7 @@ class Worker:
     """
 
     def __init__(
-        self, command: Sequence[str], setup: Mapping[str, Any], events: queue.SimpleQueue[Event]
+        self, processes: Processes, setup: Mapping[str, Any], events: queue.SimpleQueue[Event]
     ) -> None:
         """Start the process, and a small file that is shared with it. Raises OSError."""
         self.tasks: dict[int, Task] = {}
@@ -99,12 +111,10 @@ class Worker:
             file.flush()
             self._shared = mmap.mmap(number, IN_HAND.size)
         try:
-            early = _early and _early[0].args == command
-            self._process = _early.pop() if early else _start(command)
+            self._process = processes.start()
         except OSError:
             self._remove_shared_file()
             raise
-        assert self._process.stdin is not None and self._process.stdout is not None
         self._feed.put({**setup, "in_hand": self._shared_file})
         threading.Thread(target=self._send, args=(self._process.stdin,), daemon=True).start()
         threading.Thread(target=self._listen, args=(self._process.stdout, events), daemon=True).start()
@@ -132,10 +142,13 @@ class Worker:
         return self._seconds
 
     def kill(self) -> None:
-        """End the process now, whatever it does; nothing is left behind."""
+        """End the process now, whatever it does."""
         self._process.kill()
-        self._process.wait()
         self._feed.put(None)
+
+    def wait(self) -> None:
+        """Return when the killed process is gone; nothing is left behind."""
+        self._process.wait()
         self._remove_shared_file()
 
     def _remove_shared_file(self) -> None:

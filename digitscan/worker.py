@@ -201,6 +201,12 @@ def load() -> None:
         import ai_edge_litert.interpreter  # noqa: F401
 
 
+def work() -> None:
+    """Load what reading files takes, then answer."""
+    load()
+    main()
+
+
 def main(make_ready: Callable[[dict[str, Any]], ReadFiles] = read_files) -> None:
     """Answer frames on stdin with frames on stdout until stdin closes.
 
@@ -232,6 +238,50 @@ def main(make_ready: Callable[[dict[str, Any]], ReadFiles] = read_files) -> None
         write_frame(answers, {"serial": serial, "seconds": time.perf_counter() - start, "rows": rows})
 
 
+def serve() -> None:
+    """Load what reading files takes, then fork a worker at each word on stdin, a socket, until it closes.
+
+    With each word come the worker's stdin and stdout; the answer is its process number in four bytes, 0 where
+    there can be none.
+    """
+    import gc
+    import socket
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in `main`
+    load()
+    gc.freeze()
+    with socket.socket(fileno=os.dup(0)) as control:
+        while True:
+            word, streams, _, _ = socket.recv_fds(control, 1, 2)
+            if not word:
+                break
+            _forget_the_dead()
+            child = None
+            with contextlib.suppress(OSError):
+                child = os.fork()
+            if child == 0:
+                control.close()
+                for descriptor, stream in enumerate(streams):
+                    os.dup2(stream, descriptor)
+                    os.close(stream)
+                main()
+                os._exit(0)
+            for stream in streams:
+                os.close(stream)
+            control.sendall((child or 0).to_bytes(4))
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+    os._exit(0)  # to take down all that was loaded would take as long as to load it
+
+
+def _forget_the_dead() -> None:
+    # Only now: while one was not waited for its number was its own, and the supervisor could take hold of it.
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def _receive(tasks: queue.SimpleQueue[Any]) -> None:
     """Read tasks ahead; when the supervisor is gone, end at once, even if a decoder hangs."""
     try:
@@ -239,7 +289,3 @@ def _receive(tasks: queue.SimpleQueue[Any]) -> None:
             tasks.put(read_frame(sys.stdin.buffer))
     except (EOFError, ValueError, OSError):
         os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,137 @@
+"""Where workers come from on Linux: one process loads what they need, once, and forks for each of them.
+
+To load numpy, OpenCV and LiteRT takes a tenth of a second of a core; to fork takes some thousandths. The
+process that forks never touches a picture. A scan starts it before all else, so little is imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from typing import IO
+
+_SECONDS_TO_LOAD = 120.0
+_SECONDS_TO_END = 1.0
+
+# -P: the current folder may hold anything, and must not lend its `json.py` to the process.
+_CODE = "import sys; sys.path.insert(0, sys.argv[1]); from digitscan.worker import {0}; {0}()"
+
+
+def python_command(function: str) -> list[str]:
+    """Return the command that runs a function of `digitscan.worker`, of this very package, in this Python."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120  # no pathlib yet
+    return [sys.executable, "-P", "-c", _CODE.format(function), package]
+
+
+def environment() -> dict[str, str]:
+    """Return what processes that read files see: with one a core, threads of libraries would only fight."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class ForkedProcess:
+    """A worker's process, with its standard streams."""
+
+    def __init__(self, number: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+        """Hold on to a process that nobody has waited for yet. Raises OSError."""
+        # Its number may be another process's once it is gone; the handle is its own.
+        self._handle = os.pidfd_open(number)
+        self.stdin, self.stdout = stdin, stdout
+
+    def kill(self) -> None:
+        """Kill it, whatever it does."""
+        import signal
+
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    def wait(self) -> None:
+        """Return when it is gone; the last thing that is asked of it."""
+        import select
+
+        end = select.poll()
+        end.register(self._handle, select.POLLIN)
+        end.poll()
+        os.close(self._handle)
+
+
+class Nursery:
+    """The process that has loaded everything, and a socket that takes each worker's pipes to it."""
+
+    def __init__(self) -> None:
+        """Start it; it loads while this process goes on. Raises OSError."""
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._number = os.posix_spawn(
+                    sys.executable,
+                    python_command("serve"),
+                    environment(),
+                    file_actions=[
+                        (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),
+                        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+                    ],
+                )
+            except OSError:
+                self._control.close()
+                raise
+        self._control.settimeout(_SECONDS_TO_LOAD)
+
+    def fork(self) -> ForkedProcess:
+        """Return a new worker's process. Raises OSError where there can be none, or the nursery is gone."""
+        with contextlib.ExitStack() as on_failure:
+            tasks, stdin = os.pipe()
+            stdout, answers = os.pipe()
+            to_worker = on_failure.enter_context(open(stdin, "wb"))  # noqa: PTH123  # a descriptor, not a path
+            from_worker = on_failure.enter_context(open(stdout, "rb"))  # noqa: PTH123  # the same
+            try:
+                socket.send_fds(self._control, [b"+"], [tasks, answers])
+            finally:
+                os.close(tasks)
+                os.close(answers)
+            number = int.from_bytes(self._control.recv(4))
+            if number == 0:
+                raise OSError("no more processes can be started")
+            process = ForkedProcess(number, to_worker, from_worker)
+            on_failure.pop_all()
+            return process
+
+    def close(self) -> None:
+        """Let it end; the workers are gone already."""
+        import signal
+        import time
+
+        self._control.close()
+        end = time.monotonic() + _SECONDS_TO_END
+        while not os.waitpid(self._number, os.WNOHANG)[0]:
+            if time.monotonic() > end:
+                os.kill(self._number, signal.SIGKILL)
+            time.sleep(0.0005)
+
+
+_early: list[Nursery] = []
+
+
+@contextlib.contextmanager
+def early_nursery() -> Iterator[None]:
+    """Begin to load before a scan asks for it, so that both sides load at once."""
+    if nursery := take_nursery():
+        _early.append(nursery)
+    try:
+        yield
+    finally:
+        while _early:
+            _early.pop().close()
+
+
+def take_nursery() -> Nursery | None:
+    """Return the one that was begun early, or a new one; None where there can be none."""
+    if _early:
+        return _early.pop()
+    if sys.platform == "linux" and hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):
+            return Nursery()
+    return None
