@@ -38,7 +38,7 @@ class ForkedProcess:
         """Hold on to a process that nobody has waited for yet. Raises OSError."""
         # Its number may be another process's once it is gone; the handle is its own.
         self._handle = os.pidfd_open(number)
-        self.stdin, self.stdout = stdin, stdout
+        self.number, self.stdin, self.stdout = number, stdin, stdout
 
     def kill(self) -> None:
         """Kill it, whatever it does."""
@@ -65,7 +65,7 @@ class Nursery:
         self._control, theirs = socket.socketpair()
         with theirs:
             try:
-                self._number = os.posix_spawn(
+                self.number = os.posix_spawn(
                     sys.executable,
                     python_command("serve"),
                     environment(),
@@ -106,9 +106,9 @@ class Nursery:
 
         self._control.close()
         end = time.monotonic() + _SECONDS_TO_END
-        while not os.waitpid(self._number, os.WNOHANG)[0]:
+        while not os.waitpid(self.number, os.WNOHANG)[0]:
             if time.monotonic() > end:
-                os.kill(self._number, signal.SIGKILL)
+                os.kill(self.number, signal.SIGKILL)
             time.sleep(0.0005)
 
 

@@ -35,7 +35,7 @@ class SpawnedProcess:
             env=environment(),
         )
         assert self._process.stdin is not None and self._process.stdout is not None
-        self.stdin, self.stdout = self._process.stdin, self._process.stdout
+        self.number, self.stdin, self.stdout = self._process.pid, self._process.stdin, self._process.stdout
 
     def kill(self) -> None:
         """Kill it, whatever it does."""

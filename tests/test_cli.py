@@ -151,7 +151,7 @@ def test_the_output_in_the_scanned_folder_is_not_an_input(folder, run_command):
 
 @pytest.mark.parametrize("words", [["images"], ["missing"], ["images", "--model", "none.h5"], ["--wrong"]])
 def test_no_process_is_left_behind_however_a_scan_ends(folder, words):
-    """Not even the worker that is started before the words are looked at."""
+    """Not even the one that is started before the words are looked at."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "digitscan", "scan", *words],
         cwd=folder.parent,
@@ -230,7 +230,9 @@ if os.name == "posix":
         process = start("scan", *["1.png"] * 30000, "-o", output, cwd=folder)
         while not output.exists() or output.stat().st_size < 2000:
             time.sleep(0.01)
-        workers = children_of(process.pid)
+        (nursery,) = children_of(process.pid)
+        workers = [nursery, *children_of(nursery)]
+        assert len(workers) > 1
         process.kill()
         process.wait()
         deadline = time.monotonic() + 10

@@ -1,0 +1,92 @@
+"""Processes that are forked from one that has loaded everything: who forks, and what if it is gone. Linux."""
+
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import digit_picture
+
+from digitscan.find import Found
+from digitscan.model import open_model
+from digitscan.nursery import Nursery, early_nursery, take_nursery
+from digitscan.scan import ScanOptions, scan, scan_in_batches
+from digitscan.supervise import Processes, SpawnedProcess
+
+if sys.platform == "linux":
+
+    @pytest.fixture
+    def found(tmp_path):
+        digit_picture(28).save(tmp_path / "a.png")
+        (tmp_path / "b.png").write_bytes(b"")
+        return [
+            Found(str(tmp_path / name), f"{number}-{name}")
+            for number in range(300)
+            for name in ("a.png", "b.png")
+        ]
+
+    @pytest.fixture
+    def rows(found):
+        return list(scan(found, open_model("cnn")))
+
+    def parent_of(number):
+        return int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
+
+    def inside(batches):
+        """What a running scan has: its nursery, and the numbers of its workers."""
+        run = batches.gi_frame.f_locals["run"]
+        return run._processes._nursery, [worker._process.number for worker in run._workers]
+
+    def test_workers_are_forked_from_one_process_and_all_are_gone_at_the_end(found):
+        batches = scan_in_batches(found, open_model("cnn"), ScanOptions(workers=2, batch_size=8))
+        with contextlib.closing(batches):
+            next(batches)
+            nursery, workers = inside(batches)
+            assert len(workers) == 2
+            assert {parent_of(number) for number in workers} == {nursery.number}
+            assert parent_of(nursery.number) == os.getpid()
+        for number in (*workers, nursery.number):
+            assert not Path(f"/proc/{number}").exists()
+
+    @pytest.mark.parametrize("with_nursery", [False, True])
+    def test_killed_workers_are_replaced_and_cost_no_row(found, rows, with_nursery):
+        """Also where the process that forks is killed with them."""
+        batches = scan_in_batches(found, open_model("cnn"), ScanOptions(workers=2, batch_size=8))
+        with contextlib.closing(batches):
+            got = next(batches)
+            nursery, workers = inside(batches)
+            for number in (*([nursery.number] if with_nursery else []), *workers):
+                os.kill(number, signal.SIGKILL)
+            for more in batches:
+                got += more
+                others = inside(batches)[1]
+        assert got == rows
+        assert others and not set(others) & set(workers)
+
+    def test_one_that_was_begun_early_is_taken_once(found):
+        with early_nursery():
+            early = take_nursery()
+            other = take_nursery()
+            assert early.number != other.number
+            early.close()
+            other.close()
+
+    def test_one_that_was_begun_early_and_not_taken_is_closed():
+        with early_nursery():
+            pass
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+
+    def test_where_none_can_fork_workers_are_spawned(monkeypatch):
+        def refuse(self):
+            raise OSError("no more processes")
+
+        monkeypatch.setattr(Nursery, "fork", refuse)
+        processes = Processes()
+        process = processes.start()
+        assert isinstance(process, SpawnedProcess)
+        process.kill()
+        process.wait()
+        processes.close()
