@@ -73,7 +73,8 @@ def watch(
         for row in rows
         if "crashed" in row.note or "timed out" in row.note or "unexpected" in row.note
     ]
-    died = run.processes - 1 - usable_cores()
+    # The scan, the process that forks, and the workers.
+    died = run.processes - 2 - usable_cores()
     if died > 0:
         lost.append(f"{died} processes died")
     if code != 3:
