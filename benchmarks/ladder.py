@@ -13,8 +13,9 @@ from pathlib import Path
 
 from benchmarks.sets import means_of, score_each
 from digitscan.augment import Augmentation
+from digitscan.classifier import Classifier
 from digitscan.mnist import load_mnist
-from digitscan.model import Classifier, open_model, read_program
+from digitscan.model import open_model, read_program
 from digitscan.rounds import preprocess_all
 from digitscan.train import RECIPES, TrainOptions, run, split
 

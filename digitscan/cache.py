@@ -7,16 +7,21 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from digitscan.errors import ModelError
 from digitscan.facts import ModelFacts
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROGRAM_VERSION = 1
 
 
 def shipped_folder() -> Path:
     """Return the folder of the shipped models: in the package, or beside it in a source tree."""
+    from pathlib import Path
+
     package = Path(__file__).resolve().parent
     inside = package / "models"
     return inside if inside.is_dir() else package.parent / "models"
@@ -24,15 +29,18 @@ def shipped_folder() -> Path:
 
 def cache_folder() -> Path:
     """Return the user's own folder of compiled programs, which need not exist yet."""
+    from pathlib import Path
+
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("digitscan", appauthor=False)) / "programs"
 
 
-def read_program(path: Path, digest: str) -> bytes:
+def read_program(path: Path | str, digest: str) -> bytes:
     """Return a program's bytes. Raises ModelError where they are not those of the SHA-256 `digest`."""
     try:
-        program = path.read_bytes()
+        with open(path, "rb") as file:  # noqa: PTH123  # what reads files loads no pathlib, which takes its time
+            program = file.read()
     except OSError as error:
         raise ModelError(f"the program {path} cannot be read: {error.strerror or error}") from error
     # A damaged program can crash the interpreter, so it is never run.

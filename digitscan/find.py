@@ -12,9 +12,12 @@ import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from digitscan.errors import ImageError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOT_UTF8 = "name is not UTF-8"
 """The note of a file whose name is shown with escapes."""
@@ -129,8 +132,10 @@ class _Names:
             self._pack()
 
     def in_order(self) -> Iterator[bytes]:
-        self._pack()
-        return heapq.merge(*map(_unpacked, self._runs))
+        self._last.sort()
+        if not self._runs:
+            return iter(self._last)
+        return heapq.merge(*map(_unpacked, self._runs), self._last)
 
     def _pack(self) -> None:
         self._last.sort()

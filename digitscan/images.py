@@ -12,7 +12,6 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from digitscan.errors import ImageError
@@ -20,6 +19,8 @@ from digitscan.find import format_of, read_regular, shown_name, words_of
 from digitscan.shortcuts import JPEG_START, PNG_START, decode_plain_jpeg, decode_plain_png, tells_enough
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
     from PIL import Image as PillowImage
 

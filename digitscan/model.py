@@ -1,4 +1,4 @@
-"""Models as the scanner sees them: the facts, the file, its compiled program, the answers.
+"""Models as the scanner sees them: the facts, the file, its compiled program.
 
 A model is one `.h5` file. Its program, the same network compiled for LiteRT, is a cache that stands
 apart from it (`DIGEST.tflite` with `DIGEST.json`, named by the SHA-256 of the `.h5`). While the program
@@ -10,31 +10,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from digitscan.cache import cache_folder, find_program, read_program, shipped_folder, store_program
 from digitscan.errors import ModelError, UsageError
 from digitscan.facts import QUICK, UNKNOWN_ARCHITECTURE, ModelFacts
-from digitscan.results import Status
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = [
-    "Cascade",
-    "Classifier",
     "Model",
     "ModelFacts",
     "ResolvedModel",
     "cache_folder",
-    "decide",
     "list_shipped_models",
     "open_model",
     "read_model",
@@ -47,7 +37,6 @@ SHIPPED_MODELS = ("cnn", "mlp", "quick")
 DEFAULT_MODEL = Path("models/digits.h5")
 LARGEST_MODEL_BYTES = 256 * 1024 * 1024
 COMPILE_SECONDS = 300
-CLOSE_SECOND = 0.2
 
 # -P and append: a `json.py` planted in the current folder must not be imported in place of the real one.
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from digitscan.program import main; main()"
@@ -215,98 +204,3 @@ def _compile_in_child(path: Path, data: bytes, input_maximum: float | None) -> t
     if "failed" in answer:
         raise ModelError(f"{path} could not be compiled ({answer['failed']}): is TensorFlow whole here?")
     return ModelFacts.from_json(json.dumps(answer["facts"])), program
-
-
-class Classifier:
-    """A program, ready to run: images in, calibrated probabilities out."""
-
-    def __init__(self, program: bytes, facts: ModelFacts, threads: int = 1) -> None:
-        """Load a program (checked bytes, see `read_program`). Raises ModelError where it does not fit."""
-        import numpy as np
-
-        from digitscan.preprocess import PREPROCESS_VERSION
-        from digitscan.streams import silence_native_messages
-
-        if facts.architecture != UNKNOWN_ARCHITECTURE and facts.preprocess_version != PREPROCESS_VERSION:
-            raise ModelError(
-                f"the model learned from pictures of preprocessing version {facts.preprocess_version}, "
-                f"this digitscan has {PREPROCESS_VERSION}: train it again"
-            )
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError:  # where ai-edge-litert has no wheel
-            from tensorflow.lite import Interpreter
-
-        with silence_native_messages():
-            self._interpreter = Interpreter(model_content=program, num_threads=threads)
-            self._interpreter.allocate_tensors()
-        images, logits = self._interpreter.get_input_details()[0], self._interpreter.get_output_details()[0]
-        self._input, self._output = images["index"], logits["index"]
-        self._block = np.zeros(images["shape"], np.float32)
-        if tuple(logits["shape"]) != (len(self._block), facts.classes):
-            raise ModelError(f"the program does not answer with {facts.classes} classes: delete it")
-        self._divisor = np.float32(255.0 / facts.input_maximum)
-        self._classes = facts.classes
-        self._temperature = facts.temperature
-
-    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return the probabilities (N, classes) of images (N, 28, 28) uint8, ink bright on black.
-
-        Always computed in blocks of the same size, the rest of the last one left as it is: so an image's
-        answer is the same to the last bit in whatever company it comes.
-        """
-        import numpy as np
-
-        blocks = []
-        size = len(self._block)
-        for start in range(0, len(images), size):
-            part = images[start : start + size]
-            np.divide(part[..., None], self._divisor, out=self._block[: len(part)], dtype=np.float32)
-            self._interpreter.set_tensor(self._input, self._block)
-            self._interpreter.invoke()
-            scaled = self._interpreter.get_tensor(self._output).astype(np.float64) / self._temperature
-            powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-            blocks.append((powers / powers.sum(axis=1, keepdims=True))[: len(part)])
-        return np.concatenate(blocks) if blocks else np.zeros((0, self._classes), np.float64)
-
-
-class Cascade:
-    """A quick classifier, and one that is asked where the quick one is not sure (Viola and Jones 2001)."""
-
-    def __init__(self, quick: Classifier, sure: float, other: Classifier) -> None:
-        """`sure` is the quick one's confidence in a digit from which its answer stands."""
-        self._quick, self._sure, self._other = quick, sure, other
-
-    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return the probabilities (N, 11) of images (N, 28, 28) uint8; see `Classifier.classify`."""
-        import numpy as np
-
-        answers = self._quick.classify(images)
-        doubtful = np.flatnonzero(answers[:, :10].max(axis=1) < self._sure)
-        if doubtful.size:
-            answers[doubtful] = self._other.classify(images[doubtful])
-        return answers
-
-
-def decide(
-    probabilities: Sequence[float], facts: ModelFacts, min_confidence: float | None = None
-) -> tuple[int | None, float | None, Status, str]:
-    """Turn one image's probabilities into a row's (digit, confidence, status, note).
-
-    `min_confidence` takes the place of the model's own `ok_confidence`.
-    """
-    if math.isnan(sum(probabilities)):
-        return None, None, Status.ERROR, "the model gave no number"
-    confidence = max(probabilities[:10])
-    if facts.classes == 11 and probabilities[10] > confidence:
-        return None, None, Status.NO_DIGIT, "not like any digit"
-    first = probabilities.index(confidence)
-    limit = facts.ok_confidence if min_confidence is None else min_confidence
-    if limit is not None and confidence >= limit:
-        return first, confidence, Status.OK, ""
-    second = max((digit for digit in range(10) if digit != first), key=probabilities.__getitem__)
-    if probabilities[second] >= CLOSE_SECOND:
-        note = f"between {first} and {second}"
-    else:
-        note = "model not calibrated" if limit is None else "doubtful"
-    return first, confidence, Status.REVIEW, note

@@ -13,10 +13,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from digitscan.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COLUMNS = ("path", "digit", "confidence", "status", "note")
 PROBABILITY_COLUMNS = tuple(f"p{digit}" for digit in range(10))

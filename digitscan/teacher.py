@@ -34,7 +34,8 @@ def taught_by(
     import numpy as np
 
     from digitscan.cache import read_program
-    from digitscan.model import Classifier, open_model
+    from digitscan.classifier import Classifier
+    from digitscan.model import open_model
 
     models = [open_model(teacher, say=say) for teacher in teachers]
     for teacher, model in zip(teachers, models, strict=True):

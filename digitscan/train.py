@@ -219,8 +219,8 @@ def _calibrated(
 ) -> tuple[ModelFacts, Callable[[Any], Any]]:
     """Fit refusal, temperature and threshold to the compiled program's answers on the validation images."""
     from digitscan.calibrate import fit_ok_confidence, fit_refusal, fit_temperature
+    from digitscan.classifier import Classifier
     from digitscan.facts import ModelFacts
-    from digitscan.model import Classifier
     from digitscan.preprocess import PREPROCESS_VERSION
     from digitscan.program import compile_program
 
@@ -255,7 +255,7 @@ def _sure_as(
     """Fit the confidence from which the teacher would say the same, and call it `ok`."""
     from digitscan.cache import read_program
     from digitscan.calibrate import fit_sure
-    from digitscan.model import Classifier
+    from digitscan.classifier import Classifier
 
     model = open_model(teacher)
     answers = Classifier(read_program(model.program, model.program_digest), model.facts).classify(images)

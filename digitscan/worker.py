@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from digitscan.classifier import Cascade, Classifier
+    from digitscan.facts import ModelFacts
     from digitscan.images import OpenedImage
-    from digitscan.model import Cascade, Classifier, ModelFacts
 
 Row = tuple[int | None, float | None, str, str, list[float] | None]
 """digit, confidence, status, note, probabilities: a Prediction but for its path."""
@@ -139,7 +140,7 @@ class Reader:
     def _classify(self, rows: list[Row], seen: list[tuple[int, NDArray[np.uint8], str]]) -> None:
         import numpy as np
 
-        from digitscan.model import decide
+        from digitscan.classifier import decide
 
         if not seen:
             return
@@ -165,15 +166,15 @@ def _reason(error: Exception) -> str:
 
 def read_files(setup: dict[str, Any]) -> ReadFiles:
     """Make ready to read files with the program that the supervisor names. Raises ModelError."""
-    from pathlib import Path
-
     import cv2
 
-    from digitscan.model import Cascade, Classifier, ModelFacts, read_program
+    from digitscan.cache import read_program
+    from digitscan.classifier import Cascade, Classifier
+    from digitscan.facts import ModelFacts
 
     def ready(model: dict[str, str]) -> tuple[Classifier, ModelFacts]:
         facts = ModelFacts.from_json(model["facts"])
-        return Classifier(read_program(Path(model["program"]), model["program_digest"]), facts), facts
+        return Classifier(read_program(model["program"], model["program_digest"]), facts), facts
 
     limit_memory(MEMORY + int(MEMORY_A_PIXEL * 1e6 * setup["max_megapixels"]))
     # One process a core: threads of the libraries would only fight each other.
@@ -195,7 +196,7 @@ def load() -> None:
     import cv2  # noqa: F401  # each is needed later
     import numpy as np  # noqa: F401
 
-    from digitscan import images, model, preprocess  # noqa: F401
+    from digitscan import cache, classifier, images, preprocess  # noqa: F401
 
     with contextlib.suppress(ImportError):  # there is another where this has no wheel
         import ai_edge_litert.interpreter  # noqa: F401

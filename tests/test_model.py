@@ -22,22 +22,19 @@ from benchmarks import hostile
 from benchmarks.hostile import changed, first_layer, h5_of, lambda_that_writes, network, replace_layer
 from digitscan import cache, model, program
 from digitscan.cache import find_program
+from digitscan.classifier import Classifier
 from digitscan.errors import ModelError, OutputError, UsageError
 from digitscan.h5 import load_h5, read_facts, save_model
 from digitscan.h5check import check_h5
 from digitscan.mnist import load_mnist
 from digitscan.model import (
-    Cascade,
-    Classifier,
     Model,
     ModelFacts,
-    decide,
     list_shipped_models,
     open_model,
     read_program,
 )
 from digitscan.preprocess import PREPROCESS_VERSION
-from digitscan.results import Status
 
 FACTS = ModelFacts(
     architecture="cnn",
@@ -210,32 +207,6 @@ def test_a_model_of_another_preprocessing_is_refused(saved: Model) -> None:
     ):
         Classifier(program, dataclasses.replace(FACTS, preprocess_version=99))
     Classifier(program, dataclasses.replace(FACTS, preprocess_version=99, architecture="unknown"))
-
-
-class _Fixed:
-    """Answers each image with the row of `rows` that its first pixel names."""
-
-    def __init__(self, rows: list[list[float]]) -> None:
-        self.rows, self.asked = np.array(rows), 0
-
-    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        self.asked += len(images)
-        return self.rows[images[:, 0, 0]]
-
-
-def test_the_other_model_is_asked_where_the_quick_one_is_not_sure() -> None:
-    sure, unsure, no_digit = (
-        probabilities(p3=0.95, p5=0.05),
-        probabilities(p3=0.9, p5=0.1),
-        probabilities(p10=1),
-    )
-    other = [probabilities(p7=1.0), probabilities(p5=1.0), probabilities(p8=1.0)]
-    images = np.zeros((4, 28, 28), np.uint8)
-    images[:, 0, 0] = [2, 0, 1, 0]
-    asked = _Fixed(other)
-    answered = Cascade(_Fixed([sure, unsure, no_digit]), 0.95, asked).classify(images)
-    assert np.array_equal(answered, [other[2], sure, other[1], sure])
-    assert asked.asked == 2
 
 
 def test_a_quick_model_answers_only_for_the_model_it_was_made_for(
@@ -735,40 +706,3 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, monkeypatch
     opened = open_model(path)
     assert (opened.facts.classes, opened.facts.input_shape) == (11, (28, 28, 1))
     assert not (tmp_path / "proof").exists()
-
-
-# --- decisions --------------------------------------------------------------------------------------
-
-
-def probabilities(**values: float) -> list[float]:
-    return [values.get(f"p{k}", 0.0) for k in range(11)]
-
-
-@pytest.mark.parametrize(
-    ("given", "limit", "expected"),
-    [
-        (probabilities(p3=0.9, p5=0.1), None, (3, 0.9, Status.OK, "")),
-        (probabilities(p3=0.8, p5=0.2), None, (3, 0.8, Status.OK, "")),
-        (probabilities(p3=0.7, p5=0.3), None, (3, 0.7, Status.REVIEW, "between 3 and 5")),
-        (probabilities(p3=0.7, p5=0.1, p6=0.1, p10=0.1), None, (3, 0.7, Status.REVIEW, "doubtful")),
-        (probabilities(p3=0.7, p5=0.3), 0.6, (3, 0.7, Status.OK, "")),
-        (probabilities(p3=0.9, p5=0.1), 0.95, (3, 0.9, Status.REVIEW, "doubtful")),
-        (probabilities(p3=0.4, p10=0.6), 0.0, (None, None, Status.NO_DIGIT, "not like any digit")),
-        (probabilities(p3=0.3, p5=0.3, p10=0.4), 0.0, (None, None, Status.NO_DIGIT, "not like any digit")),
-        (probabilities(p3=0.5, p10=0.5), None, (3, 0.5, Status.REVIEW, "doubtful")),
-        (probabilities(p3=float("nan")), None, (None, None, Status.ERROR, "the model gave no number")),
-    ],
-)
-def test_probabilities_become_a_digit_and_a_status(
-    given: list[float], limit: float | None, expected: tuple[Any, ...]
-) -> None:
-    """The model's own limit unless the user gives one."""
-    assert decide(given, FACTS, limit) == expected
-
-
-def test_an_uncalibrated_model_leaves_every_row_to_a_person() -> None:
-    """Unless the user says from which confidence on a row is ok."""
-    facts = dataclasses.replace(FACTS, ok_confidence=None, classes=10)
-    sure = probabilities(p3=0.999, p5=0.001)[:10]
-    assert decide(sure, facts) == (3, 0.999, Status.REVIEW, "model not calibrated")
-    assert decide(sure, facts, 0.9) == (3, 0.999, Status.OK, "")

@@ -7,9 +7,10 @@ import pytest
 
 from digitscan.augment import Augmentation
 from digitscan.calibrate import NON_DIGITS_OK
+from digitscan.classifier import Classifier
 from digitscan.errors import DataError, OutputError, TrainingError, UsageError
 from digitscan.mnist import load_mnist
-from digitscan.model import Classifier, open_model, read_program
+from digitscan.model import open_model, read_program
 from digitscan.networks import NETWORKS, build_cnn, build_mlp
 from digitscan.rounds import Examples, Rounds, preprocess_all
 from digitscan.teacher import taught_by
