@@ -289,6 +289,8 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     with contextlib.suppress(ValueError):  # signals can be set in the main thread only
         signal.signal(signal.SIGTERM, _terminated)
+        if hasattr(signal, "SIGCHLD"):  # where its end is ignored, a child cannot be waited for
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     app(arguments, prog_name="digitscan")
     raise AssertionError("Typer always exits")
 

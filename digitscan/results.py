@@ -117,15 +117,16 @@ class CsvWriter:
 
     def _append(self, rows: Iterable[Sequence[str]], mark: bytes = b"") -> None:
         data = memoryview(mark + "".join([",".join(cells) + "\n" for cells in rows]).encode())
-        start = self._file.tell() if self._file.seekable() else None
+        written = 0
         try:
-            while data:
-                data = data[self._file.write(data) :]
+            while written < len(data):
+                written += self._file.write(data[written:])
             self._file.flush()
         except OSError:
-            if start is not None:
+            # Told from where the writing ended: where all is appended (`>>`) nobody knows where it began.
+            if written and self._file.seekable():
                 with contextlib.suppress(OSError):
-                    self._file.truncate(start)
+                    self._file.truncate(self._file.tell() - written)
             raise
 
 

@@ -225,6 +225,39 @@ if os.name == "posix":
         pairs = [line.split() for line in listed.stdout.splitlines()]
         return [int(child) for child, parent in pairs if int(parent) == number]
 
+    def test_whoever_ignores_the_end_of_children_gets_the_same(folder):
+        process = subprocess.run(
+            [sys.executable, "-P", "-m", "digitscan", "scan", folder],
+            env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
+            capture_output=True,
+            preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+        )
+        assert process.returncode == 0, process.stderr
+        assert len(rows_of(process.stdout)) == 3
+
+    @pytest.mark.parametrize("room", [10, 1000])
+    def test_a_full_disk_takes_nothing_of_what_rows_are_appended_to(folder, room):
+        """A limit on the size of files stands for the full disk."""
+        import resource
+
+        before = b"what stood there\n"
+        output = folder.parent / "all.csv"
+        output.write_bytes(before)
+        # As a shell does it: Python's own "ab" would begin at the end.
+        with open(os.open(output, os.O_WRONLY | os.O_APPEND), "wb") as appended:
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", "digitscan", "scan", *["1.png"] * 300],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
+                stdout=appended,
+                stderr=subprocess.PIPE,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, [len(before) + room] * 2),
+            )
+        assert done.returncode == 6, done.stderr
+        data = output.read_bytes()
+        assert data.startswith(before) and data.endswith(b"\n")
+        assert data.removeprefix(before).startswith(HEADER if room > len(HEADER) else b"")
+
     def test_a_killed_supervisor_leaves_no_worker_behind(folder):
         output = folder.parent / "out.csv"
         process = start("scan", *["1.png"] * 30000, "-o", output, cwd=folder)

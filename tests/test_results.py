@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 
 import pytest
 from hypothesis import given
@@ -69,17 +70,21 @@ def test_any_csv_reader_sees_the_same_cells():
     assert rows == [list(COLUMNS), [name, "3", "0.9877", "review", "doubtful; inverted"]]
 
 
+class FullDisk(io.FileIO):
+    """A file on a disk with room for 95 bytes more."""
+
+    room = 95
+
+    def write(self, data):
+        """Take what there is room for."""
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        taken = super().write(bytes(data)[: self.room])
+        self.room -= taken
+        return taken
+
+
 def test_a_full_disk_leaves_whole_rows(tmp_path):
-    class FullDisk(io.FileIO):
-        room = 95
-
-        def write(self, data):
-            if not self.room:
-                raise OSError(28, "No space left on device")
-            taken = super().write(bytes(data)[: self.room])
-            self.room -= taken
-            return taken
-
     path = tmp_path / "rows.csv"
     row = Prediction("name.png", 5, 0.5, Status.OK)
     with FullDisk(path, "wb") as file:
@@ -89,6 +94,18 @@ def test_a_full_disk_leaves_whole_rows(tmp_path):
         with pytest.raises(OSError, match="No space"):
             writer.write([row])
     assert list(read_csv(path)) == [row] * 2
+
+
+def test_a_full_disk_takes_nothing_of_what_rows_are_appended_to(tmp_path):
+    """As a shell appends with `>>`: nobody has said where the file's end is."""
+    path = tmp_path / "rows.csv"
+    path.write_text("what stood there\n")
+    row = Prediction("name.png", 5, 0.5, Status.OK)
+    with FullDisk(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as file:
+        writer = CsvWriter(file, header=False)
+        with pytest.raises(OSError, match="No space"):
+            writer.write([row] * 9)
+    assert path.read_text() == "what stood there\n"
 
 
 @pytest.mark.parametrize("damage", [b"a.png,3,0.5\n", b"a.png,x,0.5,ok,\n", b"a.png,3,0.5,fine,\n", b'"a'])
