@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ DEFAULT_NAME = "predictions.csv"
 STDOUT = "-"
 SYNC_SECONDS = 5.0
 """So often the rows are made safe against a loss of power."""
+
+
+_OPENINGS = 10
 
 
 class ReaderGoneError(Exception):
@@ -39,7 +43,7 @@ class Output:
         """
         self.path: Path | None = None
         self.goes_on = False
-        self._reuses = overwrite or resume
+        self._reuses, self._resumes = overwrite or resume, resume
         self._free_name = named is None and not resume
         self._file: BinaryIO | None = None
         self._synced = time.monotonic()
@@ -84,29 +88,39 @@ class Output:
         return self._file
 
     def open(self) -> BinaryIO:
-        """Open the place for writing; from now on only rows reach stdout. Raises OutputError."""
+        """Open the place for writing; from now on only rows reach stdout. Raises OutputError.
+
+        What stands in a file that is used again is still there; no other scan writes to it any more.
+        """
         real = guard_stdout()
         if self.path is None:
             self._file = real
             return real
         real.close()
         with self.failures_said():
-            if self._free_name:
-                self._file = self._next_free(self.path)
-            elif self._reuses and os.path.isfile(self.path):
-                # Nothing is cut before the lock says that no other scan writes there.
-                self._file = self.path.open("r+b", buffering=0)
-            else:
-                self._file = self.path.open("wb" if self._reuses else "xb", buffering=0)
-            assert self._file is not None
-            if os.path.isfile(self.path):
-                if not lock(self._file):
-                    raise OutputError(
-                        f"another scan is writing {self.path}: wait for it, or name another file"
-                    )
-                if not self.goes_on:
-                    self._file.truncate(0)
+            self._file = self._open_locked(self.path)
+            # Another scan may have written here since the first look.
+            self.goes_on = self._resumes and self.can_be_resumed and self.path.stat().st_size > 0
         return self._file
+
+    def _open_locked(self, first: Path) -> BinaryIO:
+        for _ in range(_OPENINGS):
+            if self._free_name:
+                file = self._next_free(first)
+            elif self._reuses and os.path.isfile(first):
+                file = first.open("r+b", buffering=0)
+            else:
+                file = first.open("wb" if self._reuses else "xb", buffering=0)
+            assert self.path is not None
+            if not os.path.isfile(self.path):
+                return file
+            if not lock(file):
+                file.close()
+                raise OutputError(f"another scan is writing {self.path}: wait for it, or name another file")
+            if _is_at(file, self.path):
+                return file
+            file.close()  # another scan has put a new file in its place before it let go of this one
+        raise OutputError(f"{self.path} is replaced again and again: name another file")
 
     @property
     def own_files(self) -> list[Path]:
@@ -128,6 +142,7 @@ class Output:
         try:
             with self.failures_said():
                 lock(file)
+                _take_permissions(file, self._file)
                 yield file
                 os.fsync(file.fileno())
                 beside.replace(place)
@@ -183,3 +198,20 @@ class Output:
             f"{self.path} exists already: add --resume to go on with it, --overwrite to replace it, "
             "or name another file"
         )
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Tell whether the open file is what stands under the name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _take_permissions(file: BinaryIO, other: BinaryIO) -> None:
+    """Let those read and write a new file who might read and write the other one, where the system can."""
+    state = os.fstat(other.fileno())
+    with contextlib.suppress(OSError, AttributeError):  # only root may give a file away
+        os.fchown(file.fileno(), state.st_uid, state.st_gid)
+    with contextlib.suppress(OSError, AttributeError):
+        os.fchmod(file.fileno(), stat.S_IMODE(state.st_mode))

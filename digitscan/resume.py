@@ -31,7 +31,8 @@ Key = tuple[tuple[int, bytes], ...]
 class Record:
     """What the rows of a scan depend on; each field's name is what a refusal calls it.
 
-    roots: the paths given, as rows show them; none for a folder alone. places: where they lead.
+    roots: the paths given, by which rows begin; none for a folder alone. places: where they lead. What is not
+    UTF-8 in them is written as Python does, in lone surrogates.
     """
 
     digitscan: str
@@ -63,12 +64,16 @@ def record_path(output: Path) -> Path:
     return output.with_name(output.name + ".json")
 
 
-def write_record(output: Path, record: Record) -> None:
-    """Put a scan's record beside its CSV, safe on the disk. Raises OutputError, OSError."""
+def check_record_place(output: Path) -> None:
+    """Raise OutputError if something that is no record stands where a CSV's record goes."""
     beside = record_path(output)
     if os.path.exists(beside) and not _is_record(beside):
         raise OutputError(f"{beside} is in the way: name another output with -o")
-    write_atomically(beside, record.to_json())
+
+
+def write_record(output: Path, record: Record) -> None:
+    """Put a scan's record beside its CSV, safe on the disk. Raises OSError."""
+    write_atomically(record_path(output), record.to_json())
 
 
 def _is_record(path: Path) -> bool:
@@ -146,7 +151,7 @@ class Rest:
     """
 
     def __init__(self, found: Iterable[Found], rows: Iterable[Prediction], roots: Sequence[str]) -> None:
-        """Take files and rows, both in a scan's order; `roots` are the paths given, as rows show them."""
+        """Take files and rows, both in a scan's order; `roots` are those of the record."""
         self.appeared = 0
         self.example = ""
         self._found, self._rows, self._roots = found, rows, roots

@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Never
 
 from digitscan import __version__
 from digitscan.errors import SOME_FILES_UNREADABLE, NoImagesError, OutputError, UsageError
-from digitscan.find import Found, Tally, check_paths, count_images, find_images, shown_name
+from digitscan.find import Found, Tally, check_paths, count_images, find_images
 from digitscan.output import Output
 from digitscan.results import CsvWriter, Layout, Prediction, read_csv
-from digitscan.resume import Record, Rest, check_record, cut_to_whole_records, write_record
+from digitscan.resume import (
+    Record,
+    Rest,
+    check_record,
+    check_record_place,
+    cut_to_whole_records,
+    write_record,
+)
 from digitscan.retry import retry_errors
 from digitscan.scan import ScanOptions, scan_in_batches
 from digitscan.streams import plain
@@ -112,8 +119,8 @@ def _record(request: Request, model: Model, layout: Layout) -> Record:
     return Record(
         digitscan=__version__,
         # Rows show the paths as they were given, but not that of a folder alone.
-        roots=() if alone else tuple(shown_name(os.fsencode(path.as_posix()))[0] for path in request.paths),
-        places=tuple(shown_name(os.fsencode(os.path.realpath(path)))[0] for path in request.paths),
+        roots=() if alone else tuple(path.as_posix() for path in request.paths),
+        places=tuple(os.path.realpath(path) for path in request.paths),
         model=model.digest,
         quick_model=model.quick.digest if model.quick else None,
         preprocess_version=model.facts.preprocess_version,
@@ -140,8 +147,11 @@ def _rows_before(
     layout = record.layout
     with output.failures_said():
         if not output.goes_on:
+            check_record_place(output.path)  # before anything of an old output is lost
+            file.truncate(0)
             write_record(output.path, record)
             return ()
+        check_record(output.path, record)  # again, now that nobody else writes there
         if cut_to_whole_records(file) == 0:
             output.goes_on = False
             return ()
@@ -169,6 +179,7 @@ def _write_rows(
             output.sync()
             counts.add(rows)
             if bar is not None:
+                bar.initial = counts.before  # what took no time now tells nothing of the time left
                 bar.update(counts.total - bar.n)
 
 

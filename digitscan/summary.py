@@ -22,8 +22,12 @@ _LONGEST_NAME = 60
 
 @dataclass
 class Counts:
-    """Running totals of a scan; its size does not grow with the number of rows."""
+    """Running totals of a scan; its size does not grow with the number of rows.
 
+    `before` counts those rows that an earlier scan had written.
+    """
+
+    before: int = 0
     images: Counter[int] = field(default_factory=Counter)
     review: Counter[int] = field(default_factory=Counter)
     confidence: dict[int, float] = field(default_factory=dict)
@@ -47,9 +51,10 @@ class Counts:
                 self.example.setdefault(reason, row.path)
 
     def counted(self, rows: Iterable[Prediction]) -> Iterator[Prediction]:
-        """Yield the rows on, each counted."""
+        """Yield the rows of an earlier scan on, each counted."""
         for row in rows:
             self.add([row])
+            self.before += 1
             yield row
 
     @property
@@ -109,8 +114,7 @@ def _parts(counts: Counts, ending: Ending) -> Iterable[RenderableType]:
         lines.append(("folders" if number > 1 else "folder", f"{words} {example}"))
     if not ending.calibrated:
         lines.append(("careful", "the model is not calibrated: all rows are review without --min-confidence"))
-    rate = counts.total / ending.seconds if ending.seconds > 0 else 0.0
-    lines.append(("time", f"{_duration(ending.seconds)} for {counts.total:,} images, {rate:,.0f} images/s"))
+    lines.append(("time", _time(counts, ending.seconds)))
     lines.append(("rows", plain(ending.where)))
     yield Padding(_lines(lines), (0, 0, 0, 2), expand=False)
     yield Text()
@@ -163,6 +167,15 @@ def _reasons(reasons: Mapping[str, int]) -> str:
 def _short(name: str) -> str:
     text = plain(name)
     return text if len(text) <= _LONGEST_NAME else f"...{text[-_LONGEST_NAME:]}"
+
+
+def _time(counts: Counts, seconds: float) -> str:
+    words = [f"{_duration(seconds)} for {counts.total:,} images"]
+    if counts.before:
+        words.append(f"{counts.before:,} of them read before")
+    if counts.total > counts.before and seconds > 0:
+        words.append(f"{(counts.total - counts.before) / seconds:,.0f} images/s")
+    return ", ".join(words)
 
 
 def _duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from conftest import PACKAGE_FOLDER, digit_picture
 from hypothesis import given
 from hypothesis import strategies as st
 
+from digitscan import output as outputs
 from digitscan.find import Found, shown_name
 from digitscan.results import Prediction, Status, read_csv
 from digitscan.resume import Rest, exact_name
@@ -147,6 +149,57 @@ def test_two_scans_never_write_the_same_file(folder, run_command):
         first.wait()
     done = run_command("scan", *[folder] * 40, "-o", output, "--overwrite", "--quiet", cwd=folder.parent)
     assert done.returncode == 3, "a killed scan leaves no lock"
+
+
+def test_nothing_is_cut_where_the_record_of_a_new_scan_has_no_place(folder, run_command):
+    whole = whole_scan(run_command, folder)
+    (folder.parent / "whole.csv.json").write_text('{"of": "somebody else"}')
+    done = run_command("scan", folder, "-o", "whole.csv", "--overwrite", cwd=folder.parent)
+    assert done.returncode == 6
+    assert "whole.csv.json is in the way" in done.stderr.decode()
+    assert (folder.parent / "whole.csv").read_bytes() == whole
+
+
+def test_several_folders_whose_names_are_not_utf8_are_gone_on_with(folder, run_command):
+    names = [os.fsdecode(name) for name in (b"b\xff", b"b\\xff", b"a\xfe")]
+    for name in names:
+        shutil.copytree(folder / "=c", folder.parent / name)
+    words = ("scan", *names, "-o", "rows.csv")
+    assert run_command(*words, cwd=folder.parent).returncode == 0
+    output = folder.parent / "rows.csv"
+    whole = output.read_bytes()
+    # One with a row, the last of its folder: what comes next belongs to another one of the paths.
+    sorted((folder.parent / names[0]).iterdir())[-1].unlink()
+    for share in (0.5, 0.8, 1):
+        output.write_bytes(whole[: int(share * len(whole))])
+        done = run_command(*words, "--resume", cwd=folder.parent)
+        assert done.returncode == 0, done.stderr
+        assert output.read_bytes() == whole
+        assert b"came in before" not in done.stderr
+
+
+def test_a_file_that_another_scan_has_replaced_is_opened_again(tmp_path, monkeypatch):
+    """As by --retry-errors, between the moment it is opened and the lock."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"old rows\n")
+    real_lock = outputs.lock
+
+    def replace_then_lock(file):
+        if path.read_bytes() == b"old rows\n":
+            (tmp_path / "beside").write_bytes(b"new rows\n")
+            (tmp_path / "beside").replace(path)
+        return real_lock(file)
+
+    monkeypatch.setattr(outputs, "lock", replace_then_lock)
+    place = outputs.Output(str(path), resume=True)
+    stdout = os.dup(1)
+    try:
+        file = place.open()
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+    assert file.read() == b"new rows\n"
+    place.close()
 
 
 @given(NAMES, st.sets(st.integers(0, 7)), st.integers(0, 8))

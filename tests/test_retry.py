@@ -84,6 +84,13 @@ def test_without_rows_there_is_nothing_to_read_again(folder, run_command):
     assert not (folder.parent / "rows.csv").exists()
 
 
+def test_the_new_file_may_be_read_by_whom_the_old_one_might(folder, run_command):
+    scanned(run_command, folder)
+    (folder.parent / "rows.csv").chmod(0o640)
+    scanned(run_command, folder, "--retry-errors")
+    assert (folder.parent / "rows.csv").stat().st_mode & 0o777 == 0o640
+
+
 def test_stdout_cannot_be_read_again(folder, run_command):
     done = run_command("scan", folder, "-o", "-", "--retry-errors", cwd=folder.parent)
     assert (done.returncode, done.stdout) == (2, b"")

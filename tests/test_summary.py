@@ -42,6 +42,16 @@ def test_each_digit_has_its_count_mean_confidence_and_rows_to_review():
     assert "to review  1 " in text
 
 
+def test_what_was_read_before_is_said_and_not_taken_for_speed():
+    counts = Counts()
+    for _ in counts.counted([digit(3)] * 4):
+        pass
+    counts.add([digit(3)] * 6)
+    file = io.StringIO()
+    print_summary(counts, Ending("cnn", 2.0, "predictions.csv", {}), Console(file=file, width=80))
+    assert "2.0 s for 10 images, 4 of them read before, 3 images/s" in file.getvalue()
+
+
 def test_failures_are_grouped_by_reason_with_an_example():
     rows = [
         failed(f"{n}.png", f"cut short {kind}: its end is missing")
