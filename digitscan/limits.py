@@ -13,6 +13,7 @@ def limit_memory(most: int) -> None:
     if sys.platform == "linux":
         import resource
 
-        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        limit = min(most, sys.maxsize if hard == resource.RLIM_INFINITY else hard)
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        # What the user has limited further stays so.
+        limit = min(most, sys.maxsize if soft == resource.RLIM_INFINITY else soft)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

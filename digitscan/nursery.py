@@ -37,24 +37,28 @@ class ForkedProcess:
     def __init__(self, number: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         """Hold on to a process that nobody has waited for yet. Raises OSError."""
         # Its number may be another process's once it is gone; the handle is its own.
-        self._handle = os.pidfd_open(number)
+        self._handle: int | None = os.pidfd_open(number)
         self.number, self.stdin, self.stdout = number, stdin, stdout
 
     def kill(self) -> None:
-        """Kill it, whatever it does."""
+        """Kill it, whatever it does; nothing happens where it was waited for."""
         import signal
 
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        if self._handle is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
 
     def wait(self) -> None:
-        """Return when it is gone; the last thing that is asked of it."""
+        """Return when it is gone."""
         import select
 
+        if self._handle is None:
+            return
         end = select.poll()
         end.register(self._handle, select.POLLIN)
         end.poll()
-        os.close(self._handle)
+        handle, self._handle = self._handle, None
+        os.close(handle)
 
 
 class Nursery:

@@ -166,7 +166,8 @@ class _Scan:
         except OSError as error:
             if not self._workers:
                 raise DigitscanError(
-                    f"No process to read the files can be started: {error}. Free some memory, then try again."
+                    f"No process to read the files can be started: {error}. "
+                    "Free what it is short of (memory, processes, open files), then try again."
                 ) from error
             self._most_workers = len(self._workers)
 

@@ -112,7 +112,7 @@ class Worker:
             self._shared = mmap.mmap(number, IN_HAND.size)
         try:
             self._process = processes.start()
-        except OSError:
+        except BaseException:  # also where it is interrupted: nothing is left behind
             self._remove_shared_file()
             raise
         self._feed.put({**setup, "in_hand": self._shared_file})

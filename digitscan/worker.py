@@ -249,6 +249,9 @@ def serve() -> None:
     import socket
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in `main`
+    # Whoever ignores the end of their children leaves that to us: a number must stay its child's.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what others left open is not for strangers' pictures
     load()
     gc.freeze()
     with socket.socket(fileno=os.dup(0)) as control:

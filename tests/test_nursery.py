@@ -66,6 +66,29 @@ if sys.platform == "linux":
         assert got == rows
         assert others and not set(others) & set(workers)
 
+    def test_to_end_a_process_twice_ends_no_other(found):
+        with contextlib.closing(Nursery()) as forker:
+            process = forker.fork()
+            process.kill()
+            process.wait()
+            # Its handle's number is free now, and another's at once.
+            other = forker.fork()
+            process.kill()
+            process.wait()
+            assert Path(f"/proc/{other.number}").exists()
+            other.kill()
+            other.wait()
+
+    def test_what_others_left_open_is_not_open_in_a_worker(tmp_path):
+        with (tmp_path / "secret").open("w") as file:
+            os.set_inheritable(file.fileno(), True)
+            with contextlib.closing(Nursery()) as forker:
+                process = forker.fork()
+                opened = [os.readlink(link) for link in Path(f"/proc/{process.number}/fd").iterdir()]
+                process.kill()
+                process.wait()
+        assert opened and str(tmp_path / "secret") not in opened
+
     def test_one_that_was_begun_early_is_taken_once(found):
         with early_nursery():
             early = take_nursery()
