@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 
 _LARGEST = 1 << 30
 _GROUPS = ("network", "optimizer", "best")
+# What a damaged archive of arrays and JSON raises in its readers.
+_DAMAGES = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ def load_checkpoint(path: Path, depends_on: Mapping[str, Any]) -> Checkpoint:
     """Read the checkpoint of a run that depends on the same. Raises OutputError, saying what differs."""
     import numpy as np
 
-    again = "train without --resume to begin again"
+    again = "begin anew with --overwrite, not --resume"
     try:
         if path.stat().st_size > _LARGEST:
             raise ValueError("too large")
@@ -88,7 +102,7 @@ def load_checkpoint(path: Path, depends_on: Mapping[str, Any]) -> Checkpoint:
         lengths = {len(values) for values in checkpoint.history.values()}
         if len(lengths) != 1 or not 0 <= checkpoint.best_epoch < min(lengths):
             raise ValueError("its epochs do not agree")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGES as error:
         raise OutputError(f"the checkpoint {path} cannot be read ({error}): {again}") from None
     wanted = json.loads(json.dumps(depends_on))
     different = [name for name in {**wanted, **before} if before.get(name) != wanted.get(name)]

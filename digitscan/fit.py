@@ -58,6 +58,7 @@ class Run:
         """Read the checkpoint if it is to go on from one. Raises OutputError where that does not fit."""
         self._path, self._depends_on = path, depends_on
         self.before = load_checkpoint(path, depends_on) if resume and path.exists() else None
+        self.can_be_resumed = self.before is not None
 
     @property
     def first_epoch(self) -> int:
@@ -83,6 +84,7 @@ class Run:
             best=best,
         )
         save_checkpoint(self._path, checkpoint)
+        self.can_be_resumed = True
 
     def restore(self, network: Any) -> None:
         """Bring a new network and its optimizer to where the checkpoint was taken. Raises OutputError."""
@@ -93,7 +95,7 @@ class Run:
             shapes = [tuple(variable.shape) for variable in one.variables]
             if shapes != [value.shape for value in values]:
                 raise OutputError(
-                    f"the checkpoint {self._path} is damaged: train without --resume to begin again"
+                    f"the checkpoint {self._path} is damaged: begin anew with --overwrite, not --resume"
                 )
             for variable, value in zip(one.variables, values, strict=True):
                 variable.assign(value)

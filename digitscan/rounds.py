@@ -74,10 +74,14 @@ class Rounds:
             initargs=(learned, checked, augmentation),
         )
         self._checked = len(checked.images)
-        waiting = self._submit(False, self._checked, 0) if augmentation else []
-        self._round = 0
-        self._next = self._submit(True, len(learned.images), 1 + first_epoch // epochs_a_round)
-        self.validation = _gather(waiting) if augmentation else preprocess_all(checked)
+        try:
+            waiting = self._submit(False, self._checked, 0) if augmentation else []
+            self._round = 0
+            self._next = self._submit(True, len(learned.images), 1 + first_epoch // epochs_a_round)
+            self.validation = _gather(waiting) if augmentation else preprocess_all(checked)
+        except BaseException:  # interrupted: what is not begun need not be waited for
+            self.__exit__()
+            raise
 
     def __enter__(self) -> Rounds:
         """Return itself."""

@@ -100,6 +100,12 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
     say = _silent if options.quiet else _say
     if options.output.exists() and not options.overwrite:
         raise OutputError(f"{options.output} exists: name another file with -o, or add --overwrite")
+    checkpoint = checkpoint_path(options.output)
+    if checkpoint.exists() and not (options.resume or options.overwrite):
+        raise OutputError(
+            f"{checkpoint} is left of a run that was interrupted: add --resume to go on with that, "
+            "or --overwrite to begin anew"
+        )
     if options.architecture == QUICK and len(options.teachers) != 1:
         raise UsageError("the quick network answers in another one's place: name that with one --teacher")
     check_place(options.output)
@@ -110,7 +116,7 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
     mnist = load_mnist(options.data, lambda path, why: say(f"left out {path}: {why}"))
     if len(mnist.x_train) < 10 * 2:
         raise DataError(f"{len(mnist.x_train)} training images are too few: at least 20 are needed")
-    attempt = Run(checkpoint_path(options.output), _depends_on(options, recipe, mnist), options.resume)
+    attempt = Run(checkpoint, _depends_on(options, recipe, mnist), options.resume)
     learned, checked = split(mnist.x_train, mnist.y_train)
     test = preprocess_all(Examples(mnist.x_test, mnist.y_test))
     say(
@@ -135,7 +141,7 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
             facts, classify = _calibrated(fitted.network, options, rounds.calibration())
             loss, accuracy = evaluate(fitted.network, test)
     except (KeyboardInterrupt, SystemExit):
-        if checkpoint_path(options.output).exists():
+        if attempt.can_be_resumed:
             say("Stopped. The same command with --resume goes on after the last whole epoch.")
         raise
     training = {

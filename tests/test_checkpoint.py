@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -159,7 +160,7 @@ class Trap:
         return os.mkdir, ("trap",)
 
 
-@pytest.mark.parametrize("damage", ["cut", "random", "empty", "no facts", "pickle"])
+@pytest.mark.parametrize("damage", ["cut", "random", "empty", "no facts", "pickle", "endless"])
 def test_a_damaged_or_hostile_checkpoint_is_one_sentence_and_runs_nothing(
     damage: str, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,11 +173,39 @@ def test_a_damaged_or_hostile_checkpoint_is_one_sentence_and_runs_nothing(
     elif damage == "pickle":
         np.savez(path, facts=np.array([Trap()], dtype=object), allow_pickle=True)
         assert pickle.dumps(Trap())[:1] in path.read_bytes()
+    elif damage == "endless":
+        np.savez(path, facts=np.frombuffer(b"[" * 100_000, np.uint8))
     else:
         path.write_bytes({"cut": data[: len(data) // 2], "random": os.urandom(500), "empty": b""}[damage])
-    with pytest.raises(OutputError, match=r"cannot be read .*train without --resume"):
+    with pytest.raises(OutputError, match=r"cannot be read .*begin anew with --overwrite"):
         load_checkpoint(path, RUN)
     assert not Path("trap").exists()
+
+
+def test_a_new_run_does_not_replace_the_checkpoint_of_an_interrupted_one_unasked(
+    few_digits: Path, tmp_path: Path
+) -> None:
+    options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, epochs=1, quiet=True)
+    checkpoint_path(options.output).write_bytes(b"of many hours")
+    with pytest.raises(OutputError, match="add --resume to go on with that, or --overwrite to begin anew"):
+        run(options)
+    assert checkpoint_path(options.output).read_bytes() == b"of many hours"
+    run(replace(options, overwrite=True))
+    assert not checkpoint_path(options.output).exists()
+
+
+def test_going_on_is_promised_only_after_an_epoch_of_this_run(
+    few_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*anything: object) -> None:
+        raise KeyboardInterrupt
+
+    options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, epochs=2, overwrite=True)
+    checkpoint_path(options.output).write_bytes(b"of another run")
+    monkeypatch.setattr(fit, "save_checkpoint", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(options)
+    assert "goes on" not in capsys.readouterr().err
 
 
 def test_a_full_disk_is_said_before_the_hours_are_spent(
