@@ -15,7 +15,7 @@ from digitscan.facts import ModelFacts
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROGRAM_VERSION = 1
+PROGRAM_VERSION = 2
 
 
 def shipped_folder() -> Path:

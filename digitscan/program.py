@@ -2,7 +2,8 @@
 
 Convolutions and what lies between them run in int8: that is where the time goes. Dense layers and the
 program's last operation stay float32: they cost next to nothing, int8 logits would know only 256 values,
-and on a network of Dense layers int8 changes one answer in a thousand.
+and on a network of Dense layers int8 changes one answer in a thousand. First convolutions with strides work
+on blocks of pixels.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from digitscan.blocks import in_blocks
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.facts import UNKNOWN_ARCHITECTURE, ModelFacts
 from digitscan.limits import limit_memory
@@ -135,6 +137,7 @@ def _run(keras_model: Any, tensor: Any, images: Any) -> Any:
 
 
 def _convert(keras_model: Any, samples: NDArray[np.float32], input_maximum: float) -> bytes:
+    import keras
     import numpy as np
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -144,7 +147,12 @@ def _convert(keras_model: Any, samples: NDArray[np.float32], input_maximum: floa
     images = np.resize(np.asarray(samples, np.float32), (-(-len(samples) // BATCH), BATCH, 28, 28, 1))
     images[0, 0, 0, :2, 0] = 0.0, input_maximum
 
+    beginning = in_blocks(keras_model)
+    rest = keras.Model(beginning.end, keras_model.outputs) if beginning else keras_model
+
     def network(values: Any) -> Any:
+        if beginning:
+            return logits_of(rest, beginning.run(values))
         return logits_of(keras_model, tf.reshape(values, (BATCH, *shape)) if shape != (28, 28, 1) else values)
 
     def representatives() -> Iterator[list[NDArray[np.float32]]]:
