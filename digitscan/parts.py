@@ -59,7 +59,7 @@ def find_digit(ink: Gray, mask: Gray) -> tuple[Digit | None, str | None, str | N
         return None, "blank", None
     if count == 2:  # most pictures: statistics would double the time
         left, top, w, h = cv2.boundingRect(mask)
-        if _reaches_across(left, w, h, height, width):
+        if reaches_across(left, w, h, height, width):
             return None, "lines without a digit", "lines left out"
         return _cut(ink, left, top, w, h), None, None
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
@@ -120,14 +120,16 @@ def _is_line(part: Part, height: int, width: int) -> bool:
     if touches == 0:
         return False
     grid = touches >= 3 and area < 0.12 * w * h and max(height, width) > LARGE
-    return grid or _reaches_across(left, w, h, height, width)
+    return grid or bool(reaches_across(left, w, h, height, width))
 
 
-def _reaches_across(left: int, w: int, h: int, height: int, width: int) -> bool:
-    """Tell whether a thin part reaches from side to side, or from top to bottom at a side, where no 1 is."""
-    across = w >= 0.9 * width and h <= 0.12 * height
-    along = h >= 0.9 * height and w <= 0.08 * width and (left == 0 or left + w == width)
-    return across or along
+def reaches_across(left: Any, w: Any, h: Any, height: int, width: int) -> Any:
+    """Tell whether a thin part reaches from side to side, or from top to bottom at a side, where no 1 is.
+
+    `left`, `w` and `h` are ints, or arrays of them.
+    """
+    across = (w >= 0.9 * width) & (h <= 0.12 * height)
+    return across | (h >= 0.9 * height) & (w <= 0.08 * width) & ((left == 0) | (left + w == width))
 
 
 def join_broken(parts: list[Part], height: int, width: int) -> list[list[Part]]:

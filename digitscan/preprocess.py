@@ -8,6 +8,7 @@ size of picture skips it. Pure functions; nothing here raises on any two-dimensi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -39,6 +40,10 @@ NARROW = 2.8
 """Height to width of a crop that can hold no digit but a 1."""
 WIDEST = 2.5
 """Width to height of the widest thing that may be a digit: the widest of MNIST's training images."""
+PAPER_END = 0.4
+"""Of Otsu's threshold: up to there all is paper."""
+INK_END = 0.5
+"""Of how far ink stands out, beyond the threshold: from there on all is full ink."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +167,9 @@ def _look(picture: Gray) -> _Seen:
         ink_side = cv2.bitwise_not(picture)
     ink = remove_paper(ink_side)
     mask, threshold, strength, noise = measure_ink(ink)
-    if strength < max(10.0, 3.5 * noise):
+    if is_blank(strength, noise):
         return _Seen(notes, "blank")
-    if strength < 40.0:
+    if is_faint(strength):
         notes.append("faint")
     digit, refusal, parts_note = find_digit(ink, mask)
     if parts_note:
@@ -172,6 +177,16 @@ def _look(picture: Gray) -> _Seen:
     if digit is not None and refusal is None and digit.ink.shape[1] > WIDEST * digit.ink.shape[0]:
         refusal = "too wide for one digit"
     return _Seen(notes, refusal, digit, threshold, strength)
+
+
+def is_blank(strength: Any, noise: Any) -> Any:
+    """Tell whether ink stands out too little to be any; floats, or arrays of them."""
+    return (strength < 10.0) | (strength < 3.5 * noise)
+
+
+def is_faint(strength: Any) -> Any:
+    """Tell whether ink stands out little; a float, or an array of them."""
+    return strength < 40.0
 
 
 def _shown(seen: _Seen, scale: float) -> Preprocessed:
@@ -202,9 +217,9 @@ def is_light_on_dark(picture: Gray) -> bool:
     area = cv2.countNonZero(bright) / bright.size
     height, width = bright.shape
     around = cv2.countNonZero(_border(bright)) / (2 * (height + width))
-    if area < 0.35 and around < 0.25:
+    if is_plainly_light(area, around):
         return True
-    if area > 0.65 and around > 0.75:
+    if is_plainly_dark(area, around):
         return False
     if NARROW * width < height:
         # So narrow a crop holds a 1, which passes through its middle.
@@ -217,6 +232,16 @@ def is_light_on_dark(picture: Gray) -> bool:
     return bool(thinner + 2.0 * (around - 0.5) + 2.0 * (area - 0.5) < 0.0)
 
 
+def is_plainly_light(area: Any, around: Any) -> Any:
+    """Tell whether what is bright, of all and of the border, is ink; shares, or arrays of them."""
+    return (area < 0.35) & (around < 0.25)
+
+
+def is_plainly_dark(area: Any, around: Any) -> Any:
+    """Tell whether what is bright, of all and of the border, is paper; shares, or arrays of them."""
+    return (area > 0.65) & (around > 0.75)
+
+
 def _sorted_border(picture: Gray) -> Gray:
     border = _border(picture)
     border.sort(kind="stable")  # by radix: twice as fast or more
@@ -225,11 +250,12 @@ def _sorted_border(picture: Gray) -> Gray:
 
 def _border(picture: Gray) -> Gray:
     """Return the pixels of all four sides, each corner twice, in a third of the time of joining slices."""
-    return picture.take(_border_places(picture.shape))
+    return picture.take(border_places(picture.shape))
 
 
 @lru_cache(maxsize=64)
-def _border_places(shape: tuple[int, int]) -> NDArray[np.intp]:
+def border_places(shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Return where the pixels of all four sides are in a flat picture (H * W,), each corner twice."""
     places = np.arange(shape[0] * shape[1]).reshape(shape)
     return np.concatenate((places[0], places[-1], places[:, 0], places[:, -1]))
 
@@ -243,7 +269,7 @@ def remove_paper(ink_side: Gray) -> Gray:
     height, width = ink_side.shape
     border = _sorted_border(ink_side)
     low, high = int(border[border.size // 10]), int(border[border.size * 8 // 10])
-    if high - low <= 8 or min(height, width) < 12:
+    if is_even(high - low, ink_side.shape):
         level = int(border[border.size // 2])
         return cv2.subtract(ink_side, np.full_like(ink_side, level)) if level else ink_side
     half = cv2.resize(ink_side, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
@@ -252,6 +278,11 @@ def remove_paper(ink_side: Gray) -> Gray:
     paper = cv2.blur(cv2.morphologyEx(half, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE), (7, 7))
     paper = cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR)
     return cv2.subtract(ink_side, paper)
+
+
+def is_even(span: Any, shape: tuple[int, ...]) -> Any:
+    """Tell by the span of most of its border whether a picture's paper is even; an int, or an array."""
+    return (span <= 8) | (min(shape) < 12)
 
 
 def measure_ink(ink: Gray) -> tuple[Gray, float, float, float]:
@@ -265,7 +296,8 @@ def measure_ink(ink: Gray) -> tuple[Gray, float, float, float]:
     ink_sum = cv2.norm(ink, cv2.NORM_L1, above)
     paper_level = (cv2.norm(ink, cv2.NORM_L1) - ink_sum) / below
     squares = cv2.norm(ink, cv2.NORM_L2SQR) - cv2.norm(ink, cv2.NORM_L2SQR, above)
-    return above, threshold, ink_sum / count - paper_level, max(0.0, squares / below - paper_level**2) ** 0.5
+    noise = math.sqrt(max(0.0, squares / below - paper_level * paper_level))
+    return above, threshold, ink_sum / count - paper_level, noise
 
 
 _LEVELS = np.arange(256, dtype=np.float32)
@@ -283,8 +315,8 @@ def _cut_with_margin(picture: Gray, digit: Digit, scale: float) -> Gray:
 
 def stretch_ink(ink: Gray, threshold: float, strength: float) -> Gray:
     """Return the ink with paper at 0 and full ink at 255: the soft edge keeps its shape, grain goes."""
-    low = 0.4 * threshold
-    high = max(low + 1.0, min(255.0, threshold + 0.5 * strength))
+    low = PAPER_END * threshold
+    high = max(low + 1.0, min(255.0, threshold + INK_END * strength))
     # np.clip does the same in twice the time.
     table = np.minimum(np.maximum(_LEVELS - low, 0.0) * (255.0 / (high - low)), 255.0)
     return cv2.LUT(ink, table.astype(np.uint8))
@@ -307,7 +339,7 @@ def fit_into_box(ink: Gray) -> Gray:
 
 
 @lru_cache(maxsize=256)
-def _moments_of(shape: tuple[int, int]) -> NDArray[np.float32]:
+def moments_of(shape: tuple[int, int]) -> NDArray[np.float32]:
     """Return what weighs pixels (H, W) by 1, by their row and by their column: (3, H * W)."""
     rows, columns = np.indices(shape).reshape(2, -1)
     return np.stack((np.ones_like(rows), rows, columns)).astype(np.float32)
@@ -317,7 +349,7 @@ def centre_by_mass(fitted: Gray) -> Gray:
     """Return (28, 28) with the centre of the ink's mass at the middle, as far as the box stays inside."""
     height, width = fitted.shape
     # Whole numbers below 2**24: exact in float32, and in less than half the time of cv2.moments.
-    mass, down, right = _moments_of(fitted.shape).dot(fitted.ravel().astype(np.float32)).tolist()
+    mass, down, right = moments_of(fitted.shape).dot(fitted.ravel().astype(np.float32)).tolist()
     top = round((SIZE - 1) / 2 - down / (mass or 1.0))
     left = round((SIZE - 1) / 2 - right / (mass or 1.0))
     top = min(max(top, 0), SIZE - height)

@@ -31,13 +31,12 @@ def preprocess_all(examples: Examples) -> Examples:
     """Return the examples as the model sees them; where there is no digit to look at, the image is black."""
     import numpy as np
 
-    from digitscan.preprocess import preprocess
+    from digitscan.together import preprocess_together
 
     seen = np.zeros(examples.images.shape, np.uint8)
-    for place, image in enumerate(examples.images):
-        pixels = preprocess(image).pixels
-        if pixels is not None:
-            seen[place] = pixels
+    for place, looked in enumerate(preprocess_together(examples.images)):
+        if looked.pixels is not None:
+            seen[place] = looked.pixels
     return Examples(seen, examples.labels)
 
 

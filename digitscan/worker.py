@@ -119,11 +119,17 @@ class Reader:
         """Preprocess: what may be a digit goes to `seen` with its notes, the rest has its row."""
         from digitscan.images import SHORT_SIDE_CLOSE, open_image
         from digitscan.preprocess import SMALL_DIGIT, preprocess
+        from digitscan.together import is_small, preprocess_together
 
+        in_hand(len(paths))  # none alone: if this ends the process, the supervisor tries parts of them
+        small = {index: picture.pixels for index, picture in opened if is_small(picture.pixels)}
+        done = dict(zip(small, preprocess_together(list(small.values())), strict=True))
         for index, picture in opened:
-            in_hand(index)
+            looked = done.get(index)
             try:
-                looked = preprocess(picture.pixels)
+                if looked is None:
+                    in_hand(index)
+                    looked = preprocess(picture.pixels)
                 if picture.reduced and 0 < looked.digit_side < SMALL_DIGIT:
                     closer = open_image(paths[index], self.max_megapixels, SHORT_SIDE_CLOSE)
                     looked = preprocess(closer.pixels)
@@ -196,7 +202,7 @@ def load() -> None:
     import cv2  # noqa: F401  # each is needed later
     import numpy as np  # noqa: F401
 
-    from digitscan import cache, classifier, images, preprocess  # noqa: F401
+    from digitscan import cache, classifier, images, together  # noqa: F401
 
     with contextlib.suppress(ImportError):  # there is another where this has no wheel
         import ai_edge_litert.interpreter  # noqa: F401
