@@ -1,7 +1,8 @@
 """Where workers come from on Linux: one process loads what they need, once, and forks for each of them.
 
 To load numpy, OpenCV and LiteRT takes a tenth of a second of a core; to fork takes some thousandths. The
-process that forks never touches a picture. A scan starts it before all else, so little is imported here.
+process that forks never touches a picture. A scan starts it before all else, as a copy of itself while it has
+one thread and nothing loaded, so little is imported here.
 """
 
 from __future__ import annotations
@@ -61,24 +62,54 @@ class ForkedProcess:
         os.close(handle)
 
 
+def _spawn(control: int) -> int:
+    """Start a nursery in a Python of its own, its stdin that socket; return its number."""
+    return os.posix_spawn(
+        sys.executable,
+        python_command("serve"),
+        environment(),
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, control, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ],
+    )
+
+
+def _copy(control: int) -> int:
+    """Make a nursery of a copy of this process, without the time that another Python takes to start."""
+    number = os.fork()
+    if number:
+        return number
+    try:
+        os.dup2(control, 0)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)
+        os.dup2(nothing, 2)
+        os.environ.update(environment())
+        package = python_command("serve")[-1]
+        # The folder that this Python was started in or from may hold anything, see `_CODE`.
+        if not sys.flags.safe_path and sys.path[0] != package:
+            sys.path[0] = package
+        from digitscan.worker import serve
+
+        serve()
+    finally:
+        os._exit(1)
+
+
 class Nursery:
     """The process that has loaded everything, and a socket that takes each worker's pipes to it."""
 
-    def __init__(self) -> None:
-        """Start it; it loads while this process goes on. Raises OSError."""
+    def __init__(self, as_copy: bool = False) -> None:
+        """Start it; it loads while this process goes on. Raises OSError.
+
+        `as_copy` is for a process that has one thread, and nothing loaded that minds.
+        """
         self._control, theirs = socket.socketpair()
         with theirs:
             try:
-                self.number = os.posix_spawn(
-                    sys.executable,
-                    python_command("serve"),
-                    environment(),
-                    file_actions=[
-                        (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),
-                        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-                    ],
-                )
+                self.number = (_copy if as_copy else _spawn)(theirs.fileno())
             except OSError:
                 self._control.close()
                 raise
@@ -121,8 +152,11 @@ _early: list[Nursery] = []
 
 @contextlib.contextmanager
 def early_nursery() -> Iterator[None]:
-    """Begin to load before a scan asks for it, so that both sides load at once."""
-    if nursery := take_nursery():
+    """Begin to load before a scan asks for it, so that both sides load at once.
+
+    For a process that has just started.
+    """
+    if nursery := take_nursery(as_copy=True):
         _early.append(nursery)
     try:
         yield
@@ -131,11 +165,11 @@ def early_nursery() -> Iterator[None]:
             _early.pop().close()
 
 
-def take_nursery() -> Nursery | None:
+def take_nursery(as_copy: bool = False) -> Nursery | None:
     """Return the one that was begun early, or a new one; None where there can be none."""
     if _early:
         return _early.pop()
     if sys.platform == "linux" and hasattr(os, "pidfd_open"):
         with contextlib.suppress(OSError):
-            return Nursery()
+            return Nursery(as_copy)
     return None

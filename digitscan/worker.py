@@ -14,7 +14,6 @@ import os
 import queue
 import signal
 import struct
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -222,16 +221,17 @@ def main(make_ready: Callable[[dict[str, Any]], ReadFiles] = read_files) -> None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     answers = open(os.dup(1), "wb")  # noqa: SIM115, PTH123  # the process's own stdout, for all its life
     os.dup2(2, 1)
+    requests = open(os.dup(0), "rb")  # noqa: SIM115, PTH123  # the same
     tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
     try:
-        setup = read_frame(sys.stdin.buffer)
+        setup = read_frame(requests)
     except EOFError:  # started early, and no scan came
         return
     with open(setup["in_hand"], "r+b") as file:  # noqa: PTH123  # a plain name, before pathlib is needed
         shared = mmap.mmap(file.fileno(), IN_HAND.size)
     with contextlib.suppress(OSError):  # both sides have it open: so even a killed scan leaves no file behind
         os.unlink(setup["in_hand"])  # noqa: PTH108  # the same
-    threading.Thread(target=_receive, args=(tasks,), daemon=True).start()
+    threading.Thread(target=_receive, args=(requests, tasks), daemon=True).start()
     try:
         read = make_ready(setup)
     except DigitscanError as error:
@@ -292,10 +292,10 @@ def _forget_the_dead() -> None:
             pass
 
 
-def _receive(tasks: queue.SimpleQueue[Any]) -> None:
+def _receive(requests: IO[bytes], tasks: queue.SimpleQueue[Any]) -> None:
     """Read tasks ahead; when the supervisor is gone, end at once, even if a decoder hangs."""
     try:
         while True:
-            tasks.put(read_frame(sys.stdin.buffer))
+            tasks.put(read_frame(requests))
     except (EOFError, ValueError, OSError):
         os._exit(0)

@@ -182,6 +182,19 @@ def test_a_folder_of_traps_in_the_current_folder_is_not_imported(folder, run_com
     assert done.returncode == 0, done.stderr
 
 
+def test_what_reads_files_imports_nothing_from_the_current_folder_even_where_python_would(folder, tmp_path):
+    for module in ("numpy", "cv2", "ai_edge_litert"):
+        (tmp_path / f"{module}.py").write_text("raise SystemExit('I was imported')")
+    done = subprocess.run(
+        [sys.executable, "-m", "digitscan", "scan", folder],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {row["digit"] for row in rows_of(done.stdout)} == {"7"}
+
+
 if os.name == "posix":
 
     def start(*arguments, cwd, **more):
