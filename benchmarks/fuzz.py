@@ -1,9 +1,9 @@
 """Look for inputs that break what takes strangers' bytes: `python -m benchmarks.fuzz images --minutes 10`.
 
 images: whole files of every format, mutated, through `open_image`. preprocess: arrays of any kind through
-`preprocess`. models: mutated `.h5` files through `check_h5`. Each round runs in a process of its own, so that
-native code that crashes is seen and its input kept. Prints what was found, and exits with 1 if anything was.
-Linux.
+`preprocess` and `preprocess_together`. models: mutated `.h5` files through `check_h5`. Each round runs in a
+process of its own, so that native code that crashes is seen and its input kept. Prints what was found, and
+exits with 1 if anything was. Linux.
 """
 
 from __future__ import annotations
@@ -151,7 +151,8 @@ def any_pictures(draw: st.DrawFn) -> np.ndarray[Any, Any]:
     if draw(st.booleans()):
         return draw(arrays.arrays(dtype, shape))
     random = np.random.default_rng(draw(st.integers(0, 1 << 32)))
-    shape = draw(st.tuples(st.integers(1, 300), st.integers(1, 300)))
+    side = st.integers(1, draw(st.sampled_from((32, 300))))
+    shape = draw(st.tuples(side, side))
     paper, ink = draw(st.tuples(st.integers(0, 255), st.integers(0, 255)))
     picture = np.full(shape, paper, np.float64)
     for _ in range(draw(st.integers(0, 6))):
@@ -166,8 +167,9 @@ def any_pictures(draw: st.DrawFn) -> np.ndarray[Any, Any]:
 
 
 def fuzz_preprocess(number: int, folder: Path) -> None:
-    """Nothing may escape; the picture is 28x28 or there is a reason."""
+    """Nothing may escape; the picture is 28x28 or there is a reason, the same alone and in company."""
     from digitscan.preprocess import preprocess
+    from digitscan.together import FEWEST, preprocess_together
 
     @given(any_pictures())
     def example(picture: np.ndarray[Any, Any]) -> None:
@@ -179,6 +181,11 @@ def fuzz_preprocess(number: int, folder: Path) -> None:
         else:
             _count(folder, "and-accepted")
             assert looked.pixels.shape == (28, 28) and looked.pixels.dtype == np.uint8
+        ways = [picture, picture[::-1], picture[:, ::-1], picture[::-1, ::-1]]
+        company = [np.ascontiguousarray(ways[number % 4]) for number in range(FEWEST)]
+        for alone, together in zip(map(preprocess, company), preprocess_together(company), strict=True):
+            assert alone._replace(pixels=None) == together._replace(pixels=None)
+            assert np.array_equal(np.asarray(alone.pixels), np.asarray(together.pixels))
 
     _run(number, example)
 

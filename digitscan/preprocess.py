@@ -9,7 +9,6 @@ size of picture skips it. Pure functions; nothing here raises on any two-dimensi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -46,8 +45,7 @@ INK_END = 0.5
 """Of how far ink stands out, beyond the threshold: from there on all is full ink."""
 
 
-@dataclass(frozen=True)
-class Preprocessed:
+class Preprocessed(NamedTuple):
     """What the model sees of a picture, or why there is no digit in it.
 
     `pixels` is (28, 28) uint8, ink bright on black, or None; `notes` says what was done and seen;
@@ -86,7 +84,7 @@ def preprocess(gray: NDArray[Any]) -> Preprocessed:
     if again.pixels is None:
         return _shown(seen, scale)
     # Either look may have seen what the other could not; what both saw is said once.
-    return replace(again, notes=tuple(dict.fromkeys((SMALL_IN_FRAME, *seen.notes, *again.notes))))
+    return again._replace(notes=tuple(dict.fromkeys((SMALL_IN_FRAME, *seen.notes, *again.notes))))
 
 
 def reduce_size(picture: Gray, longest: int) -> tuple[Gray, float]:
