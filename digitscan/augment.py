@@ -20,6 +20,7 @@ from digitscan.non_digits import non_digit
 from digitscan.parts import Gray
 from digitscan.preprocess import preprocess
 from digitscan.strokes import draw_digit, draw_stroke
+from digitscan.together import preprocess_together
 
 NOT_A_DIGIT = 10
 
@@ -59,15 +60,16 @@ CANVAS = 64
 def slanted(images: Gray, indices: NDArray[Any], seed: int) -> Gray:
     """Return what the model sees, (len(indices), 28, 28) uint8, of digits slightly turned and slanted."""
     seen = np.zeros((len(indices), 28, 28), np.uint8)
-    for place, index in enumerate(indices.tolist()):
+    changed = []
+    for index in indices.tolist():
         random = np.random.default_rng((seed, index))
         turn, slant, wide, tall = (random.standard_normal(4) * (0.07, 0.1, 0.07, 0.07)).tolist()
         forward = np.array([[1.0 + wide, slant - turn], [turn, 1.0 + tall]])
         shift = 13.5 - forward @ (13.5, 13.5)
-        changed = cv2.warpAffine(images[index], np.column_stack((forward, shift)), (28, 28))
-        pixels = preprocess(changed).pixels
-        if pixels is not None:
-            seen[place] = pixels
+        changed.append(cv2.warpAffine(images[index], np.column_stack((forward, shift)), (28, 28)))
+    for place, looked in enumerate(preprocess_together(changed)):
+        if looked.pixels is not None:
+            seen[place] = looked.pixels
     return seen
 
 
