@@ -112,13 +112,13 @@ def print_rate(what: str, few: Path, many: Path, commands: Commands, rounds: int
     )
 
 
-def print_growth(tiny: Path, few: Path, many: Path, commands: Commands) -> None:
+def print_growth(tiny: Path, few: Path, many: Path, commands: Commands, rounds: int) -> None:
     """Print how memory and time grow from a small folder to a huge one, and when the first row is there.
 
     Start-up, which is left out, is what a tiny folder takes.
     """
-    start_up = median(commands.scan(tiny)() for _ in range(3))
-    taken = in_turn({"few": commands.scan(few), "many": commands.scan(many)}, 1)
+    start_up = median(commands.scan(tiny)() for _ in range(9))
+    taken = in_turn({"few": commands.scan(few), "many": commands.scan(many)}, rounds)
     files = [sum(1 for _ in os.scandir(folder)) for folder in (few, many)]
     small, large = (run_and_watch(*commands.scan_words(folder)) for folder in (few, many))
     span = f"{files[0]:,} -> {files[1]:,} files"
@@ -186,8 +186,9 @@ def main() -> None:
         if arguments.ccexam:
             words = [str(arguments.ccexam), "--model", "mnist", "--input", str(pngs)]
             what = "10,000 PNGs, against `ccexam`"
-            print_whole(what, commands.scan(pngs), lambda: run(words), min(rounds, 3))
-        print_growth(ten, pngs, make_many(scratch / "huge", arguments.files, pngs), commands)
+            print_whole(what, commands.scan(pngs), lambda: run(words), rounds)
+        huge = make_many(scratch / "huge", arguments.files, pngs)
+        print_growth(ten, pngs, huge, commands, min(rounds, 3))
 
 
 if __name__ == "__main__":
