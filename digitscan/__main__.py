@@ -28,6 +28,10 @@ def main() -> None:
 
 
 def _run() -> None:
+    from digitscan.interruption import end_at_once
+    from digitscan.nursery import abandon_early_nursery
+
+    end_at_once(abandon_early_nursery)
     from digitscan.cli import run
 
     run()

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from digitscan import __version__
-from digitscan.errors import INTERRUPTED, TERMINATED, DigitscanError
+from digitscan.errors import INTERRUPTED, DigitscanError
 
 
 class _Commands(TyperGroup):
@@ -179,6 +179,7 @@ def scan(
     ] = None,
 ) -> None:
     """Read the digit in every image of a folder."""
+    from digitscan.interruption import as_exceptions
     from digitscan.run import Request, run
     from digitscan.scan import ScanOptions
 
@@ -205,7 +206,8 @@ def scan(
         quiet=quiet,
         options=options,
     )
-    raise typer.Exit(run(request))
+    with as_exceptions():
+        raise typer.Exit(run(request))
 
 
 @app.command()
@@ -254,24 +256,25 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a network on MNIST or on your own images."""
+    from digitscan.interruption import as_exceptions
     from digitscan.train import TrainOptions, run
 
-    run(
-        TrainOptions(
-            architecture=arch.value,
-            output=output,
-            teachers=tuple(teacher or ()),
-            data=data,
-            epochs=epochs,
-            batch_size=batch_size,
-            patience=patience,
-            seed=seed,
-            plots=None if no_plots else plots or output.with_suffix(""),
-            overwrite=overwrite,
-            resume=resume,
-            quiet=quiet,
-        )
+    options = TrainOptions(
+        architecture=arch.value,
+        output=output,
+        teachers=tuple(teacher or ()),
+        data=data,
+        epochs=epochs,
+        batch_size=batch_size,
+        patience=patience,
+        seed=seed,
+        plots=None if no_plots else plots or output.with_suffix(""),
+        overwrite=overwrite,
+        resume=resume,
+        quiet=quiet,
     )
+    with as_exceptions():
+        run(options)
 
 
 @app.command()
@@ -287,13 +290,9 @@ def models() -> None:
 
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    with contextlib.suppress(ValueError):  # signals can be set in the main thread only
-        signal.signal(signal.SIGTERM, _terminated)
-        if hasattr(signal, "SIGCHLD"):  # where its end is ignored, a child cannot be waited for
+    if hasattr(signal, "SIGCHLD"):
+        with contextlib.suppress(ValueError):  # signals can be set in the main thread only
+            # Where its end is ignored, a child cannot be waited for.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     app(arguments, prog_name="digitscan")
     raise AssertionError("Typer always exits")
-
-
-def _terminated(number: int, frame: object) -> NoReturn:
-    sys.exit(TERMINATED)

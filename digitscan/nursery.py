@@ -12,7 +12,10 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 _SECONDS_TO_LOAD = 120.0
 _SECONDS_TO_END = 1.0
@@ -33,13 +36,16 @@ def environment() -> dict[str, str]:
 
 
 class ForkedProcess:
-    """A worker's process, with its standard streams."""
+    """A worker's process, with its standard streams and the memory in which it notes what it has in hand."""
 
-    def __init__(self, number: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+    shared_file: str | None = None
+    """The memory has no name."""
+
+    def __init__(self, number: int, stdin: IO[bytes], stdout: IO[bytes], shared: mmap) -> None:
         """Hold on to a process that nobody has waited for yet. Raises OSError."""
         # Its number may be another process's once it is gone; the handle is its own.
         self._handle: int | None = os.pidfd_open(number)
-        self.number, self.stdin, self.stdout = number, stdin, stdout
+        self.number, self.stdin, self.stdout, self.shared = number, stdin, stdout, shared
 
     def kill(self) -> None:
         """Kill it, whatever it does; nothing happens where it was waited for."""
@@ -117,25 +123,31 @@ class Nursery:
 
     def fork(self) -> ForkedProcess:
         """Return a new worker's process. Raises OSError where there can be none, or the nursery is gone."""
-        with contextlib.ExitStack() as on_failure:
+        from mmap import mmap
+
+        from digitscan.worker import IN_HAND
+
+        with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as handed_over:
             tasks, stdin = os.pipe()
-            stdout, answers = os.pipe()
+            handed_over.callback(os.close, tasks)
             to_worker = on_failure.enter_context(open(stdin, "wb"))  # noqa: PTH123  # a descriptor, not a path
+            stdout, answers = os.pipe()
+            handed_over.callback(os.close, answers)
             from_worker = on_failure.enter_context(open(stdout, "rb"))  # noqa: PTH123  # the same
-            try:
-                socket.send_fds(self._control, [b"+"], [tasks, answers])
-            finally:
-                os.close(tasks)
-                os.close(answers)
+            memory = os.memfd_create("digitscan-in-hand")
+            handed_over.callback(os.close, memory)
+            os.ftruncate(memory, IN_HAND.size)
+            shared = mmap(memory, IN_HAND.size)
+            socket.send_fds(self._control, [b"+"], [tasks, answers, memory])
             number = int.from_bytes(self._control.recv(4))
             if number == 0:
                 raise OSError("no more processes can be started")
-            process = ForkedProcess(number, to_worker, from_worker)
+            process = ForkedProcess(number, to_worker, from_worker, shared)
             on_failure.pop_all()
             return process
 
     def close(self) -> None:
-        """Let it end; the workers are gone already."""
+        """End it, and the workers that are left."""
         import signal
         import time
 
@@ -165,11 +177,19 @@ def early_nursery() -> Iterator[None]:
             _early.pop().close()
 
 
+def abandon_early_nursery() -> None:
+    """Kill the one that was begun early, unless it was taken: this process is about to end."""
+    import signal
+
+    for nursery in _early:
+        os.kill(nursery.number, signal.SIGKILL)
+
+
 def take_nursery(as_copy: bool = False) -> Nursery | None:
     """Return the one that was begun early, or a new one; None where there can be none."""
     if _early:
         return _early.pop()
-    if sys.platform == "linux" and hasattr(os, "pidfd_open"):
+    if sys.platform == "linux" and hasattr(os, "pidfd_open") and hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):
             return Nursery(as_copy)
     return None

@@ -23,17 +23,29 @@ _LONGEST_LOOK = 0.5
 
 
 class SpawnedProcess:
-    """A worker's process that loads everything itself, with its standard streams."""
+    """A worker's process that loads everything itself; else as one that was forked.
+
+    `shared_file` is the name of what it shares, a small file.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         """Start it. Raises OSError."""
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment(),
-        )
+        number, self.shared_file = tempfile.mkstemp(prefix="digitscan-in-hand-")
+        try:
+            with open(number, "r+b") as file:  # noqa: PTH123  # a descriptor, not a path
+                file.write(bytes(IN_HAND.size))
+                file.flush()
+                self.shared = mmap.mmap(number, IN_HAND.size)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment(),
+            )
+        except BaseException:  # also where it is interrupted: nothing is left behind
+            self._remove_shared_file()
+            raise
         assert self._process.stdin is not None and self._process.stdout is not None
         self.number, self.stdin, self.stdout = self._process.pid, self._process.stdin, self._process.stdout
 
@@ -42,8 +54,14 @@ class SpawnedProcess:
         self._process.kill()
 
     def wait(self) -> None:
-        """Return when it is gone."""
+        """Return when it is gone, and its small file too."""
         self._process.wait()
+        self._remove_shared_file()
+
+    def _remove_shared_file(self) -> None:
+        # The worker has done it, unless it never came so far or the system keeps open files.
+        with contextlib.suppress(OSError):
+            os.unlink(self.shared_file)  # noqa: PTH108  # a plain name, as the worker gets it
 
 
 class Processes:
@@ -65,7 +83,7 @@ class Processes:
         return SpawnedProcess(self._command)
 
     def close(self) -> None:
-        """Leave nothing behind; the workers have been ended."""
+        """Leave nothing behind."""
         if self._nursery:
             self._nursery.close()
 
@@ -97,7 +115,7 @@ class Worker:
     def __init__(
         self, processes: Processes, setup: Mapping[str, Any], events: queue.SimpleQueue[Event]
     ) -> None:
-        """Start the process, and a small file that is shared with it. Raises OSError."""
+        """Start the process. Raises OSError."""
         self.tasks: dict[int, Task] = {}
         self.ready = False
         self._serial = 0
@@ -105,17 +123,8 @@ class Worker:
         self._seen = (0, 0)
         self._seconds = 0.0
         self._looked = time.monotonic()
-        number, self._shared_file = tempfile.mkstemp(prefix="digitscan-in-hand-")
-        with open(number, "r+b") as file:  # noqa: PTH123  # a descriptor, not a path
-            file.write(bytes(IN_HAND.size))
-            file.flush()
-            self._shared = mmap.mmap(number, IN_HAND.size)
-        try:
-            self._process = processes.start()
-        except BaseException:  # also where it is interrupted: nothing is left behind
-            self._remove_shared_file()
-            raise
-        self._feed.put({**setup, "in_hand": self._shared_file})
+        self._process = processes.start()
+        self._feed.put({**setup, "in_hand": self._process.shared_file})
         threading.Thread(target=self._send, args=(self._process.stdin,), daemon=True).start()
         threading.Thread(target=self._listen, args=(self._process.stdout, events), daemon=True).start()
 
@@ -127,13 +136,13 @@ class Worker:
 
     def in_hand(self) -> tuple[Task | None, int]:
         """Return the task begun and the index of its file in hand; (None, 0) between tasks."""
-        serial, index = IN_HAND.unpack_from(self._shared)
+        serial, index = IN_HAND.unpack_from(self._process.shared)
         return self.tasks.get(serial), index
 
     def seconds_in_hand(self) -> float:
         """Return how long it has been seen at the same spot with work to do; call this often."""
         now = time.monotonic()
-        seen = IN_HAND.unpack_from(self._shared)
+        seen = IN_HAND.unpack_from(self._process.shared)
         if seen != self._seen or (self.ready and not self.tasks):
             self._seen, self._seconds = seen, 0.0
         else:
@@ -149,12 +158,6 @@ class Worker:
     def wait(self) -> None:
         """Return when the killed process is gone; nothing is left behind."""
         self._process.wait()
-        self._remove_shared_file()
-
-    def _remove_shared_file(self) -> None:
-        # The worker has done it, unless it never came so far or the system keeps open files.
-        with contextlib.suppress(OSError):
-            os.unlink(self._shared_file)  # noqa: PTH108  # a plain name, as the worker gets it
 
     def _send(self, pipe: IO[bytes]) -> None:
         with contextlib.suppress(OSError, ValueError):

@@ -37,7 +37,7 @@ Row = tuple[int | None, float | None, str, str, list[float] | None]
 """digit, confidence, status, note, probabilities: a Prediction but for its path."""
 
 IN_HAND = struct.Struct("<II")
-"""The shared file: serial number of the task, index of the file in it (their count: classifying)."""
+"""The shared memory: serial number of the task, index of the file in it (their count: classifying)."""
 
 MEMORY = 2 << 30
 MEMORY_A_PIXEL = 32
@@ -213,10 +213,13 @@ def work() -> None:
     main()
 
 
-def main(make_ready: Callable[[dict[str, Any]], ReadFiles] = read_files) -> None:
+def main(
+    make_ready: Callable[[dict[str, Any]], ReadFiles] = read_files, shared: mmap.mmap | None = None
+) -> None:
     """Answer frames on stdin with frames on stdout until stdin closes.
 
-    `make_ready` gets the first frame and returns what turns paths into rows.
+    `make_ready` gets the first frame and returns what turns paths into rows. `shared` is where to note what
+    is in hand, else the first frame names a file for it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     answers = open(os.dup(1), "wb")  # noqa: SIM115, PTH123  # the process's own stdout, for all its life
@@ -227,10 +230,7 @@ def main(make_ready: Callable[[dict[str, Any]], ReadFiles] = read_files) -> None
         setup = read_frame(requests)
     except EOFError:  # started early, and no scan came
         return
-    with open(setup["in_hand"], "r+b") as file:  # noqa: PTH123  # a plain name, before pathlib is needed
-        shared = mmap.mmap(file.fileno(), IN_HAND.size)
-    with contextlib.suppress(OSError):  # both sides have it open: so even a killed scan leaves no file behind
-        os.unlink(setup["in_hand"])  # noqa: PTH108  # the same
+    in_hand = shared or _open_shared(setup["in_hand"])
     threading.Thread(target=_receive, args=(requests, tasks), daemon=True).start()
     try:
         read = make_ready(setup)
@@ -241,15 +241,23 @@ def main(make_ready: Callable[[dict[str, Any]], ReadFiles] = read_files) -> None
     while True:
         serial, paths = tasks.get()
         start = time.perf_counter()
-        rows = read(paths, partial(IN_HAND.pack_into, shared, 0, serial))
+        rows = read(paths, partial(IN_HAND.pack_into, in_hand, 0, serial))
         write_frame(answers, {"serial": serial, "seconds": time.perf_counter() - start, "rows": rows})
+
+
+def _open_shared(name: str) -> mmap.mmap:
+    with open(name, "r+b") as file:  # noqa: PTH123  # a plain name, before pathlib is needed
+        shared = mmap.mmap(file.fileno(), IN_HAND.size)
+    with contextlib.suppress(OSError):  # both sides have it open: so even a killed scan leaves no file behind
+        os.unlink(name)  # noqa: PTH108  # the same
+    return shared
 
 
 def serve() -> None:
     """Load what reading files takes, then fork a worker at each word on stdin, a socket, until it closes.
 
-    With each word come the worker's stdin and stdout; the answer is its process number in four bytes, 0 where
-    there can be none.
+    With each word come the worker's stdin, its stdout and the memory it shares; the answer is its process
+    number in four bytes, 0 where there can be none. When the socket closes, the workers that are left end.
     """
     import gc
     import socket
@@ -260,36 +268,44 @@ def serve() -> None:
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what others left open is not for strangers' pictures
     load()
     gc.freeze()
+    workers: set[int] = set()
     with socket.socket(fileno=os.dup(0)) as control:
         while True:
-            word, streams, _, _ = socket.recv_fds(control, 1, 2)
+            word, given, _, _ = socket.recv_fds(control, 1, 3)
             if not word:
                 break
-            _forget_the_dead()
+            _forget_the_dead(workers)
             child = None
             with contextlib.suppress(OSError):
                 child = os.fork()
             if child == 0:
                 control.close()
-                for descriptor, stream in enumerate(streams):
-                    os.dup2(stream, descriptor)
-                    os.close(stream)
-                main()
+                stdin, stdout, memory = given
+                os.dup2(stdin, 0)
+                os.dup2(stdout, 1)
+                shared = mmap.mmap(memory, IN_HAND.size)
+                for descriptor in given:
+                    os.close(descriptor)
+                main(shared=shared)
                 os._exit(0)
-            for stream in streams:
-                os.close(stream)
-            control.sendall((child or 0).to_bytes(4))
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
+            for descriptor in given:
+                os.close(descriptor)
+            if child:
+                workers.add(child)
+            with contextlib.suppress(BrokenPipeError):  # the scan is gone: the next word is its end
+                control.sendall((child or 0).to_bytes(4))
+    _forget_the_dead(workers)
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
     os._exit(0)  # to take down all that was loaded would take as long as to load it
 
 
-def _forget_the_dead() -> None:
+def _forget_the_dead(workers: set[int]) -> None:
     # Only now: while one was not waited for its number was its own, and the supervisor could take hold of it.
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while number := os.waitpid(-1, os.WNOHANG)[0]:
+            workers.discard(number)
 
 
 def _receive(requests: IO[bytes], tasks: queue.SimpleQueue[Any]) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,23 @@ if sys.platform == "linux":
                 others = inside(batches)[1]
         assert got == rows
         assert others and not set(others) & set(workers)
+
+    def test_workers_that_nobody_has_ended_end_with_the_nursery():
+        """As those do that an interrupted scan has started and does not know yet."""
+        forker = Nursery()
+        process = forker.fork()
+        assert parent_of(process.number) == forker.number
+        forker.close()
+        assert not Path(f"/proc/{process.number}").exists()
+        process.wait()
+
+    def test_a_scan_puts_no_file_beside_its_output(found, tmp_path, monkeypatch):
+        """What is killed leaves no litter then, and a full or closed disk for such files hinders none."""
+        (tmp_path / "temporary").mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+        with contextlib.closing(scan_in_batches(found, open_model("cnn"))) as batches:
+            next(batches)
+            assert not list((tmp_path / "temporary").iterdir())
 
     def test_to_end_a_process_twice_ends_no_other(found):
         with contextlib.closing(Nursery()) as forker:
