@@ -17,6 +17,9 @@ from benchmarks.damage import NAMES, sound_file
 from benchmarks.measure import tree_of
 from benchmarks.trial import SOON, Scans, Table, end_of, is_gone, wrong_words
 
+STARTING = 0.2
+"""Seconds within which a scan has begun to read."""
+
 
 def nasty_folder(scans: Scans, count: int, seed: int) -> Path:
     """Make a folder of so many small files, some broken, with names of every kind, in subfolders."""
@@ -128,7 +131,10 @@ def killed_in_retry(scans: Scans, table: Table, kills: int, seed: int) -> None:
 def signalled(
     scans: Scans, table: Table, folder: Path, number: signal.Signals, times: int, seed: int
 ) -> None:
-    """Ctrl-C to the whole group as a terminal sends it, or SIGTERM to the command alone; then --resume."""
+    """Ctrl-C to the whole group as a terminal sends it, or SIGTERM to the command alone; then --resume.
+
+    Every other one comes while it starts.
+    """
     random = Random(seed)
     whole, seconds = timed(scans, folder)
     lost: list[str] = []
@@ -137,7 +143,7 @@ def signalled(
         output = scans.new("signalled.csv")
         process = scans.start(folder, "-o", output)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(random.uniform(0.1, seconds))
+            process.wait(random.uniform(0.05, seconds if sent_to % 2 else STARTING))
         if process.poll() is not None:
             end_of(process)
             continue
@@ -149,6 +155,7 @@ def signalled(
         lost += wrong_words(said)
         if code != 128 + number and not (code == 3 and output.read_bytes() == whole):
             lost.append(f"exit code {code}: {said}")
+        lost += wrong_words(said)
         if not is_gone(process.pid):
             lost.append("a stray process")
         rows = output.read_bytes() if output.exists() else b""
