@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from digitscan.augment import Augmentation
 from digitscan.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from digitscan.errors import OutputError, TrainingError
+from digitscan.interruption import held
 from digitscan.rounds import Examples, Rounds
 from digitscan.teacher import labels_of
 
@@ -158,7 +159,8 @@ def fit(
                 images, labels = as_input(examples.images[rows]), targets[rows]
                 if epoch == first and step == 3:  # the first steps trace and warm up
                     timed = time.perf_counter()
-                now = network.train_on_batch(images, labels, return_dict=True)
+                with held():  # TensorFlow traces Python at times, and would lose what a signal raises there
+                    now = network.train_on_batch(images, labels, return_dict=True)
                 taken += len(labels)
                 sums[0] += float(now["loss"]) * len(labels)
                 sums[1] += float(now["accuracy"]) * len(labels)

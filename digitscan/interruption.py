@@ -39,14 +39,34 @@ def as_exceptions() -> Iterator[None]:
         _handle(*before)
 
 
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Let them wait until the end, where their exception would be lost; a second one does not wait."""
+    came: list[int] = []
+
+    def hold(number: int, frame: object) -> None:
+        came.append(number)
+        if len(came) > 1:
+            _handle(*before)
+            signal.raise_signal(number)
+
+    before = _handle(hold, hold)
+    try:
+        yield
+    finally:
+        _handle(*before)
+    if came:
+        signal.raise_signal(came[0])
+
+
 def _handle(interrupted: Handler, terminated: Handler) -> tuple[Handler, Handler]:
-    """Set both, but what our caller has told us to ignore; return what was set before."""
+    """Set both, but for what our caller ignores, or handles itself; return what was set before."""
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with contextlib.suppress(ValueError):  # signals can be set in the main thread only
         for number, handler, old in zip(
             (signal.SIGINT, signal.SIGTERM), (interrupted, terminated), before, strict=True
         ):
-            if old is not signal.SIG_IGN:
+            if old not in (signal.SIG_IGN, None):
                 signal.signal(number, handler)
     return before
 

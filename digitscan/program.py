@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from digitscan.blocks import in_blocks
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.facts import UNKNOWN_ARCHITECTURE, ModelFacts
+from digitscan.interruption import held
 from digitscan.limits import limit_memory
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def compile_program(
     Raises ModelError where the model does not end as a classifier does, or cannot be converted.
     """
     images = _training_samples(input_maximum) if samples is None else samples
-    with quiet():
+    with quiet(), held():  # the converter may lose what a signal raises, or take it for a fault of the model
         try:
             _check_logits(keras_model, images)
             return _convert(keras_model, images, input_maximum)

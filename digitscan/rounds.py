@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from digitscan.interruption import held
 from digitscan.supervise import usable_cores
 
 if TYPE_CHECKING:
@@ -120,10 +124,24 @@ class Rounds:
         indices = np.arange(digits + round(digits * others))
         seed = self._seed * 1000 + round_number
         make = _augment if self._augmentation else _slant
-        return [
-            self._pool.submit(make, learning, indices[start : start + 1000], seed)
-            for start in range(0, len(indices), 1000)
-        ]
+        with held(), _deaf_to_interrupts():  # here processes start; half started they would say so at length
+            return [
+                self._pool.submit(make, learning, indices[start : start + 1000], seed)
+                for start in range(0, len(indices), 1000)
+            ]
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that start be deaf to Ctrl-C, which a terminal sends to all, until they ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _gather(waiting: list[Any]) -> Examples:
@@ -140,8 +158,6 @@ _shared: dict[str, Any] = {}
 
 
 def _share(learned: Examples, checked: Examples, augmentation: Augmentation | None) -> None:
-    import signal
-
     import cv2
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's to answer

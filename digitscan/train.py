@@ -8,6 +8,7 @@ thresholds come from a validation part cut from the training images.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -26,6 +27,7 @@ from digitscan.checkpoint import checkpoint_path
 from digitscan.errors import DataError, OutputError, UsageError
 from digitscan.facts import QUICK
 from digitscan.fit import Recipe, Run, evaluate, fit
+from digitscan.interruption import held
 from digitscan.model import Model, open_model
 from digitscan.networks import CLASSES, NETWORKS
 from digitscan.rounds import Examples, Rounds, preprocess_all
@@ -137,25 +139,29 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
             ) as rounds,
             quiet(),
         ):
+            _load_libraries(options.plots is not None)
             fitted = fit(_new_network(options), recipe, rounds, target_of, attempt, say, options.quiet)
             facts, classify = _calibrated(fitted.network, options, rounds.calibration())
             loss, accuracy = evaluate(fitted.network, test)
+        training = {
+            "seed": options.seed,
+            "epochs": len(fitted.history["loss"]),
+            "batch_size": recipe.batch_size,
+            "seconds": round(
+                time.perf_counter() - start + (attempt.before.seconds if attempt.before else 0.0)
+            ),
+            "images_per_second": round(fitted.images_per_second),
+            "data": "MNIST" if options.data is None else options.data.name,
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        }
+        facts = replace(facts, training=training, scores={"test accuracy": accuracy, "test loss": loss})
+        model = _save(options.output, fitted.network, facts)
+        attempt.end()
     except (KeyboardInterrupt, SystemExit):
         if attempt.can_be_resumed:
             say("Stopped. The same command with --resume goes on after the last whole epoch.")
         raise
-    training = {
-        "seed": options.seed,
-        "epochs": len(fitted.history["loss"]),
-        "batch_size": recipe.batch_size,
-        "seconds": round(time.perf_counter() - start + (attempt.before.seconds if attempt.before else 0.0)),
-        "images_per_second": round(fitted.images_per_second),
-        "data": "MNIST" if options.data is None else options.data.name,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-    }
-    facts = replace(facts, training=training, scores={"test accuracy": accuracy, "test loss": loss})
-    model = _finish(options, fitted.network, facts, fitted.history, test, classify(test.images), say)
-    attempt.end()
+    _show(options, facts, fitted.history, test, classify(test.images), say)
     return model
 
 
@@ -188,6 +194,21 @@ def _depends_on(options: TrainOptions, recipe: Recipe, mnist: Mnist) -> dict[str
         "data": data.hexdigest(),
         "teachers": [open_model(teacher).digest for teacher in options.teachers],
     }
+
+
+def _load_libraries(plots: bool) -> None:
+    """Import what is needed from here on; while that takes seconds, a signal's exception would be lost."""
+    with held():
+        import h5py  # noqa: F401  # each is needed later
+        import keras  # noqa: F401
+        import tensorflow as tf
+        from tensorflow.python.framework import convert_to_constants  # noqa: F401
+
+        _ = tf.lite.TFLiteConverter  # loaded when it is first looked at
+        with contextlib.suppress(ImportError):  # there is another where this has no wheel
+            import ai_edge_litert.interpreter  # noqa: F401
+        if plots:
+            import matplotlib.backends.backend_agg  # noqa: F401
 
 
 def _new_network(options: TrainOptions) -> Any:
@@ -272,22 +293,24 @@ def _sure_as(
     return replace(facts, answers_for=model.digest, sure=max(sure, limit))
 
 
-def _finish(
+def _save(output: Path, network: Any, facts: ModelFacts) -> Model:
+    from digitscan.h5 import save_model
+    from digitscan.model import SHIPPED_MODELS
+
+    programs = output.parent / "programs"
+    shipped = output.stem in SHIPPED_MODELS and programs.is_dir()
+    return save_model(network, facts, output, programs if shipped else None)
+
+
+def _show(
     options: TrainOptions,
-    network: Any,
     facts: ModelFacts,
     history: Mapping[str, list[float]],
     test: Examples,
     probabilities: Any,
     say: Callable[[str], None],
-) -> Model:
-    """Save the model and its plots, and say what came out."""
-    from digitscan.h5 import save_model
-    from digitscan.model import SHIPPED_MODELS
-
-    programs = options.output.parent / "programs"
-    shipped = options.output.stem in SHIPPED_MODELS and programs.is_dir()
-    model = save_model(network, facts, options.output, programs if shipped else None)
+) -> None:
+    """Draw the plots, and say what came out."""
     say(
         f"Test accuracy {100 * facts.scores['test accuracy']:.2f} %, loss {facts.scores['test loss']:.4f}, "
         f"on {len(test.labels):,} images that chose nothing."
@@ -305,7 +328,6 @@ def _finish(
         plot_confusion_matrix(test.labels, predicted, options.plots)
         say(f"Plots: {options.plots}")
     say(f"Model: {options.output}")
-    return model
 
 
 def worst_pairs(labels: NDArray[Any], predicted: NDArray[Any], most: int = 5) -> list[tuple[int, int, int]]:

@@ -12,7 +12,7 @@ if os.name == "posix":
     # A signal that comes while an object is taken down: what it raises there is lost.
     CODE = """
 import os, signal, sys
-from digitscan.interruption import as_exceptions, end_at_once
+from digitscan.interruption import as_exceptions, end_at_once, held
 
 class Deaf:
     def __del__(self):
@@ -60,3 +60,15 @@ print("goes on")
         """As Ctrl-C is by the jobs that a shell starts in the background."""
         kill = f"os.kill(os.getpid(), {int(number)})"
         assert run_with(number, kill, kill, ignored=[number]) == (0, ["goes on"], "")
+
+    @pytest.mark.parametrize(
+        ("number", "error"), [(signal.SIGINT, "KeyboardInterrupt()"), (signal.SIGTERM, "SystemExit(143)")]
+    )
+    def test_what_is_held_waits_for_the_end_and_a_second_one_does_not(number, error):
+        held = """with held():
+            Deaf()
+            print("imported")
+        print("lost")"""
+        assert run_with(number, held, "") == (0, ["imported", error, "goes on"], "")
+        twice = held.replace("Deaf()", f"Deaf(); os.kill(os.getpid(), {int(number)})")
+        assert run_with(number, twice, "") == (0, [error, "goes on"], "")
