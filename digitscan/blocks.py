@@ -45,13 +45,13 @@ def in_blocks(keras_model: Any) -> Beginning | None:
     """Return how to compute what a network begins with in blocks; None where it begins otherwise.
 
     It must begin with one or two of: a convolution with strides of 2 that keeps the edges ("same"), batch
-    normalization, ReLU; each with no other layer after it than the next.
+    normalization, ReLU; each with no other layer after it than the next. No layer is used twice.
     """
     import numpy as np
     import tensorflow as tf
 
     (image,) = keras_model.inputs
-    if tuple(image.shape[1:]) != (28, 28, 1):
+    if tuple(image.shape[1:]) != (28, 28, 1) or not _uses_each_layer_once(keras_model):
         return None
     first = _next_stride(keras_model, image)
     if first is None:
@@ -134,6 +134,11 @@ def _next_stride(keras_model: Any, tensor: Any) -> _Stride | None:
     bias = bias * scale + (np.asarray(normalization.beta) if normalization.center else 0.0)
     kernel = np.asarray(convolution.kernel) * scale
     return _Stride(kernel.astype(np.float32), bias.astype(np.float32), tensor)
+
+
+def _uses_each_layer_once(keras_model: Any) -> bool:
+    """Tell whether a layer's output is one tensor, and the model can be cut there."""
+    return all(len(layer.get("inbound_nodes", ())) <= 1 for layer in keras_model.get_config()["layers"])
 
 
 def _has(layer: Any, settings: Mapping[str, Any]) -> bool:

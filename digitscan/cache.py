@@ -76,14 +76,18 @@ def store_program(folder: Path, digest: str, facts: ModelFacts, program: bytes) 
     return folder / f"{stem}.tflite", program_digest
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside, flush to the disk, then replace: never half a file under the name. Raises OSError."""
+def write_atomically(path: Path, data: bytes, before: Callable[[], object] = lambda: None) -> None:
+    """Write beside, flush to the disk, call `before`, replace: never half a file under the name.
+
+    Raises OSError.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        before()
         beside.replace(path)
         _keep_names(path.parent)
     except BaseException:

@@ -55,8 +55,8 @@ def held() -> Iterator[None]:
         yield
     finally:
         _handle(*before)
-    if came:
-        signal.raise_signal(came[0])
+        if len(came) == 1:
+            signal.raise_signal(came[0])
 
 
 def _handle(interrupted: Handler, terminated: Handler) -> tuple[Handler, Handler]:

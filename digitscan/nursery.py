@@ -43,8 +43,11 @@ class ForkedProcess:
 
     def __init__(self, number: int, stdin: IO[bytes], stdout: IO[bytes], shared: mmap) -> None:
         """Hold on to a process that nobody has waited for yet. Raises OSError."""
+        import signal
+
         # Its number may be another process's once it is gone; the handle is its own.
         self._handle: int | None = os.pidfd_open(number)
+        signal.pidfd_send_signal(self._handle, 0)  # fails here where it would when it is needed
         self.number, self.stdin, self.stdout, self.shared = number, stdin, stdout, shared
 
     def kill(self) -> None:
@@ -153,10 +156,12 @@ class Nursery:
 
         self._control.close()
         end = time.monotonic() + _SECONDS_TO_END
-        while not os.waitpid(self.number, os.WNOHANG)[0]:
-            if time.monotonic() > end:
-                os.kill(self.number, signal.SIGKILL)
-            time.sleep(0.0005)
+        # Nothing is left to wait for where the ends of children are ignored.
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            while not os.waitpid(self.number, os.WNOHANG)[0]:
+                if time.monotonic() > end:
+                    os.kill(self.number, signal.SIGKILL)
+                time.sleep(0.0005)
 
 
 _early: list[Nursery] = []
@@ -166,9 +171,9 @@ _early: list[Nursery] = []
 def early_nursery() -> Iterator[None]:
     """Begin to load before a scan asks for it, so that both sides load at once.
 
-    For a process that has just started.
+    For a process that has just started. Not under a debugger, whose prompt would be in the copy too.
     """
-    if nursery := take_nursery(as_copy=True):
+    if not sys.gettrace() and (nursery := take_nursery(as_copy=True)):
         _early.append(nursery)
     try:
         yield
@@ -182,7 +187,8 @@ def abandon_early_nursery() -> None:
     import signal
 
     for nursery in _early:
-        os.kill(nursery.number, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(nursery.number, signal.SIGKILL)
 
 
 def take_nursery(as_copy: bool = False) -> Nursery | None:

@@ -107,8 +107,8 @@ class Output:
         for _ in range(_OPENINGS):
             if self._free_name:
                 file = self._next_free(first)
-            elif self._reuses and os.path.isfile(first):
-                file = first.open("r+b", buffering=0)
+            elif self._reuses and (os.path.isfile(first) or not os.path.exists(first)):
+                file = open(first, "r+b", buffering=0, opener=_open_or_make)  # noqa: SIM115  # kept open
             else:
                 file = first.open("wb" if self._reuses else "xb", buffering=0)
             assert self.path is not None
@@ -198,6 +198,11 @@ class Output:
             f"{self.path} exists already: add --resume to go on with it, --overwrite to replace it, "
             "or name another file"
         )
+
+
+def _open_or_make(path: str, flags: int) -> int:
+    """Open a file as it is: another scan may have made it a moment ago, and is asked for by its lock."""
+    return os.open(path, flags | os.O_CREAT, 0o666)
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from digitscan.cache import write_atomically
 from digitscan.errors import OutputError
@@ -64,16 +64,22 @@ def record_path(output: Path) -> Path:
     return output.with_name(output.name + ".json")
 
 
-def check_record_place(output: Path) -> None:
-    """Raise OutputError if something that is no record stands where a CSV's record goes."""
+def begin_anew(output: Path, file: BinaryIO, record: Record) -> None:
+    """Empty an open CSV and put its new record beside it, safe on the disk.
+
+    Old rows are lost only when all is ready for new ones. Raises OutputError if something that is no record
+    stands there, OSError where it cannot be written.
+    """
     beside = record_path(output)
     if os.path.exists(beside) and not _is_record(beside):
         raise OutputError(f"{beside} is in the way: name another output with -o")
 
+    def empty() -> None:
+        if os.fstat(file.fileno()).st_size:
+            file.truncate(0)
+            os.fsync(file.fileno())
 
-def write_record(output: Path, record: Record) -> None:
-    """Put a scan's record beside its CSV, safe on the disk. Raises OSError."""
-    write_atomically(record_path(output), record.to_json())
+    write_atomically(beside, record.to_json(), empty)
 
 
 def _is_record(path: Path) -> bool:

@@ -21,10 +21,9 @@ from digitscan.results import CsvWriter, Layout, Prediction, read_csv
 from digitscan.resume import (
     Record,
     Rest,
+    begin_anew,
     check_record,
-    check_record_place,
     cut_to_whole_records,
-    write_record,
 )
 from digitscan.retry import retry_errors
 from digitscan.scan import ScanOptions, scan_in_batches
@@ -147,9 +146,7 @@ def _rows_before(
     layout = record.layout
     with output.failures_said():
         if not output.goes_on:
-            check_record_place(output.path)  # before anything of an old output is lost
-            file.truncate(0)
-            write_record(output.path, record)
+            begin_anew(output.path, file, record)
             return ()
         check_record(output.path, record)  # again, now that nobody else writes there
         if cut_to_whole_records(file) == 0:
@@ -198,7 +195,8 @@ def _progress(request: Request, output: Output) -> Iterator[tqdm[Never] | None]:
         def count() -> None:
             bar.total = max(count_images(request.paths), bar.n)
 
-        threading.Thread(target=count, daemon=True).start()
+        with contextlib.suppress(RuntimeError):  # no more threads: it goes without the time left
+            threading.Thread(target=count, daemon=True).start()
         yield bar
 
 

@@ -125,8 +125,13 @@ class Worker:
         self._looked = time.monotonic()
         self._process = processes.start()
         self._feed.put({**setup, "in_hand": self._process.shared_file})
-        threading.Thread(target=self._send, args=(self._process.stdin,), daemon=True).start()
-        threading.Thread(target=self._listen, args=(self._process.stdout, events), daemon=True).start()
+        try:
+            threading.Thread(target=self._send, args=(self._process.stdin,), daemon=True).start()
+            threading.Thread(target=self._listen, args=(self._process.stdout, events), daemon=True).start()
+        except RuntimeError as error:
+            self.kill()
+            self.wait()
+            raise OSError(str(error)) from error
 
     def give(self, task: Task, paths: Sequence[str]) -> None:
         """Hand over a task; its answer will be an event whose frame has its serial number."""
@@ -167,10 +172,12 @@ class Worker:
             pipe.close()
 
     def _listen(self, pipe: IO[bytes], events: queue.SimpleQueue[Event]) -> None:
-        with contextlib.suppress(EOFError, OSError, ValueError):
-            while True:
-                events.put(Event(self, read_frame(pipe)))
-        events.put(Event(self, None))
+        try:
+            with contextlib.suppress(EOFError, OSError, ValueError):
+                while True:
+                    events.put(Event(self, read_frame(pipe)))
+        finally:
+            events.put(Event(self, None))
 
 
 def usable_cores() -> int:

@@ -50,6 +50,8 @@ ReadFiles = Callable[[list[str], Callable[[int], object]], list[Row]]
 """Paths, and what to call with the index of each before it is opened -> their rows, in order."""
 
 _LENGTH = struct.Struct(">I")
+_LONGEST_FRAME = 1 << 28
+_DESCRIPTORS = 1 << 12
 
 
 def write_frame(file: IO[bytes], content: Any) -> None:
@@ -60,11 +62,13 @@ def write_frame(file: IO[bytes], content: Any) -> None:
 
 
 def read_frame(file: IO[bytes]) -> Any:
-    """Return the next frame's JSON value. Raises EOFError where the stream ends, ValueError if no JSON."""
+    """Return the next frame's JSON value. Raises EOFError where the stream ends, ValueError if it is none."""
     head = file.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         raise EOFError
     (length,) = _LENGTH.unpack(head)
+    if length > _LONGEST_FRAME:
+        raise ValueError("no frame")
     data = file.read(length)
     if len(data) < length:
         raise EOFError
@@ -209,23 +213,26 @@ def load() -> None:
 
 def work() -> None:
     """Load what reading files takes, then answer."""
-    load()
-    main()
+    main(prepare=load)
 
 
 def main(
-    make_ready: Callable[[dict[str, Any]], ReadFiles] = read_files, shared: mmap.mmap | None = None
+    make_ready: Callable[[dict[str, Any]], ReadFiles] = read_files,
+    shared: mmap.mmap | None = None,
+    prepare: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer frames on stdin with frames on stdout until stdin closes.
 
     `make_ready` gets the first frame and returns what turns paths into rows. `shared` is where to note what
-    is in hand, else the first frame names a file for it.
+    is in hand, else the first frame names a file for it. `prepare` is called when
+    nothing prints to the real stdout any more.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     answers = open(os.dup(1), "wb")  # noqa: SIM115, PTH123  # the process's own stdout, for all its life
     os.dup2(2, 1)
     requests = open(os.dup(0), "rb")  # noqa: SIM115, PTH123  # the same
     tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    prepare()
     try:
         setup = read_frame(requests)
     except EOFError:  # started early, and no scan came
@@ -265,7 +272,7 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in `main`
     # Whoever ignores the end of their children leaves that to us: a number must stay its child's.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what others left open is not for strangers' pictures
+    _close_all_but_standard_streams()  # what others left open is not for strangers' pictures
     load()
     gc.freeze()
     workers: set[int] = set()
@@ -299,6 +306,18 @@ def serve() -> None:
         os.kill(worker, signal.SIGKILL)
         os.waitpid(worker, 0)
     os._exit(0)  # to take down all that was loaded would take as long as to load it
+
+
+def _close_all_but_standard_streams() -> None:
+    # A container may allow a billion descriptors, and not every system closes a range in one call.
+    try:
+        open_ones = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208  # no pathlib yet
+    except OSError:
+        open_ones = [*range(min(os.sysconf("SC_OPEN_MAX"), _DESCRIPTORS))]
+    for number in open_ones:
+        if number > 2:
+            with contextlib.suppress(OSError):
+                os.close(number)
 
 
 def _forget_the_dead(workers: set[int]) -> None:

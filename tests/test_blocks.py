@@ -8,6 +8,7 @@ from keras import layers
 
 from digitscan.blocks import block_kernel, in_blocks
 from digitscan.networks import build_cnn, build_mlp, build_quick
+from digitscan.program import compile_program
 
 
 def stride(values, filters=6, size=5, bias=False, **settings):
@@ -70,6 +71,16 @@ def test_what_is_used_twice_is_left_as_it_is():
     assert in_blocks(keras.Model(image, layers.Dense(10)(both))) is None
     both = layers.Concatenate()([layers.Flatten()(values), layers.Flatten()(stride(values))])
     assert in_blocks(with_random_weights(keras.Model(image, layers.Dense(10)(both)))).end.shape[1] == 14
+
+
+def test_a_layer_that_is_used_again_further_on_leaves_the_network_as_it_is():
+    """A model cannot be cut where a layer gives several tensors."""
+    image, relu = keras.Input((28, 28, 1)), layers.ReLU()
+    values = relu(layers.BatchNormalization()(layers.Conv2D(4, 3, strides=2, padding="same")(image)))
+    values = relu(layers.Conv2D(4, 3)(values))
+    model = keras.Model(image, layers.Dense(10)(layers.Flatten()(values)))
+    assert in_blocks(model) is None
+    assert compile_program(model)
 
 
 def test_a_limited_relu_is_left_as_it_is():

@@ -70,5 +70,7 @@ print("goes on")
             print("imported")
         print("lost")"""
         assert run_with(number, held, "") == (0, ["imported", error, "goes on"], "")
+        failing = held.replace("Deaf()", "Deaf(); 1 / 0")
+        assert run_with(number, failing, "") == (0, [error, "goes on"], "")
         twice = held.replace("Deaf()", f"Deaf(); os.kill(os.getpid(), {int(number)})")
         assert run_with(number, twice, "") == (0, [error, "goes on"], "")

@@ -160,6 +160,15 @@ def test_nothing_is_cut_where_the_record_of_a_new_scan_has_no_place(folder, run_
     assert (folder.parent / "whole.csv").read_bytes() == whole
 
 
+def test_nothing_is_cut_where_the_record_of_a_new_scan_cannot_be_written(folder, run_command):
+    """The name of the record is longer by five letters."""
+    output = folder.parent / ("a" * 248 + ".csv")
+    output.write_text("path,digit\n")
+    done = run_command("scan", folder, "-o", output, "--overwrite", cwd=folder.parent)
+    assert done.returncode == 6 and "the rows that stand there are whole" in done.stderr.decode()
+    assert output.read_text() == "path,digit\n"
+
+
 def test_several_folders_whose_names_are_not_utf8_are_gone_on_with(folder, run_command):
     names = [os.fsdecode(name) for name in (b"b\xff", b"b\\xff", b"a\xfe")]
     for name in names:

@@ -14,6 +14,7 @@ from digitscan.find import Found
 from digitscan.model import open_model
 from digitscan.results import Status
 from digitscan.scan import READ_AHEAD, ScanOptions, scan, scan_in_batches
+from digitscan.supervise import SpawnedProcess
 
 
 @pytest.fixture
@@ -179,6 +180,23 @@ def test_a_worker_that_cannot_be_started_is_said(files, stub_model, tmp_path, mo
     with pytest.raises(DigitscanError, match="No process to read the files can be started"):
         list(scan(files(["1"]), stub_model, options))
     assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_where_no_thread_can_start_it_is_said_and_no_process_left(
+    files, stub_model, stub_command, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    ended, wait = [], SpawnedProcess.wait
+    monkeypatch.setattr(SpawnedProcess, "wait", lambda self: ended.append(wait(self)))
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    with pytest.raises(DigitscanError, match="No process to read the files can be started"):
+        list(scan(files(["1"]), stub_model, ScanOptions(worker_command=stub_command)))
+    assert ended and not list((tmp_path / "temporary").iterdir())
 
 
 def test_few_small_files_start_one_process_and_many_or_large_ones_more(files, stub_model, stub_command):

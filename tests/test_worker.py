@@ -1,14 +1,19 @@
 """What the process that reads files makes of them, without the process."""
 
+import io
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from conftest import digit_picture
+from conftest import PACKAGE_FOLDER, digit_picture
 from PIL import Image
 
 from digitscan.facts import ModelFacts
 from digitscan.images import open_image
 from digitscan.preprocess import PREPROCESS_VERSION, preprocess
-from digitscan.worker import HELD_PIXELS, Reader
+from digitscan.worker import HELD_PIXELS, Reader, read_frame
 
 FACTS = ModelFacts(
     architecture="cnn", classes=11, preprocess_version=PREPROCESS_VERSION, temperature=1.0, ok_confidence=0.9
@@ -80,3 +85,20 @@ def test_rows_are_the_same_however_many_pictures_are_held_at_once(reader, tmp_pa
     assert together == [reader.read([path], lambda index: None)[0] for path in paths]
     assert [row[2] for row in together] == ["ok"] * 5 + ["error", "no-digit"]
     assert set(touched) == set(range(len(paths) + 1)) and touched[-1] == len(paths)
+
+
+def test_what_libraries_print_while_they_are_loaded_is_no_answer():
+    code = "from digitscan.worker import main; main(prepare=lambda: print('loaded', flush=True))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b"" and done.stderr == b"loaded\n"
+
+
+def test_a_frame_longer_than_any_of_ours_is_none():
+    with pytest.raises(ValueError, match="no frame"):
+        read_frame(io.BytesIO(b"word" + bytes(100)))
