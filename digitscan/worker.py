@@ -2,7 +2,7 @@
 
 Started by `supervise`, and told what to do in frames on stdin: 4 bytes of length, then JSON. Frames,
 never pickle: a worker that a picture has taken over could answer with nothing but rows. Which file is
-in hand stands in a small shared file, so that the supervisor knows it even when this process is gone.
+in hand stands in a little shared memory, so that the supervisor knows it even when this process is gone.
 """
 
 from __future__ import annotations
