@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.sets import is_of_digits, means_of, scan, score_each, score_rows, sets_of
-from digitscan.mnist import load_mnist
-from digitscan.rounds import Examples, preprocess_all
+from digitscan.training.data.generator import Examples, preprocess_all
+from digitscan.training.data.sources import load_mnist
 
 
 def print_mnist(model: str, path: Path) -> None:
@@ -108,7 +108,7 @@ def main() -> None:
     if arguments.peers:
         print_peers(arguments.wild, arguments.peers)
         return
-    from digitscan.model import resolve_model
+    from digitscan.model.registry import resolve_model
 
     print_mnist(arguments.model, resolve_model(arguments.model).path)
     if arguments.wild:

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.sets import means_of, score_each
-from digitscan.augment import Augmentation
-from digitscan.classifier import Classifier
-from digitscan.mnist import load_mnist
-from digitscan.model import open_model, read_program
-from digitscan.rounds import preprocess_all
-from digitscan.train import RECIPES, TrainOptions, run, split
+from digitscan.model.classifier import Classifier
+from digitscan.model.registry import open_model, read_program
+from digitscan.training.data.augment import Augmentation
+from digitscan.training.data.generator import preprocess_all
+from digitscan.training.data.sources import load_mnist
+from digitscan.training.pipeline import RECIPES, TrainOptions, run, split
 
 EPOCHS = 8
 SEED = 1

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from digitscan.mnist import load_mnist
+from digitscan.training.data.sources import load_mnist
 
 
 def make_pngs(folder: Path, count: int) -> Path:

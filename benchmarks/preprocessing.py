@@ -14,9 +14,9 @@ import time
 import cv2
 import numpy as np
 
-from digitscan.mnist import load_mnist
-from digitscan.parts import Gray
-from digitscan.preprocess import preprocess
+from digitscan.imaging.preprocess import preprocess
+from digitscan.imaging.segment import Gray
+from digitscan.training.data.sources import load_mnist
 
 SIZES = (16, 28, 48, 64, 75, 96, 128, 200, 320, 420, 900, 1280, 3000)
 PICTURES = 60

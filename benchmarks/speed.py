@@ -20,10 +20,10 @@ from pathlib import Path
 from statistics import median
 
 import digitscan
-from benchmarks.measure import in_turn, ratio, run, run_and_watch
 from benchmarks.pictures import make_jpegs, make_many, make_pngs
-from digitscan.model import resolve_model
-from digitscan.supervise import usable_cores
+from digitscan.model.registry import resolve_model
+from digitscan.workers.supervisor import usable_cores
+from tests.support.processes import in_turn, ratio, run, run_and_watch
 
 ROUNDS = 5
 Command = Callable[[], float]

@@ -8,11 +8,11 @@ import sys
 def main() -> None:
     """Run the command line and exit with its code; Ctrl-C while starting up is 130 already."""
     try:
-        from digitscan.streams import forgive_stderr, open_missing
+        from digitscan.system.stdio import forgive_stderr, open_missing
 
         open_missing()
         if sys.argv[1:2] == ["scan"] and not {"-h", "--help"} & {*sys.argv}:
-            from digitscan.nursery import early_nursery
+            from digitscan.workers.forkserver import early_nursery
 
             try:
                 with early_nursery():
@@ -28,8 +28,8 @@ def main() -> None:
 
 
 def _run() -> None:
-    from digitscan.interruption import end_at_once
-    from digitscan.nursery import abandon_early_nursery
+    from digitscan.system.signals import end_at_once
+    from digitscan.workers.forkserver import abandon_early_nursery
 
     end_at_once(abandon_early_nursery)
     from digitscan.cli import run

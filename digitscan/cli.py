@@ -25,8 +25,8 @@ class _Commands(TyperGroup):
     """The one place where an error becomes a message and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        from digitscan.output import ReaderGoneError
-        from digitscan.streams import plain
+        from digitscan.scanning.output.sink import ReaderGoneError
+        from digitscan.system.stdio import plain
 
         try:
             return super().invoke(ctx)
@@ -179,9 +179,9 @@ def scan(
     ] = None,
 ) -> None:
     """Read the digit in every image of a folder."""
-    from digitscan.interruption import as_exceptions
-    from digitscan.run import Request, run
-    from digitscan.scan import ScanOptions
+    from digitscan.scanning.pipeline import Request, run
+    from digitscan.scanning.scheduler import ScanOptions
+    from digitscan.system.signals import as_exceptions
 
     options = ScanOptions(
         min_confidence=min_confidence,
@@ -256,8 +256,8 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a network on MNIST or on your own images."""
-    from digitscan.interruption import as_exceptions
-    from digitscan.train import TrainOptions, run
+    from digitscan.system.signals import as_exceptions
+    from digitscan.training.pipeline import TrainOptions, run
 
     options = TrainOptions(
         architecture=arch.value,
@@ -282,8 +282,8 @@ def models() -> None:
     """List the models that come with digitscan, with their scores."""
     from rich.console import Console
 
-    from digitscan.model import list_shipped_models
-    from digitscan.summary import table_of_models
+    from digitscan.model.registry import list_shipped_models
+    from digitscan.scanning.report import table_of_models
 
     Console(highlight=False).print(table_of_models(list_shipped_models()))
 

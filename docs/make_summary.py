@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from digitscan.run import Request, run
+from digitscan.scanning.pipeline import Request, run
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from digitscan.mnist import load_mnist
+from digitscan.training.data.sources import load_mnist
 
 HERE = Path(__file__).parent
 Ink = NDArray[Any]

@@ -5,24 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
-import digitscan
-from digitscan.facts import ModelFacts
-from digitscan.model import Model
+from digitscan.model.metadata import ModelFacts
+from digitscan.model.registry import Model
+from tests.support.command import PACKAGE_FOLDER
+from tests.support.pictures import digit_picture
 
-PACKAGE_FOLDER = Path(digitscan.__file__).resolve().parents[1]
-STUB_WORKER = Path(__file__).with_name("stub_worker.py")
-
-
-def digit_picture(size=64):
-    """A seven, black on white, as an 8-bit gray Pillow image."""
-    image = Image.new("L", (size, size), 255)
-    points = [(0.3, 0.25), (0.7, 0.25), (0.45, 0.8)]
-    ImageDraw.Draw(image).line([(x * size, y * size) for x, y in points], fill=0, width=size // 10)
-    return image
+STUB_WORKER = Path(__file__).parent / "support" / "stub_worker.py"
 
 
 @pytest.fixture
@@ -53,8 +43,3 @@ def run_command():
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, timeout=120, **more)
 
     return run
-
-
-def pixels_of(image):
-    """A Pillow image as an array."""
-    return np.asarray(image)

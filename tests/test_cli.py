@@ -9,9 +9,10 @@ import sys
 import time
 
 import pytest
-from conftest import PACKAGE_FOLDER, digit_picture
 
-from digitscan.results import read_csv
+from digitscan.scanning.output.csv_format import read_csv
+from tests.support.command import PACKAGE_FOLDER
+from tests.support.pictures import digit_picture
 
 HEADER = b"path,digit,confidence,status,note\n"
 

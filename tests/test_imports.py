@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import PACKAGE_FOLDER
+
+from tests.support.command import PACKAGE_FOLDER
 
 HEAVY = {"tensorflow", "keras", "matplotlib", "h5py", "scipy", "pandas", "absl"}
 NATIVE = HEAVY | {"numpy", "cv2", "PIL", "ai_edge_litert"}
@@ -45,8 +46,8 @@ def test_a_scan_loads_no_array_and_no_image_library_in_its_own_process(picture, 
 def test_a_worker_loads_no_tensorflow(picture, tmp_path):
     picture.save(tmp_path / "a.png")
     program = (
-        "from digitscan.model import open_model\n"
-        "from digitscan.worker import read_files\n"
+        "from digitscan.model.registry import open_model\n"
+        "from digitscan.workers.worker import read_files\n"
         "model = open_model('mlp')\n"
         "ready = {'program': str(model.program), 'program_digest': model.program_digest,\n"
         "    'facts': model.facts.to_json()}\n"

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from digitscan.results import CsvWriter, Layout, Prediction, Status, exact_text
+from digitscan.scanning.output.csv_format import CsvWriter, Layout, Prediction, Status, exact_text
 
 NAMES = [
     "=1+1.png",

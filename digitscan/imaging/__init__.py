@@ -1,0 +1,1 @@
+"""Pictures in, 28x28 digits out: decoding and preprocessing."""

@@ -1,0 +1,1 @@
+"""Files in, rows out: what `digitscan scan` does."""

@@ -1,0 +1,1 @@
+"""Where rows go: file formats, the file itself, and the manifest beside it."""

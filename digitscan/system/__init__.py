@@ -1,0 +1,1 @@
+"""The operating system, by the standard library alone."""

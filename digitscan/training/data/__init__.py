@@ -1,0 +1,1 @@
+"""What a network learns from: data sets, and pictures made from them."""

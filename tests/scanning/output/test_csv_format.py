@@ -1,0 +1,151 @@
+"""The CSV: what is written is harmless in a spreadsheet and comes back exactly."""
+
+import csv
+import io
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from digitscan.errors import OutputError
+from digitscan.scanning.output.csv_format import (
+    COLUMNS,
+    CsvWriter,
+    Layout,
+    Prediction,
+    Status,
+    exact_text,
+    read_csv,
+    safe_cell,
+)
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+def written(rows, **options):
+    file = io.BytesIO()
+    CsvWriter(file, Layout(**options)).write(rows)
+    return file.getvalue()
+
+
+@given(TEXT)
+def test_every_text_comes_back_from_its_cell(text):
+    assert exact_text(safe_cell(text)) == text
+
+
+@given(st.sampled_from(["=", "+", "-", "@", "\t", "\r", "\n", " =", '"=', "' +", "\uff1d", "\u00a0-"]), TEXT)
+def test_a_cell_never_starts_as_a_formula_does(start, text):
+    assert safe_cell(start + text).startswith("'")
+
+
+def test_ordinary_names_stay_as_they_are():
+    for name in ("3/a.png", "Foto 1 (2).jpg", "señal_٣.png", "a=b.png", "sub-folder/-x.png"):
+        assert safe_cell(name) == name
+
+
+@given(st.lists(st.tuples(TEXT, TEXT, st.integers(0, 9), st.integers(0, 10000)), max_size=5))
+def test_rows_come_back_exactly_as_they_were(cases):
+    rows = [Prediction(name, digit, c / 10000, Status.OK, note) for name, note, digit, c in cases]
+    assert parsed(written(rows)) == rows
+
+
+def parsed(data):
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.csv"
+        path.write_bytes(data)
+        return list(read_csv(path))
+
+
+def test_probabilities_are_ten_columns_and_empty_where_the_network_was_not_asked():
+    ten = tuple(d / 100 for d in range(10))
+    rows = [
+        Prediction("a.png", 1, 0.5, Status.OK, "", ten),
+        Prediction("b.png", None, None, Status.ERROR, "empty file"),
+    ]
+    lines = written(rows, probabilities=True).decode().splitlines()
+    assert lines[0] == "path,digit,confidence,status,note,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9"
+    assert lines[2] == "b.png,,,error,empty file" + "," * 10
+    assert parsed(written(rows, probabilities=True)) == rows
+
+
+def test_any_csv_reader_sees_the_same_cells():
+    name = 'a "quoted", name\nin two lines.png'
+    data = written([Prediction(name, 3, 0.98765, Status.REVIEW, "doubtful; inverted")])
+    rows = list(csv.reader(io.StringIO(data.decode(), newline="")))
+    assert rows == [list(COLUMNS), [name, "3", "0.9877", "review", "doubtful; inverted"]]
+
+
+class FullDisk(io.FileIO):
+    """A file on a disk with room for 95 bytes more."""
+
+    room = 95
+
+    def write(self, data):
+        """Take what there is room for."""
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        taken = super().write(bytes(data)[: self.room])
+        self.room -= taken
+        return taken
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path):
+    path = tmp_path / "rows.csv"
+    row = Prediction("name.png", 5, 0.5, Status.OK)
+    with FullDisk(path, "wb") as file:
+        writer = CsvWriter(file)
+        writer.write([row])
+        writer.write([row])
+        with pytest.raises(OSError, match="No space"):
+            writer.write([row])
+    assert list(read_csv(path)) == [row] * 2
+
+
+def test_a_full_disk_takes_nothing_of_what_rows_are_appended_to(tmp_path):
+    """As a shell appends with `>>`: nobody has said where the file's end is."""
+    path = tmp_path / "rows.csv"
+    path.write_text("what stood there\n")
+    row = Prediction("name.png", 5, 0.5, Status.OK)
+    with FullDisk(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as file:
+        writer = CsvWriter(file, header=False)
+        with pytest.raises(OSError, match="No space"):
+            writer.write([row] * 9)
+    assert path.read_text() == "what stood there\n"
+
+
+@pytest.mark.parametrize("damage", [b"a.png,3,0.5\n", b"a.png,x,0.5,ok,\n", b"a.png,3,0.5,fine,\n", b'"a'])
+def test_a_damaged_row_is_named_by_its_line(tmp_path, damage):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(written([Prediction("a.png", 1, 0.5, Status.OK)]) + damage)
+    with pytest.raises(OutputError, match="line 3"):
+        list(read_csv(path))
+
+
+def test_another_programs_csv_is_not_read(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("name,value\n")
+    with pytest.raises(OutputError, match="not a CSV of digitscan"):
+        list(read_csv(path))
+
+
+def test_raw_cells_are_the_names_themselves_and_come_back(tmp_path):
+    rows = [Prediction(name, None, None, Status.ERROR, "empty file") for name in ("=1+1", "'a", "b")]
+    data = written(rows, raw=True)
+    assert data.splitlines()[1:] == [
+        b"=1+1,,,error,empty file",
+        b"'a,,,error,empty file",
+        b"b,,,error,empty file",
+    ]
+    (tmp_path / "raw.csv").write_bytes(data)
+    assert list(read_csv(tmp_path / "raw.csv", raw=True)) == rows
+
+
+def test_excel_gets_its_mark_once_and_our_reader_does_not_mind():
+    rows = [Prediction("Größe.png", 1, 0.5, Status.OK)]
+    data = written(rows, excel=True)
+    assert data.startswith(b"\xef\xbb\xbfpath,") and data.count(b"\xef\xbb\xbf") == 1
+    assert parsed(data) == rows

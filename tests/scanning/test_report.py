@@ -1,0 +1,103 @@
+"""The summary: what it counts, and that a file name in it stays a file name."""
+
+import io
+
+from rich.console import Console
+
+from digitscan.scanning.output.csv_format import Prediction, Status
+from digitscan.scanning.report import Counts, Ending, print_summary
+
+
+def summary(rows, width=80, **more):
+    counts = Counts()
+    counts.add(rows)
+    facts = {"model": "cnn", "seconds": 2.0, "where": "predictions.csv", "skipped": {}} | more
+    file = io.StringIO()
+    print_summary(counts, Ending(**facts), Console(file=file, width=width, highlight=False))
+    return file.getvalue()
+
+
+def digit(value, confidence=0.9, status=Status.OK):
+    return Prediction("a.png", value, confidence, status)
+
+
+def failed(path, note):
+    return Prediction(path, None, None, Status.ERROR, note)
+
+
+def cells(text, first):
+    (line,) = [line.split() for line in text.splitlines() if line.split()[:1] == [first]]
+    return line
+
+
+def test_the_first_line_says_which_model_answered():
+    assert summary([digit(3)]).splitlines()[0] == "Read by cnn"
+
+
+def test_each_digit_has_its_count_mean_confidence_and_rows_to_review():
+    text = summary([digit(3, 0.9), digit(3, 0.5, Status.REVIEW), digit(7, 1.0)])
+    assert cells(text, "3") == ["3", "2", "0.700", "1"]
+    assert cells(text, "7") == ["7", "1", "1.000"]
+    assert cells(text, "all") == ["all", "3", "0.800", "1"]
+    assert "to review  1 " in text
+
+
+def test_what_was_read_before_is_said_and_not_taken_for_speed():
+    counts = Counts()
+    for _ in counts.counted([digit(3)] * 4):
+        pass
+    counts.add([digit(3)] * 6)
+    file = io.StringIO()
+    print_summary(counts, Ending("cnn", 2.0, "predictions.csv", {}), Console(file=file, width=80))
+    assert "2.0 s for 10 images, 4 of them read before, 3 images/s" in file.getvalue()
+
+
+def test_failures_are_grouped_by_reason_with_an_example():
+    rows = [
+        failed(f"{n}.png", f"cut short {kind}: its end is missing")
+        for n, kind in enumerate(["PNG", "PNG", "GIF"])
+    ]
+    text = summary(rows)
+    assert (
+        "failed" in text and "2 cut short PNG, for example 0.png" in text and "1 cut short GIF: 2.png" in text
+    )
+
+
+def test_a_million_kinds_of_failure_give_ten_lines():
+    counts = summary([failed("a", f"reason {number}") for number in range(1000)])
+    assert "and 990 more reasons" in counts
+    assert len(counts.splitlines()) < 20
+
+
+def test_what_had_no_digit_and_what_was_skipped_is_said_by_reason():
+    rows = [
+        Prediction("a", None, None, Status.NO_DIGIT, note)
+        for note in ("blank; inverted", "blank", "several digits")
+    ]
+    text = summary(rows, skipped={"no image": 1234}, closed_folders=("secret/",))
+    assert "3 (2 blank, 1 several digits)" in text
+    assert "1,234 (no image)" in text
+    assert "could not be opened: secret/" in text
+
+
+def test_time_rate_and_place_are_said():
+    text = summary([digit(1)] * 10)
+    assert "2.0 s for 10 images, 5 images/s" in text
+    assert "predictions.csv" in text
+    assert "2 h 5 min" in summary([digit(1)], seconds=7500)
+
+
+def test_a_model_without_calibration_is_said():
+    assert "not calibrated" in summary([digit(1)], calibrated=False)
+
+
+def test_a_file_name_is_shown_as_text_and_never_obeyed():
+    text = summary([failed("[bold]a[/bold]\x1b[2J\n:smile:.png", "empty file")], where="[red]x[/red].csv")
+    assert "[bold]a[/bold]\\x1b[2J\\n:smile:.png" in text
+    assert "[red]x[/red].csv" in text
+
+
+def test_a_narrow_terminal_loses_no_word():
+    text = summary([failed("folder/" * 20 + "a.png", "damaged PNG: x"), digit(3)], width=40)
+    assert max(map(len, text.splitlines())) <= 40
+    assert "damaged PNG" in " ".join(text.split())

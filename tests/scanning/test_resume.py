@@ -1,0 +1,247 @@
+"""A scan that was cut short goes on where it stood, and ends with the bytes of one that never was."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from digitscan.scanning.discovery import Found, shown_name
+from digitscan.scanning.output import sink as outputs
+from digitscan.scanning.output.csv_format import Prediction, Status, read_csv
+from digitscan.scanning.resume import Rest, exact_name
+from tests.support.command import PACKAGE_FOLDER
+from tests.support.pictures import digit_picture
+
+NAMES = st.lists(
+    st.lists(
+        st.binary(min_size=1, max_size=3).filter(lambda part: not {0, 47} & {*part}), min_size=1, max_size=3
+    ),
+    max_size=8,
+    unique_by=tuple,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of 300 pictures and some broken files, in subfolders, with names of all kinds."""
+    images = tmp_path / "images"
+    picture = digit_picture(28)
+    for number in range(300):
+        place = images / ("a\nb" if number % 3 else "=c")
+        place.mkdir(parents=True, exist_ok=True)
+        picture.rotate(number % 20, fillcolor=255).save(place / f'{number:03d} "q".png')
+    (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return images
+
+
+def whole_scan(run_command, folder, *options):
+    done = run_command("scan", folder, "-o", "whole.csv", *options, cwd=folder.parent)
+    assert done.returncode in (0, 3), done.stderr
+    return (folder.parent / "whole.csv").read_bytes()
+
+
+def test_cut_anywhere_it_goes_on_to_the_same_bytes(folder, run_command):
+    whole = whole_scan(run_command, folder)
+    output = folder.parent / "part.csv"
+    run_command("scan", folder, "-o", "part.csv", cwd=folder.parent)
+    for cut in [1, 20, *random.Random(1).sample(range(34, len(whole)), 4), len(whole)]:
+        output.write_bytes(whole[:cut])
+        done = run_command("scan", folder, "-o", "part.csv", "--resume", cwd=folder.parent)
+        assert done.returncode == 3, done.stderr
+        assert output.read_bytes() == whole, cut
+
+
+def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(folder, run_command):
+    whole = whole_scan(run_command, folder)
+    output = folder.parent / "part.csv"
+    command = [sys.executable, "-P", "-m", "digitscan", "scan", str(folder), "-o", str(output), "--resume"]
+    moments = random.Random(2)
+    for _ in range(4):
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(moments.uniform(0.1, 1.2))
+        os.killpg(process.pid, 9)
+        process.wait()
+    done = run_command("scan", folder, "-o", output, "--resume", cwd=folder.parent)
+    assert done.returncode == 3, done.stderr
+    assert output.read_bytes() == whole
+
+
+def test_a_finished_scan_has_nothing_left_and_says_all_of_it(folder, run_command):
+    whole = whole_scan(run_command, folder)
+    done = run_command("scan", folder, "-o", "whole.csv", "--resume", cwd=folder.parent)
+    assert done.returncode == 3
+    assert (folder.parent / "whole.csv").read_bytes() == whole
+    assert b"for 301 images" in done.stderr
+
+
+def test_what_differs_is_said_and_nothing_is_touched(folder, run_command):
+    whole = whole_scan(run_command, folder)
+    record = json.loads((folder.parent / "whole.csv.json").read_text())
+    for options, words in [
+        (["--min-confidence", "0.5"], "min confidence was null and is 0.5"),
+        (["--model", "mlp"], "model was"),
+        (["--probabilities"], "columns was"),
+        (["--raw"], "raw was false and is true"),
+    ]:
+        done = run_command("scan", folder, "-o", "whole.csv", "--resume", *options, cwd=folder.parent)
+        assert done.returncode == 6
+        assert words in done.stderr.decode()
+    assert (folder.parent / "whole.csv").read_bytes() == whole
+    assert json.loads((folder.parent / "whole.csv.json").read_text()) == record
+
+
+def test_without_its_record_a_file_is_not_gone_on_with(folder, run_command):
+    whole_scan(run_command, folder)
+    (folder.parent / "whole.csv.json").unlink()
+    done = run_command("scan", folder, "-o", "whole.csv", "--resume", cwd=folder.parent)
+    assert done.returncode == 6
+    assert "whole.csv.json is missing" in done.stderr.decode()
+
+
+def test_files_that_came_in_before_the_point_reached_are_reported_and_not_read(folder, run_command):
+    whole = whole_scan(run_command, folder)
+    output = folder.parent / "whole.csv"
+    lines = whole.split(b"\n")
+    output.write_bytes(b"\n".join(lines[:120]) + b"\n")
+    digit_picture().save(folder / "=c" / "000 a.png")
+    (folder / "broken.png").unlink()
+    digit_picture().save(folder / "a\nb" / "999.png")
+    done = run_command("scan", folder, "-o", "whole.csv", "--resume", cwd=folder.parent)
+    assert done.returncode == 3, "the row of the file that vanished stays"
+    assert "1 files came in before" in done.stderr.decode() and "=c/000 a.png" in done.stderr.decode()
+    rows = [row.path for row in read_csv(output)]
+    assert len(rows) == 302 and rows[-1] == "a\nb/999.png" and "=c/000 a.png" not in rows
+
+
+def test_stdout_cannot_be_resumed_and_says_so(folder, run_command):
+    done = run_command("scan", folder, "-o", "-", "--resume", cwd=folder.parent)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "stdout cannot be resumed" in done.stderr.decode()
+
+
+def test_two_scans_never_write_the_same_file(folder, run_command):
+    output = folder.parent / "part.csv"
+    first = subprocess.Popen(
+        [sys.executable, "-P", "-m", "digitscan", "scan", *[str(folder)] * 40, "-o", str(output), "--quiet"],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
+    )
+    try:
+        while not output.exists() or output.stat().st_size == 0:
+            time.sleep(0.01)
+        for how in ("--resume", "--overwrite"):
+            done = run_command("scan", *[folder] * 40, "-o", output, how, cwd=folder.parent)
+            assert first.poll() is None, "the first scan was too quick for this test"
+            assert done.returncode == 6
+            assert "another scan is writing" in done.stderr.decode()
+    finally:
+        first.kill()
+        first.wait()
+    done = run_command("scan", *[folder] * 40, "-o", output, "--overwrite", "--quiet", cwd=folder.parent)
+    assert done.returncode == 3, "a killed scan leaves no lock"
+
+
+def test_nothing_is_cut_where_the_record_of_a_new_scan_has_no_place(folder, run_command):
+    whole = whole_scan(run_command, folder)
+    (folder.parent / "whole.csv.json").write_text('{"of": "somebody else"}')
+    done = run_command("scan", folder, "-o", "whole.csv", "--overwrite", cwd=folder.parent)
+    assert done.returncode == 6
+    assert "whole.csv.json is in the way" in done.stderr.decode()
+    assert (folder.parent / "whole.csv").read_bytes() == whole
+
+
+def test_nothing_is_cut_where_the_record_of_a_new_scan_cannot_be_written(folder, run_command):
+    """The name of the record is longer by five letters."""
+    output = folder.parent / ("a" * 248 + ".csv")
+    output.write_text("path,digit\n")
+    done = run_command("scan", folder, "-o", output, "--overwrite", cwd=folder.parent)
+    assert done.returncode == 6 and "the rows that stand there are whole" in done.stderr.decode()
+    assert output.read_text() == "path,digit\n"
+
+
+def test_several_folders_whose_names_are_not_utf8_are_gone_on_with(folder, run_command):
+    names = [os.fsdecode(name) for name in (b"b\xff", b"b\\xff", b"a\xfe")]
+    for name in names:
+        shutil.copytree(folder / "=c", folder.parent / name)
+    words = ("scan", *names, "-o", "rows.csv")
+    assert run_command(*words, cwd=folder.parent).returncode == 0
+    output = folder.parent / "rows.csv"
+    whole = output.read_bytes()
+    # One with a row, the last of its folder: what comes next belongs to another one of the paths.
+    sorted((folder.parent / names[0]).iterdir())[-1].unlink()
+    for share in (0.5, 0.8, 1):
+        output.write_bytes(whole[: int(share * len(whole))])
+        done = run_command(*words, "--resume", cwd=folder.parent)
+        assert done.returncode == 0, done.stderr
+        assert output.read_bytes() == whole
+        assert b"came in before" not in done.stderr
+
+
+def test_a_file_that_another_scan_has_replaced_is_opened_again(tmp_path, monkeypatch):
+    """As by --retry-errors, between the moment it is opened and the lock."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"old rows\n")
+    real_lock = outputs.lock
+
+    def replace_then_lock(file):
+        if path.read_bytes() == b"old rows\n":
+            (tmp_path / "beside").write_bytes(b"new rows\n")
+            (tmp_path / "beside").replace(path)
+        return real_lock(file)
+
+    monkeypatch.setattr(outputs, "lock", replace_then_lock)
+    place = outputs.Output(str(path), resume=True)
+    stdout = os.dup(1)
+    try:
+        file = place.open()
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+    assert file.read() == b"new rows\n"
+    place.close()
+
+
+@given(NAMES, st.sets(st.integers(0, 7)), st.integers(0, 8))
+def test_what_is_left_is_what_has_no_row_and_comes_later(names, missing, reached):
+    ordered = sorted((b"/".join(name) for name in names), key=walk_order)
+    rows = [row_of(name) for number, name in enumerate(ordered[:reached]) if number not in missing]
+    rest = Rest([found(name) for name in ordered], rows, ())
+    left = [exact_name(file.name, not file.notes) for file in rest]
+    last = max((ordered.index(name) for name in map(name_of, rows)), default=-1)
+    assert left == ordered[last + 1 :]
+    assert rest.appeared == last + 1 - len(rows)
+
+
+def walk_order(name):
+    *folders, file = name.split(b"/")
+    return [(1, folder) for folder in folders] + [(0, file)]
+
+
+def found(name):
+    shown, exact = shown_name(name)
+    return Found("", shown, () if exact else ("name is not UTF-8",))
+
+
+def row_of(name):
+    shown, exact = shown_name(name)
+    return Prediction(shown, 1, 1.0, Status.OK, "" if exact else "faint; name is not UTF-8")
+
+
+def name_of(row):
+    return exact_name(row.path, "UTF-8" not in row.note)
+
+
+@given(st.binary(max_size=20))
+def test_the_bytes_of_a_name_come_back_from_how_it_is_shown(name):
+    assert exact_name(*shown_name(name)) == name
