@@ -16,15 +16,15 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.sets import is_of_digits, means_of, scan, score_each, score_rows, sets_of
-from digitscan.training.data.generator import Examples, preprocess_all
-from digitscan.training.data.sources import load_mnist
+from digitscan.training.data.datasets import Dataset, preprocess_dataset
+from digitscan.training.data.sources import load_data
 
 
 def print_mnist(model: str, path: Path) -> None:
     """Print accuracy through files, of plain Keras on the same images, and how often the two agree."""
     import keras
 
-    mnist = load_mnist()
+    mnist = load_data()
     with tempfile.TemporaryDirectory() as scratch:
         for index, image in enumerate(mnist.x_test):
             Image.fromarray(image).save(Path(scratch) / f"{index:05d}.png")
@@ -32,7 +32,7 @@ def print_mnist(model: str, path: Path) -> None:
     read = np.array([int(rows[f"{index:05d}.png"]["digit"] or -1) for index in range(len(mnist.x_test))])
     ok = np.array([rows[f"{index:05d}.png"]["status"] == "ok" for index in range(len(mnist.x_test))])
     network = keras.models.load_model(path, compile=False)
-    seen = preprocess_all(Examples(mnist.x_test, mnist.y_test)).images
+    seen = preprocess_dataset(Dataset(mnist.x_test, mnist.y_test)).images
 
     def by_keras(images: np.ndarray) -> np.ndarray:
         answers = network.predict(images[..., None].astype(np.float32) / 255, batch_size=500, verbose=0)

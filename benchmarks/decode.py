@@ -24,12 +24,12 @@ def decode(paths: list[str]) -> int:
 
 def main() -> None:
     """Decode every file of a folder and print how many there were."""
-    folder, processes = sys.argv[1], int(sys.argv[2])
+    folder, process_factory = sys.argv[1], int(sys.argv[2])
     paths = sorted(entry.path for entry in os.scandir(folder))
     # Small enough at the end that all processes are busy all the time.
-    size = max(1, min(MOST_AT_ONCE, len(paths) // (8 * processes)))
+    size = max(1, min(MOST_AT_ONCE, len(paths) // (8 * process_factory)))
     chunks = [paths[start : start + size] for start in range(0, len(paths), size)]
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
+    with multiprocessing.get_context("fork").Pool(process_factory) as pool:
         print(sum(pool.imap_unordered(decode, chunks)))
 
 

@@ -13,16 +13,18 @@ from pathlib import Path
 
 from benchmarks.sets import means_of, score_each
 from digitscan.model.classifier import Classifier
-from digitscan.model.registry import open_model, read_program
-from digitscan.training.data.augment import Augmentation
-from digitscan.training.data.generator import preprocess_all
-from digitscan.training.data.sources import load_mnist
-from digitscan.training.pipeline import RECIPES, TrainOptions, run, split
+from digitscan.model.compiled_cache import read_compiled
+from digitscan.model.registry import load_model
+from digitscan.training.config import RECIPES, TrainConfig
+from digitscan.training.data.augment import AugmentationConfig
+from digitscan.training.data.datasets import preprocess_dataset, split
+from digitscan.training.data.sources import load_data
+from digitscan.training.pipeline import run
 
 EPOCHS = 8
 SEED = 1
 
-NOTHING = Augmentation(
+NOTHING = AugmentationConfig(
     added_strokes=0.0,
     skeletons=0.0,
     fonts=0.0,
@@ -32,8 +34,8 @@ NOTHING = Augmentation(
     pens_and_cameras=0.0,
     gentle=0.0,
 )
-ALL = Augmentation()
-STEPS: tuple[tuple[str, Augmentation], ...] = (
+ALL = AugmentationConfig()
+STEPS: tuple[tuple[str, AugmentationConfig], ...] = (
     ("MNIST as it is, preprocessed", NOTHING),
     ("+ rotated, slanted, elastically bent", replace(NOTHING, bent=ALL.bent)),
     (
@@ -54,11 +56,11 @@ STEPS: tuple[tuple[str, Augmentation], ...] = (
 
 def score_validation(path: Path, seed: int) -> float:
     """Return the share of MNIST's validation images, those that training kept apart, that is read right."""
-    mnist = load_mnist()
-    _, checked = split(mnist.x_train, mnist.y_train)
-    seen = preprocess_all(checked)
-    model = open_model(path)
-    classifier = Classifier(read_program(model.program, model.program_digest), model.facts)
+    mnist = load_data()
+    _, val = split(mnist.x_train, mnist.y_train)
+    seen = preprocess_dataset(val)
+    model = load_model(path)
+    classifier = Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata)
     return float((classifier.classify(seen.images).argmax(axis=1) == seen.labels).mean())
 
 
@@ -72,7 +74,7 @@ def print_ladder(wild: Path) -> None:
         for number, (words, augmentation) in enumerate(STEPS):
             path = Path(scratch) / f"step{number}.h5"
             recipe = replace(RECIPES["cnn"], epochs=EPOCHS, patience=EPOCHS, augmentation=augmentation)
-            run(TrainOptions(output=path, seed=SEED, quiet=True), recipe)
+            run(TrainConfig(output=path, seed=SEED, quiet=True), recipe)
             scanned = score_each(str(path), wild)
             digits, others = means_of(scanned, True), means_of(scanned, False)
             figures = [

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from digitscan.training.data.sources import load_mnist
+from digitscan.training.data.sources import load_data
 
 
 def make_pngs(folder: Path, count: int) -> Path:
     """Write so many 28x28 PNG files: MNIST's test images, then its training images."""
-    mnist = load_mnist()
+    mnist = load_data()
     images = np.concatenate([mnist.x_test, mnist.x_train])[:count]
     return _write(folder, images, ".png")
 
@@ -41,7 +41,7 @@ def make_jpegs(folder: Path, count: int, width: int, height: int, kind: str) -> 
             lit = lit[..., None] * np.array([1.0, 0.97, 0.9], np.float32)
         return np.asarray(np.clip(lit, 0, 255), np.uint8)
 
-    digits = load_mnist().x_test
+    digits = load_data().x_test
     return _write(folder, (photo(k, digits[k % len(digits)]) for k in range(count)), ".jpg")
 
 

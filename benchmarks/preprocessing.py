@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from digitscan.imaging.preprocess import preprocess
-from digitscan.imaging.segment import Gray
-from digitscan.training.data.sources import load_mnist
+from digitscan.imaging.types import GrayImage
+from digitscan.training.data.sources import load_data
 
 SIZES = (16, 28, 48, 64, 75, 96, 128, 200, 320, 420, 900, 1280, 3000)
 PICTURES = 60
@@ -25,7 +25,7 @@ FEW = 12
 """So many pictures of 900 pixels a side and more: their memory, not their number, is what matters."""
 
 
-def picture(digit: Gray, size: int, is_photo: bool, random: np.random.Generator) -> Gray:
+def picture(digit: GrayImage, size: int, is_photo: bool, random: np.random.Generator) -> GrayImage:
     """Return (size, size) uint8: the digit, dark, over 80 % of a paper."""
     across = max(8, round(0.8 * size))
     start = (size - across) // 2
@@ -39,7 +39,7 @@ def picture(digit: Gray, size: int, is_photo: bool, random: np.random.Generator)
     return np.asarray(np.clip(200.0 * light * (1.0 - 0.7 / 255.0 * ink) + grain, 0.0, 255.0), np.uint8)
 
 
-def microseconds(pictures: list[Gray]) -> float:
+def microseconds(pictures: list[GrayImage]) -> float:
     """Return the microseconds that preprocessing one of the pictures takes: their mean, each at its best."""
     best = [float("inf")] * len(pictures)
     for _ in range(PASSES):
@@ -54,7 +54,7 @@ def microseconds(pictures: list[Gray]) -> float:
 def main() -> None:
     """Print the table."""
     cv2.setNumThreads(1)
-    digits = load_mnist().x_train
+    digits = load_data().x_train
     random = np.random.default_rng(0)
     print("| pixels a side | even paper, us | photo, us |\n|---|---|---|")
     for size in SIZES:

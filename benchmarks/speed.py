@@ -22,7 +22,7 @@ from statistics import median
 import digitscan
 from benchmarks.pictures import make_jpegs, make_many, make_pngs
 from digitscan.model.registry import resolve_model
-from digitscan.workers.supervisor import usable_cores
+from digitscan.system.resources import usable_cores
 from tests.support.processes import in_turn, ratio, run, run_and_watch
 
 ROUNDS = 5
@@ -64,22 +64,22 @@ def print_row(what: str, ours: str, other: str, times: str) -> None:
     print(f"| {what} | {ours} | {other} | {times} |", flush=True)
 
 
-def print_help(commands: Commands, rounds: int) -> None:
+def print_help(commands: Commands, generator: int) -> None:
     """Print what `--help` takes more than Python itself."""
     taken = in_turn(
         {
             "help": commands.module("digitscan", "--help"),
             "pass": lambda: run([sys.executable, "-c", "pass"]),
         },
-        3 * rounds,
+        3 * generator,
     )
     ours, bare = median(taken["help"]), median(taken["pass"])
     print_row("`--help`, against `python -c pass`", f"{ours:.2f} s", f"{bare:.2f} s", f"+{ours - bare:.2f} s")
 
 
-def print_whole(what: str, ours: Command, other: Command, rounds: int) -> None:
+def print_whole(what: str, ours: Command, other: Command, generator: int) -> None:
     """Print how much faster one whole command is than another."""
-    taken = in_turn({"ours": ours, "other": other}, rounds)
+    taken = in_turn({"ours": ours, "other": other}, generator)
     times = ratio(taken["other"], taken["ours"])
     print_row(what, _seconds(taken["ours"]), _seconds(taken["other"]), f"{times:.1f} x faster")
 
@@ -88,7 +88,7 @@ def _seconds(taken: list[float]) -> str:
     return f"{median(taken):.2f} s"
 
 
-def print_rate(what: str, few: Path, many: Path, commands: Commands, rounds: int) -> None:
+def print_rate(what: str, few: Path, many: Path, commands: Commands, generator: int) -> None:
     """Print images/s of a scan and of decoding alone, start-up left out."""
     files = sum(1 for _ in os.scandir(many)) - sum(1 for _ in os.scandir(few))
     taken = in_turn(
@@ -98,7 +98,7 @@ def print_rate(what: str, few: Path, many: Path, commands: Commands, rounds: int
             "scan many": commands.scan(many),
             "decode many": commands.decode(many),
         },
-        rounds,
+        generator,
     )
 
     def slope(name: str) -> float:
@@ -112,13 +112,13 @@ def print_rate(what: str, few: Path, many: Path, commands: Commands, rounds: int
     )
 
 
-def print_growth(tiny: Path, few: Path, many: Path, commands: Commands, rounds: int) -> None:
+def print_growth(tiny: Path, few: Path, many: Path, commands: Commands, generator: int) -> None:
     """Print how memory and time grow from a small folder to a huge one, and when the first row is there.
 
     Start-up, which is left out, is what a tiny folder takes.
     """
     start_up = median(commands.scan(tiny)() for _ in range(9))
-    taken = in_turn({"few": commands.scan(few), "many": commands.scan(many)}, rounds)
+    taken = in_turn({"few": commands.scan(few), "many": commands.scan(many)}, generator)
     files = [sum(1 for _ in os.scandir(folder)) for folder in (few, many)]
     small, large = (run_and_watch(*commands.scan_words(folder)) for folder in (few, many))
     span = f"{files[0]:,} -> {files[1]:,} files"
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--files", type=int, default=300_000, help="names in the huge folder")
     arguments = parser.parse_args()
-    rounds = arguments.rounds
+    generator = arguments.generator
     machine = f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
     print(f"{usable_cores()} cores, {machine}\n")
     print("| | digitscan | the other | ratio |\n|---|---|---|---|", flush=True)
@@ -158,37 +158,37 @@ def main() -> None:
         compileall.compile_dir(Path(digitscan.__file__).parent, quiet=1)
         commands = Commands(scratch)
         ten, pngs = make_pngs(scratch / "ten", 10), make_pngs(scratch / "pngs", 10_000)
-        print_help(commands, rounds)
+        print_help(commands, generator)
         keras_one = commands.keras_script(ten, "one")
-        print_whole("10 images, against a Keras script", commands.scan(ten), keras_one, rounds)
+        print_whole("10 images, against a Keras script", commands.scan(ten), keras_one, generator)
         many = make_pngs(scratch / "many-pngs", 50_000)
-        print_rate("28x28 PNGs, against decoding alone", pngs, many, commands, rounds)
+        print_rate("28x28 PNGs, against decoding alone", pngs, many, commands, generator)
         for kind in ("gray", "colour"):
             few = make_jpegs(scratch / f"{kind}-jpegs", 2_000, 200, 200, kind)
             many = make_jpegs(scratch / f"many-{kind}-jpegs", 10_000, 200, 200, kind)
-            print_rate(f"{kind} JPEGs of 200x200, against decoding alone", few, many, commands, rounds)
+            print_rate(f"{kind} JPEGs of 200x200, against decoding alone", few, many, commands, generator)
             few = make_jpegs(scratch / f"large-{kind}", 200, 1200, 900, kind)
             many = make_jpegs(scratch / f"many-large-{kind}", 1_000, 1200, 900, kind)
             what = f"{kind} JPEGs of 1200x900, against decoding alone at full size"
-            print_rate(what, few, many, commands, rounds)
+            print_rate(what, few, many, commands, generator)
             print_whole(
                 f"200 {kind} JPEGs of 1200x900, the whole process",
                 commands.scan(few),
                 commands.decode(few),
-                rounds,
+                generator,
             )
         print_whole(
             "10,000 PNGs, against a Keras script with one batch",
             commands.scan(pngs),
             commands.keras_script(pngs, "batch"),
-            rounds,
+            generator,
         )
         if arguments.ccexam:
             words = [str(arguments.ccexam), "--model", "mnist", "--input", str(pngs)]
             what = "10,000 PNGs, against `ccexam`"
-            print_whole(what, commands.scan(pngs), lambda: run(words), rounds)
+            print_whole(what, commands.scan(pngs), lambda: run(words), generator)
         huge = make_many(scratch / "huge", arguments.files, pngs)
-        print_growth(ten, pngs, huge, commands, min(rounds, 3))
+        print_growth(ten, pngs, huge, commands, min(generator, 3))
 
 
 if __name__ == "__main__":

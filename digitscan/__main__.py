@@ -8,30 +8,30 @@ import sys
 def main() -> None:
     """Run the command line and exit with its code; Ctrl-C while starting up is 130 already."""
     try:
-        from digitscan.system.stdio import forgive_stderr, open_missing
+        from digitscan.system.stdio import ignore_stderr_errors, open_missing_streams
 
-        open_missing()
+        open_missing_streams()
         if sys.argv[1:2] == ["scan"] and not {"-h", "--help"} & {*sys.argv}:
-            from digitscan.workers.forkserver import early_nursery
+            from digitscan.workers.forkserver import early_fork_server
 
             try:
-                with early_nursery():
-                    forgive_stderr()
+                with early_fork_server():
+                    ignore_stderr_errors()
                     _run()
             except SystemExit as end:
                 _exit_at_once(end.code)
         else:
-            forgive_stderr()
+            ignore_stderr_errors()
             _run()
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def _run() -> None:
-    from digitscan.system.signals import end_at_once
-    from digitscan.workers.forkserver import abandon_early_nursery
+    from digitscan.system.signals import exit_on_signal
+    from digitscan.workers.forkserver import kill_early_fork_server
 
-    end_at_once(abandon_early_nursery)
+    exit_on_signal(kill_early_fork_server)
     from digitscan.cli import run
 
     run()

@@ -25,17 +25,17 @@ class _Commands(TyperGroup):
     """The one place where an error becomes a message and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        from digitscan.scanning.output.sink import ReaderGoneError
-        from digitscan.system.stdio import plain
+        from digitscan.scanning.output.sink import OutputClosedError
+        from digitscan.system.log import escape_control_characters
 
         try:
             return super().invoke(ctx)
         except DigitscanError as error:
-            print(f"digitscan: {plain(str(error))}", file=sys.stderr)
+            print(f"digitscan: {escape_control_characters(str(error))}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
-        except (ReaderGoneError, BrokenPipeError):
+        except (OutputClosedError, BrokenPipeError):
             # Whoever read our stdout has what they wanted; Python must not complain at the last flush.
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  # until the exit
             raise typer.Exit(0) from None
@@ -61,7 +61,7 @@ class Architecture(StrEnum):
 
     CNN = "cnn"
     MLP = "mlp"
-    QUICK = "quick"
+    CNN_FAST = "cnn-fast"
 
 
 class InputRange(StrEnum):
@@ -181,7 +181,7 @@ def scan(
     """Read the digit in every image of a folder."""
     from digitscan.scanning.pipeline import Request, run
     from digitscan.scanning.scheduler import ScanOptions
-    from digitscan.system.signals import as_exceptions
+    from digitscan.system.signals import raise_on_signal
 
     options = ScanOptions(
         min_confidence=min_confidence,
@@ -206,7 +206,7 @@ def scan(
         quiet=quiet,
         options=options,
     )
-    with as_exceptions():
+    with raise_on_signal():
         raise typer.Exit(run(request))
 
 
@@ -256,10 +256,11 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a network on MNIST or on your own images."""
-    from digitscan.system.signals import as_exceptions
-    from digitscan.training.pipeline import TrainOptions, run
+    from digitscan.system.signals import raise_on_signal
+    from digitscan.training.config import TrainConfig
+    from digitscan.training.pipeline import run
 
-    options = TrainOptions(
+    options = TrainConfig(
         architecture=arch.value,
         output=output,
         teachers=tuple(teacher or ()),
@@ -273,7 +274,7 @@ def train(
         resume=resume,
         quiet=quiet,
     )
-    with as_exceptions():
+    with raise_on_signal():
         run(options)
 
 
@@ -282,10 +283,10 @@ def models() -> None:
     """List the models that come with digitscan, with their scores."""
     from rich.console import Console
 
-    from digitscan.model.registry import list_shipped_models
-    from digitscan.scanning.report import table_of_models
+    from digitscan.model.registry import load_bundled_models
+    from digitscan.scanning.report import models_table
 
-    Console(highlight=False).print(table_of_models(list_shipped_models()))
+    Console(highlight=False).print(models_table(load_bundled_models()))
 
 
 def run(arguments: list[str] | None = None) -> NoReturn:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from digitscan.training.data.sources import load_mnist
+from digitscan.training.data.sources import load_data
 
 HERE = Path(__file__).parent
 Ink = NDArray[Any]
@@ -153,7 +153,7 @@ def smiley() -> Image.Image:
 
 def make_digits(folder: Path) -> None:
     """Make the images that can be read, the blank one and the face, and the list of their labels."""
-    mnist = load_mnist()
+    mnist = load_data()
     rows = []
     for number, (name, save) in enumerate(MAKERS.items()):
         label = number % 10
@@ -171,7 +171,7 @@ def make_digits(folder: Path) -> None:
 
 def make_trouble(folder: Path) -> None:
     """Make the files that cannot be read as one digit."""
-    mnist = load_mnist()
+    mnist = load_data()
     gray(mnist.x_test[0].astype(np.float32) / 255).save(folder / "broken.png")
     whole = (folder / "broken.png").read_bytes()
     (folder / "broken.png").write_bytes(whole[: len(whole) // 2])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from digitscan.model.metadata import ModelFacts
+from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model
 from tests.support.command import PACKAGE_FOLDER
 from tests.support.pictures import digit_picture
@@ -29,8 +29,8 @@ def stub_command():
 @pytest.fixture
 def stub_model(tmp_path):
     """A model for the stub worker, which needs none."""
-    facts = ModelFacts(architecture="stub", classes=10, preprocess_version=1, ok_confidence=0.8)
-    return Model(tmp_path / "stub.h5", "stub", "0" * 64, facts, Path("unused"), "0" * 64)
+    metadata = ModelMetadata(architecture="stub", classes=10, preprocess_version=1, ok_confidence=0.8)
+    return Model(tmp_path / "stub.h5", "stub", "0" * 64, metadata, Path("unused"), "0" * 64)
 
 
 @pytest.fixture

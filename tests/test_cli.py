@@ -277,8 +277,8 @@ if os.name == "posix":
         process = start("scan", *["1.png"] * 30000, "-o", output, cwd=folder)
         while not output.exists() or output.stat().st_size < 2000:
             time.sleep(0.01)
-        (nursery,) = children_of(process.pid)
-        workers = [nursery, *children_of(nursery)]
+        (fork_server,) = children_of(process.pid)
+        workers = [fork_server, *children_of(fork_server)]
         assert len(workers) > 1
         process.kill()
         process.wait()

@@ -46,13 +46,13 @@ def test_a_scan_loads_no_array_and_no_image_library_in_its_own_process(picture, 
 def test_a_worker_loads_no_tensorflow(picture, tmp_path):
     picture.save(tmp_path / "a.png")
     program = (
-        "from digitscan.model.registry import open_model\n"
-        "from digitscan.workers.worker import read_files\n"
-        "model = open_model('mlp')\n"
-        "ready = {'program': str(model.program), 'program_digest': model.program_digest,\n"
-        "    'facts': model.facts.to_json()}\n"
-        "read = read_files({'model': ready, 'quick': None, 'min_confidence': None, 'probabilities': False,\n"
-        "    'max_megapixels': 64.0})\n"
+        "from digitscan.model.registry import load_model\n"
+        "from digitscan.workers.image_processor import load_image_processor\n"
+        "model = load_model('mlp')\n"
+        "ready = {'compiled_path': str(model.compiled_path), 'compiled_digest': model.compiled_digest,\n"
+        "    'metadata': model.metadata.to_json()}\n"
+        "read = load_image_processor({'model': ready, 'fast_model': None, 'min_confidence': None,\n"
+        "    'probabilities': False, 'max_megapixels': 64.0})\n"
         "(row,) = read(['a.png'], lambda index: None)\n"
         "assert row[2] in ('ok', 'review', 'no-digit'), row\n"
     )

@@ -20,9 +20,11 @@ from digitscan.imaging.fast_decode import (
     PNG_START,
     decode_plain_jpeg,
     decode_plain_png,
-    tells_enough,
+    has_full_contrast,
 )
-from digitscan.scanning.discovery import format_of, read_regular, shown_name, words_of
+from digitscan.imaging.formats import detect_format
+from digitscan.prediction import path_to_text
+from digitscan.system.files import describe_os_error, read_regular_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,9 +33,9 @@ if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
 MAX_MEGAPIXELS = 64.0
-SHORT_SIDE_KEPT = 96
+MIN_SHORT_SIDE = 96
 """A large JPEG is decoded at a reduced scale whose shorter side is at least this."""
-SHORT_SIDE_CLOSE = 384
+MIN_SHORT_SIDE_CLOSE_UP = 384
 """The same for a closer look at a digit that is small in its frame."""
 
 _READ_WHOLE = 8 << 20
@@ -41,7 +43,7 @@ _EXIF_KEYS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 
 
 @dataclass(frozen=True)
-class OpenedImage:
+class DecodedImage:
     """A decoded picture: (height, width) grayscale uint8, uint16 or float32, and what was done to it.
 
     `reduced` tells that the file holds more pixels.
@@ -52,44 +54,44 @@ class OpenedImage:
     reduced: bool = False
 
 
-def open_image(
+def decode_image(
     source: Path | str | bytes,
     max_megapixels: float = MAX_MEGAPIXELS,
-    short_side_kept: int = SHORT_SIDE_KEPT,
-) -> OpenedImage:
+    min_short_side: int = MIN_SHORT_SIDE,
+) -> DecodedImage:
     """Decode a file, or a file's bytes, into (height, width) grayscale.
 
     The format is told by content. PNG, JPEG (and MPO), BMP, GIF, TIFF and WebP are read, the first
     frame of several. EXIF orientation is applied, transparency flattened onto black or white,
     whichever keeps the ink visible, 16-bit depth kept. Colour becomes luminance, unless one channel
     has clearly more contrast. A large JPEG is decoded at a reduced scale whose shorter side is at
-    least `short_side_kept` pixels.
+    least `min_short_side` pixels.
 
     Returns pixels as uint8, uint16 (native order) or float32. Raises ImageError with a short phrase:
     the reason, and after a colon what differs from file to file.
     """
     if isinstance(source, bytes):
-        return _open_bytes(source, max_megapixels, short_side_kept)
+        return _open_bytes(source, max_megapixels, min_short_side)
     try:
-        data = read_regular(os.fspath(source), _READ_WHOLE)
+        data = read_regular_file(os.fspath(source), _READ_WHOLE)
         if isinstance(data, bytes):
-            return _open_bytes(data, max_megapixels, short_side_kept)
+            return _open_bytes(data, max_megapixels, min_short_side)
         with io.BufferedReader(data) as file:
-            return _decode(file, max_megapixels, short_side_kept)
+            return _decode(file, max_megapixels, min_short_side)
     except OSError as error:
-        raise ImageError(words_of(error)) from None
+        raise ImageError(describe_os_error(error)) from None
 
 
-def _open_bytes(data: bytes, max_megapixels: float, short_side_kept: int) -> OpenedImage:
+def _open_bytes(data: bytes, max_megapixels: float, min_short_side: int) -> DecodedImage:
     if data.startswith(PNG_START):
         pixels = decode_plain_png(data, max_megapixels)
         if pixels is not None:
-            return OpenedImage(pixels, ())
+            return DecodedImage(pixels, ())
     elif data.startswith(JPEG_START):
-        decoded = decode_plain_jpeg(data, max_megapixels, short_side_kept)
+        decoded = decode_plain_jpeg(data, max_megapixels, min_short_side)
         if decoded is not None:
-            return OpenedImage(decoded[0], (), decoded[1])
-    return _decode(io.BytesIO(data), max_megapixels, short_side_kept)
+            return DecodedImage(decoded[0], (), decoded[1])
+    return _decode(io.BytesIO(data), max_megapixels, min_short_side)
 
 
 def _check_png_data(file: IO[bytes]) -> None:
@@ -112,10 +114,10 @@ def _check_png_data(file: IO[bytes]) -> None:
     file.seek(0)
 
 
-def _decode(file: IO[bytes], max_megapixels: float, short_side_kept: int) -> OpenedImage:
+def _decode(file: IO[bytes], max_megapixels: float, min_short_side: int) -> DecodedImage:
     head = file.read(32)
     file.seek(0)
-    kind = format_of(head)
+    kind = detect_format(head)
     if kind is None:
         raise ImageError(_no_image(head))
     if kind in {"HEIC", "AVIF"}:
@@ -138,7 +140,7 @@ def _decode(file: IO[bytes], max_megapixels: float, short_side_kept: int) -> Ope
                 from PIL import TiffImagePlugin  # noqa: F401  # registers the format without loading all others
             elif kind == "WEBP":
                 from PIL import WebPImagePlugin  # noqa: F401  # the same
-            return _read(file, kind, max_megapixels, short_side_kept)
+            return _read(file, kind, max_megapixels, min_short_side)
         except ImageError:
             raise
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -152,7 +154,7 @@ def _decode(file: IO[bytes], max_megapixels: float, short_side_kept: int) -> Ope
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _read(file: IO[bytes], kind: str, max_megapixels: float, short_side_kept: int) -> OpenedImage:
+def _read(file: IO[bytes], kind: str, max_megapixels: float, min_short_side: int) -> DecodedImage:
     import numpy as np
     from PIL import Image
 
@@ -163,12 +165,12 @@ def _read(file: IO[bytes], kind: str, max_megapixels: float, short_side_kept: in
     coloured = image.mode not in {"1", "L"}
     size = image.size
     if kind == "JPEG":
-        _draft(image, "L", short_side_kept)
+        _draft(image, "L", min_short_side)
     image.load()
     if kind == "JPEG" and coloured and image.mode == "L" and not _has_contrast(image):
         file.seek(0)
         image = Image.open(file, formats=(kind,))
-        _draft(image, image.mode, short_side_kept)
+        _draft(image, image.mode, min_short_side)
         image.load()
     reduced = kind == "JPEG" and image.size != size
     pixels = np.asarray(_one_channel(image, notes))
@@ -184,12 +186,12 @@ def _read(file: IO[bytes], kind: str, max_megapixels: float, short_side_kept: in
     frames = _frames(image)
     if frames > 1:
         notes.append(f"frame 1 of {frames}")
-    return OpenedImage(pixels, tuple(notes), reduced)
+    return DecodedImage(pixels, tuple(notes), reduced)
 
 
-def _draft(image: PillowImage.Image, mode: str, short_side_kept: int) -> None:
+def _draft(image: PillowImage.Image, mode: str, min_short_side: int) -> None:
     """Ask the JPEG decoder for a smaller scale, which costs a fraction of the time."""
-    scale = short_side_kept / min(image.size)
+    scale = min_short_side / min(image.size)
     if scale < 1:
         image.draft(mode, (round(image.width * scale), round(image.height * scale)))
     else:
@@ -229,7 +231,7 @@ def _extent(gray: PillowImage.Image) -> tuple[int, int]:
 
 def _has_contrast(gray: PillowImage.Image) -> bool:
     """Whether luminance spans so much that no channel could have clearly more: 1.5 * 154 + 24 = 255."""
-    return tells_enough(*_extent(gray))
+    return has_full_contrast(*_extent(gray))
 
 
 def _flattened(image: PillowImage.Image, notes: list[str]) -> PillowImage.Image:
@@ -300,7 +302,7 @@ def _no_image(head: bytes) -> str:
         return "empty file"
     if head.startswith(b"%PDF"):
         return "not an image: a PDF"
-    if all(byte in b"\t\r\n" or byte >= 32 for byte in head) and shown_name(head[:29])[1]:
+    if all(byte in b"\t\r\n" or byte >= 32 for byte in head) and path_to_text(head[:29])[1]:
         return "not an image: text"
     return "not an image: unknown content"
 

@@ -63,7 +63,7 @@ def decode_plain_png(data: bytes, max_megapixels: float) -> NDArray[Any] | None:
 
 
 def decode_plain_jpeg(
-    data: bytes, max_megapixels: float, short_side_kept: int
+    data: bytes, max_megapixels: float, min_short_side: int
 ) -> tuple[NDArray[Any], bool] | None:
     """Decode a JPEG that ends as it should in half of Pillow's time; None where any doubt is left.
 
@@ -89,7 +89,7 @@ def decode_plain_jpeg(
     import cv2
     import numpy as np
 
-    fraction = min(width, height) // short_side_kept
+    fraction = min(width, height) // min_short_side
     if fraction >= 8:
         how = cv2.IMREAD_REDUCED_GRAYSCALE_8
     elif fraction >= 4:
@@ -101,11 +101,11 @@ def decode_plain_jpeg(
         return None
     if components == 3:
         darkest, brightest, _, _ = cv2.minMaxLoc(pixels)
-        if not tells_enough(int(darkest), int(brightest)):
+        if not has_full_contrast(int(darkest), int(brightest)):
             return None
     return pixels, pixels.shape != (height, width)
 
 
-def tells_enough(low: int, high: int) -> bool:
+def has_full_contrast(low: int, high: int) -> bool:
     """Tell whether luminance spans so much that no channel could have clearly more: 1.5 * 154 + 24 = 255."""
     return high - low >= 154

@@ -14,33 +14,28 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitscan.imaging.preprocess import (
-    BOX,
-    INK_END,
-    PAPER_END,
-    SIZE,
-    WIDEST,
-    Preprocessed,
-    border_places,
+from digitscan.imaging.ink import (
+    border_indices,
     is_blank,
+    is_clearly_dark_on_light,
+    is_clearly_light_on_dark,
     is_even,
     is_faint,
-    is_plainly_dark,
-    is_plainly_light,
-    moments_of,
-    preprocess,
 )
-from digitscan.imaging.segment import Gray, reaches_across
+from digitscan.imaging.normalize import BOX, INK_END, PAPER_END, SIZE, moment_weights
+from digitscan.imaging.preprocess import WIDEST, Preprocessed, preprocess
+from digitscan.imaging.segment import spans_image
+from digitscan.imaging.types import GrayImage
 
-LONGEST = 32
+MAX_SIDE = 32
 """Pixels on the longer side of a small picture: larger ones are reduced first, or looked at for shadows."""
-FEWEST = 8
+MIN_BATCH = 8
 """Fewer of one size are not worth it."""
-MOST = 128
+MAX_BATCH = 128
 """More at once leave the processor's cache, and may have more parts than 16 bits can count."""
 
 
-def preprocess_together(pictures: Sequence[NDArray[Any]] | NDArray[Any]) -> list[Preprocessed]:
+def preprocess_batch(pictures: Sequence[NDArray[Any]] | NDArray[Any]) -> list[Preprocessed]:
     """Return `preprocess` of each picture: two-dimensional arrays of any kind and size."""
     seen: list[Preprocessed | None] = [None] * len(pictures)
     for numbers in _alike(pictures):
@@ -50,24 +45,26 @@ def preprocess_together(pictures: Sequence[NDArray[Any]] | NDArray[Any]) -> list
     return [one or preprocess(picture) for one, picture in zip(seen, pictures, strict=True)]
 
 
-def is_small(picture: NDArray[Any]) -> bool:
+def is_batchable(picture: NDArray[Any]) -> bool:
     """Tell whether a picture may be looked at with others."""
-    return picture.dtype == np.uint8 and max(picture.shape) <= LONGEST
+    return picture.dtype == np.uint8 and max(picture.shape) <= MAX_SIDE
 
 
 def _alike(pictures: Sequence[NDArray[Any]] | NDArray[Any]) -> list[list[int]]:
     """Return the places of pictures to look at together."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for number, picture in enumerate(pictures):
-        if is_small(picture):
+        if is_batchable(picture):
             groups.setdefault(picture.shape, []).append(number)
     parts = (
-        numbers[start : start + MOST] for numbers in groups.values() for start in range(0, len(numbers), MOST)
+        numbers[start : start + MAX_BATCH]
+        for numbers in groups.values()
+        for start in range(0, len(numbers), MAX_BATCH)
     )
-    return [numbers for numbers in parts if len(numbers) >= FEWEST]
+    return [numbers for numbers in parts if len(numbers) >= MIN_BATCH]
 
 
-def _look(pictures: Gray) -> list[Preprocessed | None]:
+def _look(pictures: GrayImage) -> list[Preprocessed | None]:
     """Look at pictures (N, H, W) uint8; None for those that `preprocess` must look at alone."""
     count, *shape = pictures.shape
     bright = np.empty_like(pictures)
@@ -81,7 +78,7 @@ def _look(pictures: Gray) -> list[Preprocessed | None]:
     strength, noise, inked = _strength(ink, bright)
     single, left, top, width, height = _boxes(bright)
     usual &= inked & ~is_blank(strength, noise) & single & (np.maximum(height, width) == BOX)
-    usual &= ~reaches_across(left, width, height, *shape) & (width <= WIDEST * height)
+    usual &= ~spans_image(left, width, height, *shape) & (width <= WIDEST * height)
     drawn = _stretched(ink, threshold, strength)
     drawn *= (_between(top, height, shape[0])[:, :, None]) & (_between(left, width, shape[1])[:, None, :])
     down, right = _places(drawn, top, left, height, width)
@@ -105,25 +102,25 @@ _NOTES = {
 }
 
 
-def _part_by_otsu(picture: Gray, bright: Gray) -> float:
+def _part_by_otsu(picture: GrayImage, bright: GrayImage) -> float:
     """Put 1 into `bright` where the picture is above Otsu's threshold, which is returned, else 0."""
     return cv2.threshold(picture, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU, dst=bright)[0]
 
 
-def _polarity(bright: Gray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _polarity(bright: GrayImage) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return whether what is bright is plainly ink, and whether it is plainly paper."""
     count, height, width = bright.shape
     flat = bright.reshape(count, -1)
     area = flat.sum(axis=1, dtype=np.int64) / flat.shape[1]
-    border = flat.take(border_places((height, width)), axis=1)
+    border = flat.take(border_indices((height, width)), axis=1)
     around = border.sum(axis=1, dtype=np.int64) / (2 * (height + width))
-    return is_plainly_light(area, around), is_plainly_dark(area, around)
+    return is_clearly_light_on_dark(area, around), is_clearly_dark_on_light(area, around)
 
 
-def _without_paper(ink_side: Gray) -> tuple[Gray, NDArray[np.uint8], NDArray[np.bool_]]:
+def _without_paper(ink_side: GrayImage) -> tuple[GrayImage, NDArray[np.uint8], NDArray[np.bool_]]:
     """Return the ink without even paper, the paper's level, and where it is even."""
     count, *shape = ink_side.shape
-    border = ink_side.reshape(count, -1).take(border_places(tuple(shape)), axis=1)
+    border = ink_side.reshape(count, -1).take(border_indices(tuple(shape)), axis=1)
     border.sort(axis=1, kind="stable")
     length = border.shape[1]
     low, level, high = (border[:, place] for place in (length // 10, length // 2, length * 8 // 10))
@@ -131,7 +128,9 @@ def _without_paper(ink_side: Gray) -> tuple[Gray, NDArray[np.uint8], NDArray[np.
     return np.maximum(ink_side, paper) - paper, level, is_even(high.astype(np.int64) - low, tuple(shape))
 
 
-def _strength(ink: Gray, bright: Gray) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+def _strength(
+    ink: GrayImage, bright: GrayImage
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Return how far ink stands out of paper, the paper's noise, and whether there are both.
 
     As `measure_ink` does.
@@ -149,7 +148,7 @@ def _strength(ink: Gray, bright: Gray) -> tuple[NDArray[np.float64], NDArray[np.
     return ink_sum / np.maximum(inked, 1) - paper_level, noise, (inked > 0) & (bare > 0)
 
 
-def _boxes(mask: Gray) -> tuple[NDArray[Any], ...]:
+def _boxes(mask: GrayImage) -> tuple[NDArray[Any], ...]:
     """Return which masks have one connected part, and the left, top, width and height of that."""
     count, height, width = mask.shape
     sheet = np.zeros((count, height + 1, width), np.uint8)  # a row of paper parts each from the next
@@ -164,8 +163,8 @@ def _boxes(mask: Gray) -> tuple[NDArray[Any], ...]:
     return np.bincount(owner, minlength=count) == 1, *boxes.T
 
 
-def _stretched(ink: Gray, threshold: NDArray[np.float64], strength: NDArray[np.float64]) -> Gray:
-    """Return `stretch_ink` of each, in the same steps in float32."""
+def _stretched(ink: GrayImage, threshold: NDArray[np.float64], strength: NDArray[np.float64]) -> GrayImage:
+    """Return `stretch_contrast` of each, in the same steps in float32."""
     low = PAPER_END * threshold
     high = np.maximum(low + 1.0, np.minimum(255.0, threshold + INK_END * strength))
     values = ink - low.astype(np.float32)[:, None, None]
@@ -180,7 +179,7 @@ def _between(start: NDArray[np.int64], length: NDArray[np.int64], most: int) -> 
 
 
 def _places(
-    drawn: Gray,
+    drawn: GrayImage,
     top: NDArray[np.int64],
     left: NDArray[np.int64],
     height: NDArray[np.int64],
@@ -189,7 +188,7 @@ def _places(
     """Return the row and column where each box begins in MNIST's frame: `centre_by_mass`."""
     count, *shape = drawn.shape
     # Whole numbers below 2**24: exact in float32.
-    sums = drawn.reshape(count, -1).astype(np.float32) @ moments_of(tuple(shape)).T
+    sums = drawn.reshape(count, -1).astype(np.float32) @ moment_weights(tuple(shape)).T
     mass, down, right = sums.astype(np.float64).T
     each = np.maximum(mass, 1.0)
     row = np.rint((SIZE - 1) / 2 - (down - top * mass) / each).astype(np.int64)

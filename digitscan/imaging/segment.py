@@ -10,23 +10,26 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Gray = NDArray[Any]
-"""A picture, (H, W) uint8; OpenCV's annotations do not carry the type of a pixel."""
+from digitscan.imaging.types import GrayImage
 
 LARGE = 28
 """Frames with a longer side show specks and lines; in smaller ones every pixel may be the digit's."""
+
+
 MANY_PARTS = 25
 """More parts of a size than any digit falls into: a page, a texture, a photo."""
+
 
 EQUALS = 3
 """So many parts as large as the main one, and apart from it, are other digits even at the edge."""
 
+
 GAP = 0.12
 """Of the height of all the ink: parts no further apart are one broken stroke."""
 
-Part = tuple[int, int, int, int, int, int]
+
+Component = tuple[int, int, int, int, int, int]
 """Number, left, top, width, height, area: of a connected part, or of parts taken together."""
 
 
@@ -34,18 +37,18 @@ Part = tuple[int, int, int, int, int, int]
 class Digit:
     """The digit's ink and its place: `ink` (H, W) uint8 cut to the digit, at (`top`, `left`) of the frame."""
 
-    ink: Gray
+    ink: GrayImage
     top: int
     left: int
 
 
 @lru_cache(maxsize=64)
-def square(across: int) -> Gray:
+def square(across: int) -> GrayImage:
     """Return a kernel of ones."""
     return np.ones((across, across), np.uint8)
 
 
-def find_digit(ink: Gray, mask: Gray) -> tuple[Digit | None, str | None, str | None]:
+def segment_digit(ink: GrayImage, mask: GrayImage) -> tuple[Digit | None, str | None, str | None]:
     """Return the parts of the ink that belong to the digit, a reason to refuse, and a note.
 
     `mask` (H, W) uint8 is not 0 where there is ink.
@@ -59,7 +62,7 @@ def find_digit(ink: Gray, mask: Gray) -> tuple[Digit | None, str | None, str | N
         return None, "blank", None
     if count == 2:  # most pictures: statistics would double the time
         left, top, w, h = cv2.boundingRect(mask)
-        if reaches_across(left, w, h, height, width):
+        if spans_image(left, w, h, height, width):
             return None, "lines without a digit", "lines left out"
         return _cut(ink, left, top, w, h), None, None
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
@@ -77,7 +80,7 @@ def find_digit(ink: Gray, mask: Gray) -> tuple[Digit | None, str | None, str | N
     if len(large) > MANY_PARTS:
         return _cut(ink, 0, 0, width, height), "too many parts for a digit", note
     dots = sound if max(height, width) <= LARGE else [part for part in sound if part[5] >= smallest]
-    clusters = join_broken(dots or sound, height, width)
+    clusters = join_broken_strokes(dots or sound, height, width)
     wholes = [_union(number, cluster) for number, cluster in enumerate(clusters)]
     main = max(wholes, key=lambda whole: _weight(whole, height, width))
     belonging = [whole for whole in wholes if whole is main or _belongs(whole, main, height, width, smallest)]
@@ -110,20 +113,20 @@ def find_digit(ink: Gray, mask: Gray) -> tuple[Digit | None, str | None, str | N
     return digit, None, note
 
 
-def _cut(ink: Gray, left: int, top: int, width: int, height: int) -> Digit:
+def _cut(ink: GrayImage, left: int, top: int, width: int, height: int) -> Digit:
     return Digit(ink[top : top + height, left : left + width], top, left)
 
 
-def _is_line(part: Part, height: int, width: int) -> bool:
+def _is_line(part: Component, height: int, width: int) -> bool:
     _, left, top, w, h, area = part
     touches = (left == 0) + (top == 0) + (left + w == width) + (top + h == height)
     if touches == 0:
         return False
     grid = touches >= 3 and area < 0.12 * w * h and max(height, width) > LARGE
-    return grid or bool(reaches_across(left, w, h, height, width))
+    return grid or bool(spans_image(left, w, h, height, width))
 
 
-def reaches_across(left: Any, w: Any, h: Any, height: int, width: int) -> Any:
+def spans_image(left: Any, w: Any, h: Any, height: int, width: int) -> Any:
     """Tell whether a thin part reaches from side to side, or from top to bottom at a side, where no 1 is.
 
     `left`, `w` and `h` are ints, or arrays of them.
@@ -132,7 +135,7 @@ def reaches_across(left: Any, w: Any, h: Any, height: int, width: int) -> Any:
     return across | (h >= 0.9 * height) & (w <= 0.08 * width) & ((left == 0) | (left + w == width))
 
 
-def join_broken(parts: list[Part], height: int, width: int) -> list[list[Part]]:
+def join_broken_strokes(parts: list[Component], height: int, width: int) -> list[list[Component]]:
     """Return the parts in clusters: those of a stroke that a dry pen or a bad threshold broke.
 
     A part at the edge of the frame may be a neighbour's: it joins what is not at the edge only where
@@ -142,7 +145,7 @@ def join_broken(parts: list[Part], height: int, width: int) -> list[list[Part]]:
         return [parts]
     whole = _union(0, parts)
     gap = GAP * whole[4]
-    clusters: list[list[Part]] = []
+    clusters: list[list[Component]] = []
     for part in parts:
         near = [
             cluster
@@ -158,7 +161,7 @@ def join_broken(parts: list[Part], height: int, width: int) -> list[list[Part]]:
     return clusters
 
 
-def _union(number: int, parts: list[Part]) -> Part:
+def _union(number: int, parts: list[Component]) -> Component:
     left = min(part[1] for part in parts)
     top = min(part[2] for part in parts)
     right = max(part[1] + part[3] for part in parts)
@@ -166,12 +169,12 @@ def _union(number: int, parts: list[Part]) -> Part:
     return number, left, top, right - left, bottom - top, sum(part[5] for part in parts)
 
 
-def _touches(part: Part, height: int, width: int) -> bool:
+def _touches(part: Component, height: int, width: int) -> bool:
     _, left, top, w, h, _ = part
     return left == 0 or top == 0 or left + w == width or top + h == height
 
 
-def _apart(one: Part, other: Part) -> int:
+def _apart(one: Component, other: Component) -> int:
     """Return the pixels between the boxes of two parts, the more of across and along; 0 where they meet."""
     _, left, top, w, h, _ = one
     _, other_left, other_top, other_w, other_h, _ = other
@@ -180,14 +183,14 @@ def _apart(one: Part, other: Part) -> int:
     )
 
 
-def _weight(part: Part, height: int, width: int) -> float:
+def _weight(part: Component, height: int, width: int) -> float:
     """Size, less for a part that lies off the centre and touches the edge."""
     _, left, top, w, h, area = part
     off = abs(left + w / 2 - width / 2) / width + abs(top + h / 2 - height / 2) / height
     return math.sqrt(area) * max(w, h) * (1.2 - off) * (0.6 if _touches(part, height, width) else 1.0)
 
 
-def _belongs(part: Part, main: Part, height: int, width: int, smallest: float) -> bool:
+def _belongs(part: Component, main: Component, height: int, width: int, smallest: float) -> bool:
     area, main_area = part[5], main[5]
     if area < smallest or area < 0.02 * main_area:
         return False
@@ -197,7 +200,9 @@ def _belongs(part: Part, main: Part, height: int, width: int, smallest: float) -
     return apart <= 0.35 * max(main[3], main[4]) * (1.0 if area >= 0.05 * main_area else 0.3)
 
 
-def _has_equals(wholes: list[Part], belonging: list[Part], main: Part, height: int, width: int) -> bool:
+def _has_equals(
+    wholes: list[Component], belonging: list[Component], main: Component, height: int, width: int
+) -> bool:
     """Tell whether one that does not belong to the main one is about as large.
 
     What the edge of the frame cuts, and the main one not, may be a neighbour: it takes several of those.
@@ -208,7 +213,7 @@ def _has_equals(wholes: list[Part], belonging: list[Part], main: Part, height: i
     return len(equals) > cut or cut >= EQUALS
 
 
-def _stand_side_by_side(parts: list[Part], height: int) -> bool:
+def _stand_side_by_side(parts: list[Component], height: int) -> bool:
     """Tell whether two parts of what seems to be one digit are each as tall as it, and beside each other."""
     largest = max(part[5] for part in parts)
     tall = sorted(
@@ -218,7 +223,7 @@ def _stand_side_by_side(parts: list[Part], height: int) -> bool:
     return any(a[1] + a[3] <= b[1] for a, b in pairwise(tall))
 
 
-def _is_row(wholes: list[Part], main: Part) -> bool:
+def _is_row(wholes: list[Component], main: Component) -> bool:
     """Tell whether some of like height stand side by side, at least three: more than one digit."""
     large = [whole for whole in wholes if whole[5] >= 0.1 * main[5]]
     tall = max(whole[4] for whole in large)

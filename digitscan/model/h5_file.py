@@ -7,43 +7,48 @@ allocates nothing (the sizes), and only then loaded.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from digitscan.errors import ModelError, OutputError
-from digitscan.model.compiled_cache import cache_folder, store_program, write_atomically
-from digitscan.model.h5_validation import check_h5, check_sizes, check_structure, first_line, opened_h5
-from digitscan.model.metadata import ModelFacts
-from digitscan.model.registry import Model
+from digitscan.errors import ModelError
+from digitscan.model.h5_validation import (
+    first_line,
+    open_h5,
+    validate_h5,
+    validate_shapes,
+    validate_structure,
+)
+from digitscan.model.metadata import ModelMetadata
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
+from digitscan.model.tensorflow_log import silence_tensorflow
 
 GROUP = "digitscan"
-LARGEST_FACTS = 60_000
 
 
-def read_facts(data: bytes) -> ModelFacts | None:
+MAX_METADATA_BYTES = 60_000
+
+
+def read_metadata(data: bytes) -> ModelMetadata | None:
     """Return the facts inside a `.h5`, None where it is a stranger's. Raises ModelError."""
-    with opened_h5(data) as file:
-        check_structure(file, len(data))
+    with open_h5(data) as file:
+        validate_structure(file, len(data))
         if GROUP not in file:
             return None
         text = file[GROUP].attrs.get("facts")
-        if not isinstance(text, bytes | str) or len(text) > LARGEST_FACTS:
+        if not isinstance(text, bytes | str) or len(text) > MAX_METADATA_BYTES:
             raise ModelError("the facts inside the model cannot be read")
-        return ModelFacts.from_json(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+        return ModelMetadata.from_json(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
 
 
-def load_h5(data: bytes) -> Any:
+def load_keras_model(data: bytes) -> Any:
     """Check a `.h5` and return its Keras model, not compiled.
 
-    Raises ModelError. For a stranger's file as `check_h5`: in a process that may end.
+    Raises ModelError. For a stranger's file as `validate_h5`: in a process that may end.
     """
-    check_h5(data)
+    validate_h5(data)
     import keras
     import numpy as np
 
@@ -53,7 +58,7 @@ def load_h5(data: bytes) -> Any:
         try:
             # Without initial values no variable is allocated, yet each is compared with the file's weights.
             with keras.StatelessScope(initialize_variables=False):
-                check_sizes(keras.models.load_model(path, compile=False, safe_mode=True))
+                validate_shapes(keras.models.load_model(path, compile=False, safe_mode=True))
             model = keras.models.load_model(path, compile=False, safe_mode=True)
         except ModelError:
             raise
@@ -64,53 +69,17 @@ def load_h5(data: bytes) -> Any:
     return model
 
 
-def save_model(
-    keras_model: Any,
-    facts: ModelFacts,
-    path: Path,
-    programs: Path | None = None,
-    samples: NDArray[np.float32] | None = None,
-) -> Model:
-    """Write a model as `.h5` with its facts, and its compiled program; return it ready for use.
-
-    The program goes into the folder `programs`, by default the user's cache. `samples` are as for
-    `compile_program`. The file appears whole or not at all. Raises OutputError, ModelError.
-    """
-    from digitscan.model.tflite_compiler import compile_program
-
-    data = _to_h5(keras_model, facts)
-    check_h5(data)
-    program = compile_program(keras_model, samples, facts.input_maximum)
-    digest = hashlib.sha256(data).hexdigest()
-    # The program first: an interruption leaves at worst a program that nobody asks for.
-    stored, program_digest = store_program(programs or cache_folder(), digest, facts, program)
-    try:
-        old = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else digest
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data)
-        if programs is not None and old != digest:
-            # Shipped programs are committed: those of models that are gone would pile up.
-            for suffix in (".tflite", ".json"):
-                (programs / f"{old}{suffix}").unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the model {path} cannot be written: {error.strerror or error}; choose another place with -o"
-        ) from error
-    return Model(path, str(path), digest, facts, stored, program_digest)
-
-
-def _to_h5(keras_model: Any, facts: ModelFacts) -> bytes:
+def to_h5_bytes(keras_model: Any, metadata: ModelMetadata) -> bytes:
+    """Return the bytes of a `.h5` that holds a Keras model and its metadata."""
     import h5py
     import numpy as np
-
-    from digitscan.model.tflite_compiler import quiet
 
     with tempfile.TemporaryDirectory(prefix="digitscan-") as folder:
         path = Path(folder) / "model.h5"
         # Keras calls .h5 legacy at each save; it is the format asked for.
-        with quiet():
+        with silence_tensorflow():
             keras_model.save(path, include_optimizer=False)
         with h5py.File(path, "a") as file:
             # Fixed length, because a variable-length string leaves old memory in the file.
-            file.create_group(GROUP).attrs["facts"] = np.bytes_(facts.to_json().encode("ascii"))
+            file.create_group(GROUP).attrs["facts"] = np.bytes_(metadata.to_json().encode("ascii"))
         return path.read_bytes()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import ModelError
-from digitscan.model.registry import LARGEST_MODEL_BYTES
+from digitscan.model.registry import MAX_MODEL_BYTES
 
 if TYPE_CHECKING:
     import h5py
@@ -23,12 +23,12 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-LARGEST_CONFIG = 4 * 1024 * 1024
-LARGEST_NUMBER = 1 << 20
-LARGEST_OUTPUT = 4_000_000
-MOST_OBJECTS = 10_000
-MOST_LAYERS = 1_000
-DEEPEST = 24
+MAX_CONFIG_BYTES = 4 * 1024 * 1024
+MAX_NUMBER = 1 << 20
+MAX_TENSOR_ELEMENTS = 4_000_000
+MAX_OBJECTS = 10_000
+MAX_LAYERS = 1_000
+MAX_DEPTH = 24
 
 MODELS = frozenset({"Sequential", "Functional", "Model"})
 LAYERS = MODELS | _names(
@@ -70,24 +70,24 @@ MODULES = _names(
 )
 
 
-def check_h5(data: bytes) -> None:
+def validate_h5(data: bytes) -> None:
     """Check everything about a `.h5` that can be checked without building it.
 
     Raises ModelError with what is wrong, in words that go on from "... is refused: ". HDF5 is native code,
     and some damaged files make it crash or turn in circles: so this belongs into a process that may end.
     """
-    with opened_h5(data) as file:
-        check_structure(file, len(data))
+    with open_h5(data) as file:
+        validate_structure(file, len(data))
         _check_config(_read_config(file))
 
 
 @contextlib.contextmanager
-def opened_h5(data: bytes) -> Iterator[h5py.File]:
+def open_h5(data: bytes) -> Iterator[h5py.File]:
     """Open bytes as HDF5, read-only; whatever goes wrong inside the block is a ModelError."""
     import h5py
 
-    if len(data) > LARGEST_MODEL_BYTES:
-        raise ModelError(f"it has more than {LARGEST_MODEL_BYTES} bytes")
+    if len(data) > MAX_MODEL_BYTES:
+        raise ModelError(f"it has more than {MAX_MODEL_BYTES} bytes")
     if data[:4] == b"PK\x03\x04":
         raise ModelError("it is a .keras file: load it in Keras and save it with model.save('model.h5')")
     if not data.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -101,7 +101,7 @@ def opened_h5(data: bytes) -> Iterator[h5py.File]:
         raise ModelError(f"the HDF5 file is broken ({first_line(error)})") from error
 
 
-def check_structure(file: h5py.File, file_bytes: int) -> None:
+def validate_structure(file: h5py.File, file_bytes: int) -> None:
     """Only groups and plain datasets, each under one name, each as long as the bytes it really has."""
     import h5py
 
@@ -117,7 +117,7 @@ def check_structure(file: h5py.File, file_bytes: int) -> None:
                 raise ModelError(f"{name!r} is a link to another place")
             item = group[name]
             address = h5py.h5o.get_info(item.id).addr
-            if address in seen or len(seen) >= MOST_OBJECTS or depth >= DEEPEST:
+            if address in seen or len(seen) >= MAX_OBJECTS or depth >= MAX_DEPTH:
                 raise ModelError(f"{name!r} is one group or dataset too many, or the same one again")
             seen.add(address)
             if isinstance(item, h5py.Group):
@@ -127,7 +127,7 @@ def check_structure(file: h5py.File, file_bytes: int) -> None:
                 total += _check_dataset(item, name, file_bytes)
             else:
                 raise ModelError(f"{name!r} is neither a group nor a dataset")
-    if total > LARGEST_MODEL_BYTES:
+    if total > MAX_MODEL_BYTES:
         raise ModelError(f"its weights need {total} bytes")
 
 
@@ -159,7 +159,7 @@ def _check_attributes(item: h5py.Group | h5py.Dataset, file_bytes: int) -> None:
         kind = attribute.get_type()
         plain = isinstance(kind, h5py.h5t.TypeStringID | h5py.h5t.TypeIntegerID | h5py.h5t.TypeFloatID)
         several = attribute.get_space().get_simple_extent_npoints()
-        if not plain or several > MOST_OBJECTS or several * kind.get_size() > file_bytes:
+        if not plain or several > MAX_OBJECTS or several * kind.get_size() > file_bytes:
             raise ModelError(f"the attribute {name!r} is of a kind that Keras does not write")
         # A damaged heap shows here, or it would in Keras.
         item.attrs[name]
@@ -169,7 +169,7 @@ def _read_config(file: h5py.File) -> dict[str, Any]:
     text = file.attrs.get("model_config")
     if text is None:
         raise ModelError("it holds no network (no model_config): save the whole model, not only its weights")
-    if not isinstance(text, bytes | str) or len(text) > LARGEST_CONFIG:
+    if not isinstance(text, bytes | str) or len(text) > MAX_CONFIG_BYTES:
         raise ModelError("its model_config is no text, or too long")
     try:
         config = json.loads(text)
@@ -183,12 +183,12 @@ def _read_config(file: h5py.File) -> dict[str, Any]:
 def _check_config(config: dict[str, Any]) -> None:
     """Every class, function and number in the configuration, at any depth, must be on a list or in bounds."""
     _check_value("layer", config, 0)
-    if _count_calls(config) > MOST_LAYERS:
-        raise ModelError(f"it has more than {MOST_LAYERS} layers")
+    if _count_calls(config) > MAX_LAYERS:
+        raise ModelError(f"it has more than {MAX_LAYERS} layers")
 
 
 def _check_value(key: str, value: Any, depth: int) -> None:
-    if depth > 2 * DEEPEST:
+    if depth > 2 * MAX_DEPTH:
         raise ModelError("its model_config is nested too deeply")
     if isinstance(value, dict):
         if "class_name" in value:
@@ -200,7 +200,7 @@ def _check_value(key: str, value: Any, depth: int) -> None:
             _check_value(key, inner, depth + 1)
     elif isinstance(value, str):
         _check_name(key, value)
-    elif isinstance(value, int | float) and key != "seed" and not abs(value) <= LARGEST_NUMBER:
+    elif isinstance(value, int | float) and key != "seed" and not abs(value) <= MAX_NUMBER:
         raise ModelError(f"{key!r} is {value:.6g}, which no digit model needs")
 
 
@@ -251,7 +251,7 @@ def _count_calls(layer: Any) -> int:
     return calls * sum(_count_calls(each) for each in inner)
 
 
-def check_sizes(model: Any) -> None:
+def validate_shapes(model: Any) -> None:
     """Shapes in, out and between, of a model that has no values yet."""
     shape_in, shape_out = _shape(model, "inputs"), _shape(model, "outputs")
     if shape_in not in ((784,), (28, 28), (28, 28, 1)):
@@ -266,8 +266,8 @@ def check_sizes(model: Any) -> None:
             for tensor in node.output_tensors:
                 elements = 1
                 for length in tensor.shape[1:]:
-                    elements *= LARGEST_OUTPUT if length is None else int(length)
-                if elements >= LARGEST_OUTPUT or elements < 1:
+                    elements *= MAX_TENSOR_ELEMENTS if length is None else int(length)
+                if elements >= MAX_TENSOR_ELEMENTS or elements < 1:
                     made = tuple(tensor.shape[1:])
                     raise ModelError(f"its layer {_shown(layer.name)} makes {made} of an image")
 

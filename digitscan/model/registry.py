@@ -18,34 +18,34 @@ from pathlib import Path
 
 from digitscan.errors import ModelError, UsageError
 from digitscan.model.compiled_cache import (
-    cache_folder,
-    find_program,
-    read_program,
-    shipped_folder,
-    store_program,
+    bundled_folder,
+    find_compiled,
+    read_compiled,
+    store_compiled,
+    user_cache_folder,
 )
-from digitscan.model.metadata import QUICK, UNKNOWN_ARCHITECTURE, ModelFacts
+from digitscan.model.metadata import FAST_CNN, UNKNOWN_ARCHITECTURE, ModelMetadata
 
 __all__ = [
     "Model",
-    "ModelFacts",
+    "ModelMetadata",
     "ResolvedModel",
-    "cache_folder",
-    "list_shipped_models",
-    "open_model",
-    "read_model",
-    "read_program",
+    "bundled_folder",
+    "load_bundled_models",
+    "load_model",
+    "read_compiled",
+    "read_model_file",
     "resolve_model",
-    "shipped_folder",
+    "user_cache_folder",
 ]
 
-SHIPPED_MODELS = ("cnn", "mlp", "quick")
+BUNDLED_MODELS = ("cnn", "mlp", "cnn-fast")
 DEFAULT_MODEL = Path("models/digits.h5")
-LARGEST_MODEL_BYTES = 256 * 1024 * 1024
+MAX_MODEL_BYTES = 256 * 1024 * 1024
 COMPILE_SECONDS = 300
 
 # -P and append: a `json.py` planted in the current folder must not be imported in place of the real one.
-_CHILD = "import sys; sys.path.append(sys.argv[1]); from digitscan.model.tflite_compiler import main; main()"
+_CHILD = "import sys; sys.path.append(sys.argv[1]); from digitscan.model.compile_worker import main; main()"
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Model:
     path: Path
     name: str
     digest: str
-    facts: ModelFacts
-    program: Path
-    program_digest: str
-    quick: Model | None = None
+    metadata: ModelMetadata
+    compiled_path: Path
+    compiled_digest: str
+    fast_model: Model | None = None
     """One that answers in its place where it is sure."""
 
 
@@ -86,21 +86,21 @@ def resolve_model(named: str | Path | None = None) -> ResolvedModel:
                 f"{DEFAULT_MODEL} is not used, because it was not made here: "
                 f"if you trust it, name it once with --model {DEFAULT_MODEL}"
             )
-        named = SHIPPED_MODELS[0]
-    if str(named) in SHIPPED_MODELS:
-        path = shipped_folder() / f"{named}.h5"
+        named = BUNDLED_MODELS[0]
+    if str(named) in BUNDLED_MODELS:
+        path = bundled_folder() / f"{named}.h5"
         if not path.is_file():
             raise ModelError(f"the shipped model {named!r} is missing at {path}: install digitscan again")
         return ResolvedModel(path, str(named), notice)
     path = Path(named)
     if not os.path.isfile(path):
         what = "is a folder, not a .h5 file" if os.path.isdir(path) else "does not exist"
-        shipped = " or ".join(SHIPPED_MODELS)
+        shipped = " or ".join(BUNDLED_MODELS)
         raise ModelError(f"the model {str(named)!r} {what}: give the path of a .h5 file, or {shipped}")
     return ResolvedModel(path, str(named))
 
 
-def open_model(
+def load_model(
     named: str | Path | None = None,
     *,
     input_maximum: float | None = None,
@@ -117,52 +117,52 @@ def open_model(
     resolved = resolve_model(named)
     if resolved.notice:
         say(resolved.notice)
-    data = read_model(resolved.path)
+    data = read_model_file(resolved.path)
     digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None and digest != sha256.strip().lower():
         raise ModelError(f"{resolved.path} is not the pinned model: its SHA-256 is {digest}")
-    found = find_program(digest, 1.0 if input_maximum is None else input_maximum)
+    found = find_compiled(digest, 1.0 if input_maximum is None else input_maximum)
     if found is None and input_maximum is not None:
-        found = find_program(digest, 1.0)
+        found = find_compiled(digest, 1.0)
         if found is not None and found[0].architecture == UNKNOWN_ARCHITECTURE:
             found = None
     if found is None:
         say(f"compiling {resolved.path} for this computer, once (some seconds)")
-        facts, program = _compile_in_child(resolved.path, data, input_maximum)
-        path, program_digest = store_program(cache_folder(), digest, facts, program)
+        metadata, program = _compile_in_child(resolved.path, data, input_maximum)
+        path, compiled_digest = store_compiled(user_cache_folder(), digest, metadata, program)
     else:
-        facts, path, program_digest = found
-    if input_maximum is not None and facts.input_maximum != input_maximum:
+        metadata, path, compiled_digest = found
+    if input_maximum is not None and metadata.input_maximum != input_maximum:
         raise UsageError(
-            f"{resolved.path} says itself that its input is 0..{facts.input_maximum:g}: "
+            f"{resolved.path} says itself that its input is 0..{metadata.input_maximum:g}: "
             "--input-range is for models that digitscan did not make, leave it out"
         )
-    return Model(resolved.path, resolved.name, digest, facts, path, program_digest, _quick_for(digest, say))
+    return Model(
+        resolved.path, resolved.name, digest, metadata, path, compiled_digest, _fast_model_for(digest, say)
+    )
 
 
-def _quick_for(digest: str, say: Callable[[str], object]) -> Model | None:
+def _fast_model_for(digest: str, say: Callable[[str], object]) -> Model | None:
     """Return the shipped quick model, if it is this one that it may answer for."""
-    path = shipped_folder() / f"{QUICK}.h5"
-    if not path.is_file() or hashlib.sha256(read_model(path)).hexdigest() == digest:
+    path = bundled_folder() / f"{FAST_CNN}.h5"
+    if not path.is_file() or hashlib.sha256(read_model_file(path)).hexdigest() == digest:
         return None
-    quick = open_model(QUICK, say=say)
-    return quick if quick.facts.answers_for == digest else None
+    fast = load_model(FAST_CNN, say=say)
+    return fast if fast.metadata.cascade_target == digest else None
 
 
-def list_shipped_models() -> list[Model]:
+def load_bundled_models() -> list[Model]:
     """Return the shipped models, those that are there, without loading any of them."""
-    folder = shipped_folder()
-    return [open_model(name) for name in SHIPPED_MODELS if (folder / f"{name}.h5").is_file()]
+    folder = bundled_folder()
+    return [load_model(name) for name in BUNDLED_MODELS if (folder / f"{name}.h5").is_file()]
 
 
-def read_model(path: Path) -> bytes:
+def read_model_file(path: Path) -> bytes:
     """Return the whole file. Raises ModelError where it cannot be read or is too big."""
     try:
         size = path.stat().st_size
-        if size > LARGEST_MODEL_BYTES:
-            raise ModelError(
-                f"{path} has {size} bytes: models of more than {LARGEST_MODEL_BYTES} are refused"
-            )
+        if size > MAX_MODEL_BYTES:
+            raise ModelError(f"{path} has {size} bytes: models of more than {MAX_MODEL_BYTES} are refused")
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"the model {path} cannot be read: {error.strerror or error}") from error
@@ -171,12 +171,12 @@ def read_model(path: Path) -> bytes:
 def _is_known(path: Path) -> bool:
     # A file that nobody asked for, and that cannot be read, must not stop a scan.
     with contextlib.suppress(ModelError):
-        digest = hashlib.sha256(read_model(path)).hexdigest()
-        return bool(find_program(digest, 1.0) or find_program(digest, 255.0))
+        digest = hashlib.sha256(read_model_file(path)).hexdigest()
+        return bool(find_compiled(digest, 1.0) or find_compiled(digest, 255.0))
     return False
 
 
-def _compile_in_child(path: Path, data: bytes, input_maximum: float | None) -> tuple[ModelFacts, bytes]:
+def _compile_in_child(path: Path, data: bytes, input_maximum: float | None) -> tuple[ModelMetadata, bytes]:
     import subprocess
 
     if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() not in ("", "0", "false"):
@@ -209,4 +209,4 @@ def _compile_in_child(path: Path, data: bytes, input_maximum: float | None) -> t
         raise ModelError(f"{path} is refused: {answer['refused']}")
     if "failed" in answer:
         raise ModelError(f"{path} could not be compiled ({answer['failed']}): is TensorFlow whole here?")
-    return ModelFacts.from_json(json.dumps(answer["facts"])), program
+    return ModelMetadata.from_json(json.dumps(answer["facts"])), program

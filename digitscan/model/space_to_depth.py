@@ -31,7 +31,7 @@ _PLAIN_RELU = {"max_value": None, "negative_slope": 0.0, "threshold": 0.0}
 
 
 @dataclass(frozen=True)
-class Beginning:
+class Stem:
     """The first layers of a network in blocks, and the tensor of the Keras model that they arrive at.
 
     `run` takes float32 (N, 28, 28, 1).
@@ -41,7 +41,7 @@ class Beginning:
     end: Any
 
 
-def in_blocks(keras_model: Any) -> Beginning | None:
+def space_to_depth_stem(keras_model: Any) -> Stem | None:
     """Return how to compute what a network begins with in blocks; None where it begins otherwise.
 
     It must begin with one or two of: a convolution with strides of 2 that keeps the edges ("same"), batch
@@ -57,7 +57,7 @@ def in_blocks(keras_model: Any) -> Beginning | None:
     if first is None:
         return None
     second = _next_stride(keras_model, first.end)
-    kernel = block_kernel(first.kernel, 28, PIXELS)
+    kernel = space_to_depth_kernel(first.kernel, 28, PIXELS)
     bias = np.tile(first.bias, (PIXELS // 2) ** 2)
 
     def run(values: Any) -> Any:
@@ -67,11 +67,11 @@ def in_blocks(keras_model: Any) -> Beginning | None:
             return tf.nn.depth_to_space(values, PIXELS // 2)
         return tf.nn.relu(tf.nn.conv2d(values, next_kernel, 1, "SAME") + second.bias)
 
-    next_kernel = None if second is None else block_kernel(second.kernel, 14, PIXELS // 2)
-    return Beginning(run, first.end if second is None else second.end)
+    next_kernel = None if second is None else space_to_depth_kernel(second.kernel, 14, PIXELS // 2)
+    return Stem(run, first.end if second is None else second.end)
 
 
-def block_kernel(kernel: NDArray[np.float32], size: int, block: int) -> NDArray[np.float32]:
+def space_to_depth_kernel(kernel: NDArray[np.float32], size: int, block: int) -> NDArray[np.float32]:
     """Return the kernel that convolves blocks as `kernel` convolves the picture they are made of.
 
     `kernel` is (K, K, from, to), for strides of 2 over (size, size) with "same" edges, `block` the pixels

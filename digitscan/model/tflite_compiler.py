@@ -8,32 +8,26 @@ on blocks of pixels.
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
-import json
-import os
-import sys
-import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import DigitscanError, ModelError
-from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelFacts
-from digitscan.model.space_to_depth import in_blocks
-from digitscan.system.resources import limit_memory
-from digitscan.system.signals import held
+from digitscan.model.space_to_depth import space_to_depth_stem
+from digitscan.system.signals import defer_signals
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+from digitscan.model.tensorflow_log import silence_tensorflow
 
-SAMPLES = 500
+CALIBRATION_IMAGES = Path(__file__).resolve().parents[1] / "data" / "calibration_images.npz"
+
+
 BATCH = 16
-CHECK_SECONDS = 30
-MOST_MEMORY = 8 << 30
 
 
-def compile_program(
+def compile_model(
     keras_model: Any, samples: NDArray[np.float32] | None = None, input_maximum: float = 1.0
 ) -> bytes:
     """Compile a Keras model of digits for LiteRT.
@@ -44,8 +38,11 @@ def compile_program(
     preprocessed training images.
     Raises ModelError where the model does not end as a classifier does, or cannot be converted.
     """
-    images = _training_samples(input_maximum) if samples is None else samples
-    with quiet(), held():  # the converter may lose what a signal raises, or take it for a fault of the model
+    images = load_calibration_images(input_maximum) if samples is None else samples
+    with (
+        silence_tensorflow(),
+        defer_signals(),
+    ):  # the converter may lose what a signal raises, or take it for a fault of the model
         try:
             _check_logits(keras_model, images)
             return _convert(keras_model, images, input_maximum)
@@ -58,24 +55,7 @@ def compile_program(
             ) from error
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep TensorFlow, Keras and the converter from saying what is no use to a user."""
-    from absl import logging
-
-    from digitscan.system.stdio import silence_native_messages
-
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        with silence_native_messages(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(before)
-
-
-def logits_of(keras_model: Any, images: Any, tensor: Any = None) -> Any:
+def compute_logits(keras_model: Any, images: Any, tensor: Any = None) -> Any:
     """Return the logits (N, classes) of a Keras model for a tensor of images of its own input shape.
 
     A softmax at the end is left off, as a layer or as an activation. Where sigmoids are at the end,
@@ -91,13 +71,13 @@ def logits_of(keras_model: Any, images: Any, tensor: Any = None) -> Any:
     last = history.operation
     before = (last._inbound_nodes[history.node_index].input_tensors or [None])[0]
     if isinstance(last, layers.Dropout | layers.GaussianDropout | layers.GaussianNoise):
-        return logits_of(keras_model, images, before)
+        return compute_logits(keras_model, images, before)
     if isinstance(last, layers.Flatten | layers.Reshape) and before.shape == tensor.shape:
-        return logits_of(keras_model, images, before)
+        return compute_logits(keras_model, images, before)
     if isinstance(last, layers.Softmax) and last.axis in (-1, 1):
         return _run(keras_model, before, images)
     if isinstance(last, keras.Model):
-        return logits_of(last, _run(keras_model, before, images))
+        return compute_logits(last, _run(keras_model, before, images))
     if isinstance(last, layers.Dense):
         values = tf.matmul(_run(keras_model, before, images), last.kernel)
         values = tf.nn.bias_add(values, last.bias) if last.use_bias else values
@@ -122,7 +102,7 @@ def _check_logits(keras_model: Any, samples: NDArray[np.float32]) -> None:
 
     images = tf.reshape(tf.constant(samples[:64]), (-1, *keras_model.inputs[0].shape[1:]))
     answers = np.asarray(keras_model(images, training=False))
-    logits = logits_of(keras_model, images)
+    logits = compute_logits(keras_model, images)
     probable = (answers >= 0.0).all() and np.allclose(answers.sum(axis=1), 1.0, atol=1e-3)
     if probable and not np.allclose(tf.nn.softmax(logits), answers, atol=1e-3):
         raise ModelError("how it comes from logits to probabilities is not understood: end it in a softmax")
@@ -148,13 +128,15 @@ def _convert(keras_model: Any, samples: NDArray[np.float32], input_maximum: floa
     images = np.resize(np.asarray(samples, np.float32), (-(-len(samples) // BATCH), BATCH, 28, 28, 1))
     images[0, 0, 0, :2, 0] = 0.0, input_maximum
 
-    beginning = in_blocks(keras_model)
+    beginning = space_to_depth_stem(keras_model)
     rest = keras.Model(beginning.end, keras_model.outputs) if beginning else keras_model
 
     def network(values: Any) -> Any:
         if beginning:
-            return logits_of(rest, beginning.run(values))
-        return logits_of(keras_model, tf.reshape(values, (BATCH, *shape)) if shape != (28, 28, 1) else values)
+            return compute_logits(rest, beginning.run(values))
+        return compute_logits(
+            keras_model, tf.reshape(values, (BATCH, *shape)) if shape != (28, 28, 1) else values
+        )
 
     def representatives() -> Iterator[list[NDArray[np.float32]]]:
         for block in images:
@@ -177,58 +159,10 @@ def _convert(keras_model: Any, samples: NDArray[np.float32], input_maximum: floa
     return bytes(debugger.get_nondebug_quantized_model())
 
 
-def _training_samples(input_maximum: float) -> NDArray[np.float32]:
+def load_calibration_images(input_maximum: float) -> NDArray[np.float32]:
+    """Return the bundled calibration images, float32 (500, 28, 28, 1) in 0..`input_maximum`."""
     import numpy as np
 
-    from digitscan.imaging.preprocess import preprocess
-    from digitscan.training.data.sources import load_mnist
-
-    seen = [preprocess(image).pixels for image in load_mnist(None).x_train[:SAMPLES]]
-    pixels = np.stack([image for image in seen if image is not None])[..., None]
-    return (pixels.astype(np.float32) * np.float32(input_maximum / 255.0)).astype(np.float32)
-
-
-def main() -> None:
-    """Check and compile one `.h5` from stdin in a process of its own; see `model._compile_in_child`."""
-    answers = os.fdopen(os.dup(1), "wb")
-    # Native code prints where it likes; the answer must stay whole.
-    os.dup2(2, 1)
-    limit_memory(MOST_MEMORY)
-    # The only clock that runs while native code holds the interpreter.
-    faulthandler.dump_traceback_later(CHECK_SECONDS, exit=True)
-    request = json.loads(sys.stdin.buffer.readline())
-    program = b""
-    answer: dict[str, Any]
-    try:
-        facts, program = _check_and_compile(sys.stdin.buffer.read(), request["input_maximum"])
-        answer = {"facts": json.loads(facts.to_json())}
-    except DigitscanError as error:
-        answer = {"refused": str(error)}
-    except Exception as error:
-        answer = {"failed": f"{type(error).__name__}: {error}"}
-    answers.write(json.dumps(answer).encode("ascii") + b"\n" + program)
-    answers.close()
-
-
-def _check_and_compile(data: bytes, input_maximum: float | None) -> tuple[ModelFacts, bytes]:
-    from digitscan.model.h5_file import load_h5, read_facts
-    from digitscan.model.h5_validation import check_h5
-
-    check_h5(data)
-    facts = read_facts(data)
-    faulthandler.cancel_dump_traceback_later()
-    model = load_h5(data)
-    shape, classes = tuple(model.inputs[0].shape[1:]), int(model.outputs[0].shape[-1])
-    if facts is None:
-        from digitscan.imaging.preprocess import PREPROCESS_VERSION
-
-        facts = ModelFacts(
-            architecture=UNKNOWN_ARCHITECTURE,
-            classes=classes,
-            preprocess_version=PREPROCESS_VERSION,
-            input_shape=shape,
-            input_maximum=1.0 if input_maximum is None else input_maximum,
-        )
-    elif (facts.classes, facts.input_shape) != (classes, shape):
-        raise ModelError("the facts inside the model do not fit its network")
-    return facts, compile_program(model, None, facts.input_maximum)
+    with np.load(CALIBRATION_IMAGES, allow_pickle=False) as file:
+        images: NDArray[np.uint8] = file["images"][..., None]
+    return (images.astype(np.float32) * np.float32(input_maximum / 255.0)).astype(np.float32)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from digitscan.scanning.output.csv_format import Prediction, Status
-from digitscan.system.stdio import plain
+from digitscan.prediction import Prediction, Status
+from digitscan.system.log import escape_control_characters
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -21,7 +21,7 @@ _LONGEST_NAME = 60
 
 
 @dataclass
-class Counts:
+class SummaryCounts:
     """Running totals of a scan; its size does not grow with the number of rows.
 
     `before` counts those rows that an earlier scan had written.
@@ -64,27 +64,27 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Ending:
+class SummaryContext:
     """What else the summary says: who answered, how long it took, where the rows are."""
 
     model: str
     seconds: float
     where: str
     skipped: Mapping[str, int]
-    closed_folders: tuple[str, ...] = ()
+    unreadable_folders: tuple[str, ...] = ()
     calibrated: bool = True
 
 
-def print_summary(counts: Counts, ending: Ending, console: Console) -> None:
+def print_summary(counts: SummaryCounts, context: SummaryContext, console: Console) -> None:
     """Print the summary. File names in it are shown as text, whatever they contain."""
     from rich.text import Text
 
-    console.print(Text(f"Read by {plain(ending.model)}", style="bold"))
-    for part in _parts(counts, ending):
+    console.print(Text(f"Read by {escape_control_characters(context.model)}", style="bold"))
+    for part in _parts(counts, context):
         console.print(part)
 
 
-def _parts(counts: Counts, ending: Ending) -> Iterable[RenderableType]:
+def _parts(counts: SummaryCounts, context: SummaryContext) -> Iterable[RenderableType]:
     from rich.padding import Padding
     from rich.text import Text
 
@@ -100,27 +100,29 @@ def _parts(counts: Counts, ending: Ending) -> Iterable[RenderableType]:
         lines.append(("failed", f"{counts.errors.total():,}"))
         for reason, number in counts.errors.most_common(_MOST_REASONS):
             link = ", for example" if number > 1 else ":"
-            lines.append(("", f"{number:,} {plain(reason)}{link} {_short(counts.example[reason])}"))
+            lines.append(
+                ("", f"{number:,} {escape_control_characters(reason)}{link} {_short(counts.example[reason])}")
+            )
         others = len(counts.errors) - _MOST_REASONS
         if others > 0:
             lines.append(("", f"and {others} more reasons"))
-    if ending.skipped:
-        lines.append(("skipped", f"{sum(ending.skipped.values()):,} ({_reasons(ending.skipped)})"))
-    if ending.closed_folders:
-        number, example = len(ending.closed_folders), _short(ending.closed_folders[0])
+    if context.skipped:
+        lines.append(("skipped", f"{sum(context.skipped.values()):,} ({_reasons(context.skipped)})"))
+    if context.unreadable_folders:
+        number, example = len(context.unreadable_folders), _short(context.unreadable_folders[0])
         words = (
             f"{number:,} folders could not be opened, for example" if number > 1 else "could not be opened:"
         )
         lines.append(("folders" if number > 1 else "folder", f"{words} {example}"))
-    if not ending.calibrated:
+    if not context.calibrated:
         lines.append(("careful", "the model is not calibrated: all rows are review without --min-confidence"))
-    lines.append(("time", _time(counts, ending.seconds)))
-    lines.append(("rows", plain(ending.where)))
+    lines.append(("time", _time(counts, context.seconds)))
+    lines.append(("rows", escape_control_characters(context.where)))
     yield Padding(_lines(lines), (0, 0, 0, 2), expand=False)
     yield Text()
 
 
-def _digits(counts: Counts) -> Table:
+def _digits(counts: SummaryCounts) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -157,19 +159,19 @@ def _lines(lines: list[tuple[str, str]]) -> Table:
 
 def _reasons(reasons: Mapping[str, int]) -> str:
     if len(reasons) == 1:
-        return plain(next(iter(reasons)))
+        return escape_control_characters(next(iter(reasons)))
     shown = Counter(reasons).most_common(_MOST_REASONS)
     rest = len(reasons) - len(shown)
-    words = [f"{number:,} {plain(reason)}" for reason, number in shown]
+    words = [f"{number:,} {escape_control_characters(reason)}" for reason, number in shown]
     return ", ".join(words + [f"{rest:,} more reasons"] * (rest > 0))
 
 
 def _short(name: str) -> str:
-    text = plain(name)
+    text = escape_control_characters(name)
     return text if len(text) <= _LONGEST_NAME else f"...{text[-_LONGEST_NAME:]}"
 
 
-def _time(counts: Counts, seconds: float) -> str:
+def _time(counts: SummaryCounts, seconds: float) -> str:
     words = [f"{_duration(seconds)} for {counts.total:,} images"]
     if counts.before:
         words.append(f"{counts.before:,} of them read before")
@@ -186,20 +188,20 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def table_of_models(models: Sequence[Model]) -> Table:
+def models_table(models: Sequence[Model]) -> Table:
     """Return a table of models with what they score, one row each."""
     from rich import box
     from rich.table import Table
 
-    scores = list(dict.fromkeys(name for model in models for name in model.facts.scores))
+    scores = list(dict.fromkeys(name for model in models for name in model.metadata.scores))
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("model", style="bold")
     table.add_column("network")
     for name in scores:
         table.add_column(name.replace("_", " "), justify="right")
     for model in models:
-        cells = [_score(model.facts.scores.get(name)) for name in scores]
-        table.add_row(model.name, model.facts.architecture, *cells)
+        cells = [_score(model.metadata.scores.get(name)) for name in scores]
+        table.add_row(model.name, model.metadata.architecture, *cells)
     return table
 
 

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import DigitscanError, ModelError
-from digitscan.scanning.discovery import Found
-from digitscan.scanning.output.csv_format import Prediction, Status
-from digitscan.workers.supervisor import Event, Processes, Task, Worker, usable_cores
+from digitscan.prediction import ImageFile, Prediction, Status
+from digitscan.system.resources import usable_cores
+from digitscan.workers.supervisor import Event, ProcessFactory, Task, Worker
 
 if TYPE_CHECKING:
     from digitscan.model.registry import Model
 
-READ_AHEAD = 4096
+MAX_READ_AHEAD = 4096
 """Files whose rows may wait for an earlier one that takes long."""
 
 _LOOK_AHEAD = 4096
@@ -56,38 +56,40 @@ class ScanOptions:
 
 
 def scan(
-    found: Iterable[Found], model: Model, options: ScanOptions | None = None
+    files: Iterable[ImageFile], model: Model, options: ScanOptions | None = None
 ) -> Generator[Prediction, None, None]:
-    """Yield one prediction for every file, in order. See `scan_in_batches`."""
-    with contextlib.closing(scan_in_batches(found, model, options)) as batches:
+    """Yield one prediction for every file, in order. See `predict_in_batches`."""
+    with contextlib.closing(predict_in_batches(files, model, options)) as batches:
         for rows in batches:
             yield from rows
 
 
-def scan_in_batches(
-    found: Iterable[Found], model: Model, options: ScanOptions | None = None
+def predict_in_batches(
+    files: Iterable[ImageFile], model: Model, options: ScanOptions | None = None
 ) -> Generator[list[Prediction], None, None]:
     """Yield the predictions that are ready, in order, as lists that are worth one write.
 
-    `found` is consumed lazily. Raises ModelError if the workers refuse the model, DigitscanError if
+    `files` is consumed lazily. Raises ModelError if the workers refuse the model, DigitscanError if
     none can be kept alive. Closing the iterator ends all workers.
     """
-    run = _Scan(found, model, options or ScanOptions())
+    run = Scheduler(files, model, options or ScanOptions())
     try:
         yield from run.batches()
     finally:
         run.close()
 
 
-class _Chunk:
+class Chunk:
     """Consecutive files and their rows so far."""
 
-    def __init__(self, files: list[Found]) -> None:
+    def __init__(self, files: list[ImageFile]) -> None:
+        """Begin with no rows."""
         self.files = files
         self.rows: list[Prediction | None] = [None] * len(files)
         self.left = len(files)
 
     def put(self, position: int, row: Any) -> None:
+        """Set the row of the file at a position."""
         digit, confidence, status, note, probabilities = row
         file = self.files[position]
         if file.notes:
@@ -97,38 +99,42 @@ class _Chunk:
         self.left -= 1
 
     def fail(self, position: int, reason: str) -> None:
+        """Give the file at a position an error row."""
         self.put(position, (None, None, Status.ERROR, reason, None))
 
 
 def _as_setup(model: Model) -> dict[str, str]:
     return {
-        "program": str(model.program),
-        "program_digest": model.program_digest,
-        "facts": model.facts.to_json(),
+        "compiled_path": str(model.compiled_path),
+        "compiled_digest": model.compiled_digest,
+        "metadata": model.metadata.to_json(),
     }
 
 
 _STATUS = {status.value: status for status in Status}
 
 
-class _Scan:
-    def __init__(self, found: Iterable[Found], model: Model, options: ScanOptions) -> None:
-        self._found = iter(found)
+class Scheduler:
+    """Hands files to workers and collects rows in order."""
+
+    def __init__(self, files: Iterable[ImageFile], model: Model, options: ScanOptions) -> None:
+        """Begin; no process is started yet."""
+        self._files = iter(files)
         self._options = options
         self._setup = {
             "model": _as_setup(model),
-            "quick": _as_setup(model.quick) if model.quick else None,
+            "fast_model": _as_setup(model.fast_model) if model.fast_model else None,
             "min_confidence": options.min_confidence,
             "probabilities": options.probabilities,
             "max_megapixels": options.max_megapixels,
         }
-        self._processes = Processes(options.worker_command)
+        self._process_factory = ProcessFactory(options.worker_command)
         self._most_workers = options.workers or usable_cores()
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._workers: list[Worker] = []
-        self._ahead: deque[Found] = deque()
+        self._ahead: deque[ImageFile] = deque()
         self._exhausted = False
-        self._order: deque[_Chunk] = deque()
+        self._order: deque[Chunk] = deque()
         self._held = 0
         self._again: deque[Task] = deque()
         self._chunk_size = min(_FIRST_CHUNK, options.batch_size)
@@ -137,6 +143,7 @@ class _Scan:
         self._idle_deaths = 0
 
     def batches(self) -> Iterator[list[Prediction]]:
+        """Yield the rows that are ready, in order."""
         self._look_ahead()
         self._look_at_sizes()
         self._start_worker()
@@ -154,15 +161,16 @@ class _Scan:
             self._watch_the_clock()
 
     def close(self) -> None:
+        """End all workers."""
         for worker in self._workers:
             worker.kill()
         for worker in self._workers:  # together, since each takes its time
             worker.wait()
-        self._processes.close()
+        self._process_factory.close()
 
     def _start_worker(self) -> None:
         try:
-            self._workers.append(Worker(self._processes, self._setup, self._events))
+            self._workers.append(Worker(self._process_factory, self._setup, self._events))
         except OSError as error:
             if not self._workers:
                 raise DigitscanError(
@@ -172,9 +180,9 @@ class _Scan:
             self._most_workers = len(self._workers)
 
     def _look_ahead(self) -> None:
-        wanted = min(_LOOK_AHEAD, READ_AHEAD - self._held) - len(self._ahead)
+        wanted = min(_LOOK_AHEAD, MAX_READ_AHEAD - self._held) - len(self._ahead)
         if wanted > 0 and not self._exhausted:
-            more = list(itertools.islice(self._found, wanted))
+            more = list(itertools.islice(self._files, wanted))
             self._exhausted = len(more) < wanted
             self._ahead.extend(more)
 
@@ -213,7 +221,7 @@ class _Scan:
             size = min(size, len(self._ahead))
         if not size:
             return None
-        chunk = _Chunk([self._ahead.popleft() for _ in range(size)])
+        chunk = Chunk([self._ahead.popleft() for _ in range(size)])
         self._order.append(chunk)
         self._held += size
         return Task(chunk, range(size))
@@ -256,7 +264,7 @@ class _Scan:
         mean = seconds if self._seconds_per_file is None else (self._seconds_per_file + seconds) / 2
         self._seconds_per_file = mean
         # Each process finds its share in what may be held at a time, however many there are.
-        share = READ_AHEAD // (_QUEUED_PER_WORKER * self._most_workers)
+        share = MAX_READ_AHEAD // (_QUEUED_PER_WORKER * self._most_workers)
         most = min(self._options.batch_size, max(share, _FIRST_CHUNK))
         self._chunk_size = max(1, min(most, int(_CHUNK_SECONDS / max(mean, 1e-6))))
 
@@ -264,7 +272,7 @@ class _Scan:
         for worker in list(self._workers):
             task, index = worker.in_hand()
             reading = task is not None and index < len(task.positions)
-            if worker.seconds_in_hand() > (self._options.timeout if reading else _START_SECONDS):
+            if worker.seconds_on_current_file() > (self._options.timeout if reading else _START_SECONDS):
                 self._replace(worker, timed_out=reading)
 
     def _replace(self, worker: Worker, timed_out: bool) -> None:

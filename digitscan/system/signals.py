@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
-def end_at_once(first: Callable[[], object]) -> None:
+def exit_on_signal(first: Callable[[], object]) -> None:
     """From now on let them call `first` and end this process, with exit code 130 or 143."""
 
     def end(number: int, frame: object) -> NoReturn:
@@ -30,7 +30,7 @@ def end_at_once(first: Callable[[], object]) -> None:
 
 
 @contextlib.contextmanager
-def as_exceptions() -> Iterator[None]:
+def raise_on_signal() -> Iterator[None]:
     """Let them raise KeyboardInterrupt, and SystemExit with exit code 143, inside."""
     before = _handle(signal.default_int_handler, _terminate)
     try:
@@ -40,7 +40,7 @@ def as_exceptions() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Let them wait until the end, where their exception would be lost; a second one does not wait."""
     came: list[int] = []
 

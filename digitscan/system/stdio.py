@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 
-def open_missing() -> None:
+def open_missing_streams() -> None:
     """Point closed standard streams at nothing, or the next file opened would take their number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -57,7 +57,7 @@ def _as_words(raw: io.RawIOBase, encoding: str) -> io.TextIOWrapper:
     )
 
 
-def forgive_stderr() -> None:
+def ignore_stderr_errors() -> None:
     """Let a full disk or a closed pipe behind stderr take our words, but end nothing."""
     if _writes_to_stderr(sys.stderr):
         sys.stderr.flush()
@@ -66,13 +66,13 @@ def forgive_stderr() -> None:
         sys.stderr = _as_words(raw, sys.stderr.encoding)
 
 
-def stdout_takes_results() -> bool:
+def stdout_is_redirected() -> bool:
     """Tell whether stdout is a pipe or a redirected file, which asks for the results themselves."""
     mode = os.fstat(1).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
 
-def guard_stdout() -> BinaryIO:
+def reserve_stdout() -> BinaryIO:
     """Return the real stdout for results alone; whatever else prints to stdout lands on stderr."""
     sys.stdout.flush()
     real = os.dup(1)
@@ -81,7 +81,7 @@ def guard_stdout() -> BinaryIO:
 
 
 @contextlib.contextmanager
-def silence_native_messages() -> Iterator[None]:
+def silence_native_stderr() -> Iterator[None]:
     """Silence what native code prints to stderr; Python's own `sys.stderr` still reaches it."""
     sys.stderr.flush()
     before, real = sys.stderr, os.dup(2)
@@ -108,8 +108,3 @@ def _writes_to_stderr(stream: object) -> bool:
         return bool(stream.fileno() == 2)  # type: ignore[attr-defined]  # answered by the except
     except (AttributeError, OSError, ValueError):
         return False
-
-
-def plain(text: str) -> str:
-    r"""Return the text with all that a terminal might obey (controls, bidi marks) written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from digitscan.model.metadata import QUICK
+from digitscan.model.metadata import FAST_CNN
 
 
 def build_mlp() -> Any:
@@ -45,7 +45,7 @@ def build_cnn() -> Any:
     return network
 
 
-def build_quick() -> Any:
+def build_fast_cnn() -> Any:
     """Return an eighth of the CNN, 1.2 million multiply-adds an image, that answers where it is sure."""
     import keras
     from keras import layers
@@ -56,7 +56,7 @@ def build_quick() -> Any:
     values = _convolve(values, 48, 3)
     values = _convolve(values, 64, 3, strides=2, padding="valid")  # 3x3
     values = layers.Dropout(0.1)(layers.Flatten()(values))
-    return keras.Model(image, layers.Dense(11, activation="softmax")(values), name="quick")
+    return keras.Model(image, layers.Dense(11, activation="softmax")(values), name="cnn_fast")
 
 
 def _convolve(values: Any, filters: int, size: int, strides: int = 1, padding: str = "same") -> Any:
@@ -66,6 +66,6 @@ def _convolve(values: Any, filters: int, size: int, strides: int = 1, padding: s
     return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(values))
 
 
-NETWORKS: dict[str, Callable[[], Any]] = {"cnn": build_cnn, "mlp": build_mlp, QUICK: build_quick}
-CLASSES = {"cnn": 11, "mlp": 10, QUICK: 11}
+ARCHITECTURES: dict[str, Callable[[], Any]] = {"cnn": build_cnn, "mlp": build_mlp, FAST_CNN: build_fast_cnn}
+CLASS_COUNTS = {"cnn": 11, "mlp": 10, FAST_CNN: 11}
 """Answers of a network: the digits, and for eleven "not a digit"."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-NON_DIGITS_OK = 0.035
+MAX_NON_DIGITS_OK = 0.035
 """Of validation pictures that are no digit, at most this share is marked `ok`."""
 
 Probabilities = NDArray[np.float64]
@@ -32,7 +32,7 @@ def fit_temperature(probabilities: Probabilities, labels: Labels) -> float:
     return round(float(temperatures[int(np.argmin(losses))]), 4)
 
 
-def fit_refusal(probabilities: Probabilities, labels: Labels, refused: float) -> float:
+def fit_rejection_bias(probabilities: Probabilities, labels: Labels, refused: float) -> float:
     """Return what to take from the eleventh logit so that few digits, the share `refused`, are turned away.
 
     There are far fewer pictures of no digit in users' folders than in training: this corrects the prior.
@@ -43,10 +43,10 @@ def fit_refusal(probabilities: Probabilities, labels: Labels, refused: float) ->
     return max(0.0, float(doubt[int(refused * len(doubt))]))
 
 
-def fit_ok_confidence(probabilities: Probabilities, labels: Labels, ok_wrong: float) -> float:
+def fit_ok_threshold(probabilities: Probabilities, labels: Labels, ok_wrong: float) -> float:
     """Return the lowest confidence from which a row is `ok`.
 
-    At most the share `ok_wrong` of the digits marked `ok` is wrong, and at most NON_DIGITS_OK of the
+    At most the share `ok_wrong` of the digits marked `ok` is wrong, and at most MAX_NON_DIGITS_OK of the
     pictures of no digit is marked `ok`. `labels` hold 10 for no digit.
     """
     digits = labels < 10
@@ -60,11 +60,13 @@ def fit_ok_confidence(probabilities: Probabilities, labels: Labels, ok_wrong: fl
     ok = max(0.5, float(confidence[digits][order[good[-1]]]))
     others = np.sort(confidence[~digits])[::-1]
     if others.size:
-        ok = max(ok, float(others[int(NON_DIGITS_OK * others.size)]) + 1e-6)
+        ok = max(ok, float(others[int(MAX_NON_DIGITS_OK * others.size)]) + 1e-6)
     return round(min(0.9999, ok), 4)
 
 
-def fit_sure(confidence: NDArray[np.float64], agrees: NDArray[np.bool_], differing: float) -> float:
+def fit_cascade_threshold(
+    confidence: NDArray[np.float64], agrees: NDArray[np.bool_], differing: float
+) -> float:
     """Return the lowest confidence, 0.5 to 1, from which at most the share `differing` does not agree.
 
     `confidence` (N,) are a quick model's, `agrees` (N,) tells where the other one says the same.

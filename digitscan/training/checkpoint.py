@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import OutputError
-from digitscan.model.compiled_cache import write_atomically
+from digitscan.system.files import write_atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +78,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     file = io.BytesIO()
     np.savez(file, facts=np.frombuffer(json.dumps(text).encode(), np.uint8), **arrays)
     try:
-        write_atomically(path, file.getvalue())
+        write_atomic(path, file.getvalue())
     except OSError as error:
         raise OutputError(f"the checkpoint {path} cannot be written: {error.strerror or error}") from error
 
@@ -92,12 +92,12 @@ def load_checkpoint(path: Path, depends_on: Mapping[str, Any]) -> Checkpoint:
         if path.stat().st_size > _LARGEST:
             raise ValueError("too large")
         with np.load(path, allow_pickle=False) as file:
-            facts = json.loads(file["facts"].tobytes())
+            metadata = json.loads(file["facts"].tobytes())
             network, optimizer, best = (
                 [file[f"{group}{number}"] for number in range(sum(_is_in(group, name) for name in file))]
                 for group in _GROUPS
             )
-        checkpoint = Checkpoint(network=network, optimizer=optimizer, best=best, **facts)
+        checkpoint = Checkpoint(network=network, optimizer=optimizer, best=best, **metadata)
         before = dict(checkpoint.depends_on)
         lengths = {len(values) for values in checkpoint.history.values()}
         if len(lengths) != 1 or not 0 <= checkpoint.best_epoch < min(lengths):

@@ -10,7 +10,7 @@ from digitscan.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from digitscan.training.data.generator import Examples
+    from digitscan.training.data.datasets import Dataset
 
 TEACHER_SHARE = 0.7
 """Of what a taught network learns: the teachers' answers; the rest is the label."""
@@ -18,14 +18,14 @@ TEACHER_TEMPERATURE = 2.0
 """Above 1, a teacher's small doubts are taught as well."""
 
 
-def labels_of(examples: Examples) -> NDArray[Any]:
+def label_targets(examples: Dataset) -> NDArray[Any]:
     """Return the labels (N,) themselves."""
     return examples.labels
 
 
-def taught_by(
+def distillation_targets(
     teachers: tuple[str, ...], classes: int, say: Callable[[str], None]
-) -> Callable[[Examples], NDArray[Any]]:
+) -> Callable[[Dataset], NDArray[Any]]:
     """Return what gives the targets, (N, classes) float32, of examples: label and teachers' mean answer.
 
     `teachers` are paths or names of shipped models. Raises UsageError for one that answers with fewer
@@ -34,21 +34,22 @@ def taught_by(
     import numpy as np
 
     from digitscan.model.classifier import Classifier
-    from digitscan.model.compiled_cache import read_program
-    from digitscan.model.registry import open_model
+    from digitscan.model.compiled_cache import read_compiled
+    from digitscan.model.registry import load_model
 
-    models = [open_model(teacher, say=say) for teacher in teachers]
+    models = [load_model(teacher, say=say) for teacher in teachers]
     for teacher, model in zip(teachers, models, strict=True):
-        if model.facts.classes < classes:
+        if model.metadata.classes < classes:
             raise UsageError(
-                f"{teacher} answers with {model.facts.classes} classes, and {classes} are to be taught: "
+                f"{teacher} answers with {model.metadata.classes} classes, and {classes} are to be taught: "
                 "give another --teacher"
             )
     classifiers = [
-        Classifier(read_program(model.program, model.program_digest), model.facts) for model in models
+        Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata)
+        for model in models
     ]
 
-    def target_of(examples: Examples) -> NDArray[Any]:
+    def target_of(examples: Dataset) -> NDArray[Any]:
         answers = np.mean([one.classify(examples.images)[:, :classes] for one in classifiers], axis=0)
         answers = np.maximum(answers, 1e-12) ** (1.0 / TEACHER_TEMPERATURE)
         answers *= TEACHER_SHARE / answers.sum(axis=1, keepdims=True)

@@ -13,93 +13,63 @@ import hashlib
 import os
 import platform
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digitscan import __version__
 from digitscan.errors import DataError, OutputError, UsageError
-from digitscan.model.metadata import QUICK
-from digitscan.model.registry import Model, open_model
-from digitscan.system.signals import held
-from digitscan.training.architectures import CLASSES, NETWORKS
+from digitscan.model.metadata import FAST_CNN
+from digitscan.model.registry import Model, load_model
+from digitscan.system.log import log
+from digitscan.system.signals import defer_signals
+from digitscan.training.architectures import ARCHITECTURES, CLASS_COUNTS
 from digitscan.training.checkpoint import checkpoint_path
-from digitscan.training.data.augment import Augmentation
-from digitscan.training.data.generator import Examples, Rounds, preprocess_all
-from digitscan.training.distillation import labels_of, taught_by
-from digitscan.training.trainer import Recipe, Run, evaluate, fit
+from digitscan.training.config import Recipe
+from digitscan.training.data.datasets import Dataset, preprocess_dataset
+from digitscan.training.data.generator import AugmentedDataGenerator
+from digitscan.training.distillation import distillation_targets, label_targets
+from digitscan.training.trainer import Run, evaluate, fit
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from digitscan.model.metadata import ModelFacts
-    from digitscan.training.data.sources import Mnist
+    from digitscan.model.metadata import ModelMetadata
+    from digitscan.training.data.sources import TrainTestData
+from digitscan.training.config import TrainConfig, _recipe
+from digitscan.training.data.datasets import split
 
-VALIDATION_SHARE = 1 / 12
-"""Of the training images: 5,000 of MNIST's 60,000."""
-OK_WRONG_TARGET = 0.003
+MAX_OK_WRONG = 0.003
 """Of validation digits marked `ok`, at most this share wrong: the promise."""
-REFUSED_TARGET = 0.003
+
+
+MAX_DIGITS_REJECTED = 0.003
 """Of the digits among the validation images, at most this share refused as not a digit."""
-NEEDED_BYTES = 32_000_000
+
+
+REQUIRED_BYTES = 32_000_000
 """Of disk, at most: a model and its program, the checkpoint and the new one beside it, plots."""
-SURE_DIFFERING = 0.001
+
+
+MAX_CASCADE_DISAGREEMENT = 0.001
 """Of validation pictures that the quick network is sure of, the share its teacher may not call `ok`."""
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """What a training run is told. None stands for the recipe's own value."""
-
-    architecture: str = "cnn"
-    output: Path = Path("models/digits.h5")
-    teachers: tuple[str, ...] = ()
-    """Models whose answers are learned from; the quick network has one, for which it answers."""
-    data: Path | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    patience: int | None = None
-    seed: int = 0
-    plots: Path | None = None
-    overwrite: bool = False
-    resume: bool = False
-    quiet: bool = False
-
-
-RECIPES = {
-    "cnn": Recipe(epochs=36, batch_size=128, patience=15, rate=2e-3, augmentation=Augmentation()),
-    "mlp": Recipe(epochs=14, batch_size=128, patience=8, rate=2e-3),
-    QUICK: Recipe(epochs=36, batch_size=128, patience=15, rate=3e-3, augmentation=Augmentation()),
-}
-TAUGHT_MLP = Recipe(
-    epochs=240,
-    batch_size=256,
-    patience=80,
-    rate=3e-3,
-    augmentation=Augmentation(
-        added_strokes=0.0, skeletons=0.0, fonts=0.0, non_digits=0.0, pens_and_cameras=0.0, gentle=1.0
-    ),
-    epochs_a_round=10,
-)
-"""What an MLP is trained with when it has a teacher."""
-
-
-def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
+def run(options: TrainConfig, recipe: Recipe | None = None) -> Model:
     """Train a network and write its `.h5`, its program and its plots.
 
     The recipe is the architecture's own, unless one is given. Raises DataError for data that cannot be
     used, TrainingError where no usable model came out, OutputError where the file exists or cannot be
     written.
     """
-    from digitscan.model.tflite_compiler import quiet
-    from digitscan.training.data.sources import load_mnist
+    from digitscan.model.tensorflow_log import silence_tensorflow
+    from digitscan.training.data.sources import load_data
 
-    say = _silent if options.quiet else _say
+    say = _silent if options.quiet else log
     if options.output.exists() and not options.overwrite:
         raise OutputError(f"{options.output} exists: name another file with -o, or add --overwrite")
     checkpoint = checkpoint_path(options.output)
@@ -108,21 +78,21 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
             f"{checkpoint} is left of a run that was interrupted: add --resume to go on with that, "
             "or --overwrite to begin anew"
         )
-    if options.architecture == QUICK and len(options.teachers) != 1:
+    if options.architecture == FAST_CNN and len(options.teachers) != 1:
         raise UsageError("the quick network answers in another one's place: name that with one --teacher")
     check_place(options.output)
     recipe = _recipe(options, recipe)
-    classes = CLASSES[options.architecture]
-    target_of = taught_by(options.teachers, classes, say) if options.teachers else labels_of
+    classes = CLASS_COUNTS[options.architecture]
+    target_of = distillation_targets(options.teachers, classes, say) if options.teachers else label_targets
     start = time.perf_counter()
-    mnist = load_mnist(options.data, lambda path, why: say(f"left out {path}: {why}"))
+    mnist = load_data(options.data, lambda path, why: say(f"left out {path}: {why}"))
     if len(mnist.x_train) < 10 * 2:
         raise DataError(f"{len(mnist.x_train)} training images are too few: at least 20 are needed")
     attempt = Run(checkpoint, _depends_on(options, recipe, mnist), options.resume)
-    learned, checked = split(mnist.x_train, mnist.y_train)
-    test = preprocess_all(Examples(mnist.x_test, mnist.y_test))
+    train, val = split(mnist.x_train, mnist.y_train)
+    test = preprocess_dataset(Dataset(mnist.x_test, mnist.y_test))
     say(
-        f"Training {options.architecture} on {len(learned.images):,} images, {len(checked.images):,} more "
+        f"Training {options.architecture} on {len(train.images):,} images, {len(val.images):,} more "
         f"to validate, at most {recipe.epochs} epochs. Starting TensorFlow ..."
     )
     if options.resume:
@@ -134,14 +104,14 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
     first_epoch = min(attempt.first_epoch, recipe.epochs - 1)
     try:
         with (
-            Rounds(
-                learned, checked, options.seed, recipe.augmentation, recipe.epochs_a_round, first_epoch
-            ) as rounds,
-            quiet(),
+            AugmentedDataGenerator(
+                train, val, options.seed, recipe.augmentation, recipe.epochs_per_dataset, first_epoch
+            ) as generator,
+            silence_tensorflow(),
         ):
             _load_libraries(options.plots is not None)
-            fitted = fit(_new_network(options), recipe, rounds, target_of, attempt, say, options.quiet)
-            facts, classify = _calibrated(fitted.network, options, rounds.calibration())
+            fitted = fit(_new_network(options), recipe, generator, target_of, attempt, say, options.quiet)
+            metadata, classify = _calibrated(fitted.network, options, generator.calibration())
             loss, accuracy = evaluate(fitted.network, test)
         training = {
             "seed": options.seed,
@@ -154,14 +124,14 @@ def run(options: TrainOptions, recipe: Recipe | None = None) -> Model:
             "data": "MNIST" if options.data is None else options.data.name,
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         }
-        facts = replace(facts, training=training, scores={"test accuracy": accuracy, "test loss": loss})
-        model = _save(options.output, fitted.network, facts)
+        metadata = replace(metadata, training=training, scores={"test accuracy": accuracy, "test loss": loss})
+        model = _save(options.output, fitted.network, metadata)
         attempt.end()
     except (KeyboardInterrupt, SystemExit):
-        if attempt.can_be_resumed:
+        if attempt.is_resumable:
             say("Stopped. The same command with --resume goes on after the last whole epoch.")
         raise
-    _show(options, facts, fitted.history, test, classify(test.images), say)
+    _show(options, metadata, fitted.history, test, classify(test.images), say)
     return model
 
 
@@ -176,14 +146,14 @@ def check_place(output: Path) -> None:
         raise OutputError(
             f"{folder} cannot be written: {error.strerror or error}; choose another place with -o"
         ) from error
-    if free < NEEDED_BYTES:
+    if free < REQUIRED_BYTES:
         raise OutputError(
             f"{folder} has room for {free / 1e6:.0f} MB, and model, checkpoint and plots need up to "
-            f"{NEEDED_BYTES / 1e6:.0f} MB: make room, or choose another place with -o"
+            f"{REQUIRED_BYTES / 1e6:.0f} MB: make room, or choose another place with -o"
         )
 
 
-def _depends_on(options: TrainOptions, recipe: Recipe, mnist: Mnist) -> dict[str, Any]:
+def _depends_on(options: TrainConfig, recipe: Recipe, mnist: TrainTestData) -> dict[str, Any]:
     """Return all that the weights depend on."""
     data = hashlib.sha256(mnist.x_train.tobytes() + mnist.y_train.tobytes())
     return {
@@ -192,13 +162,13 @@ def _depends_on(options: TrainOptions, recipe: Recipe, mnist: Mnist) -> dict[str
         "seed": options.seed,
         "recipe": asdict(recipe),
         "data": data.hexdigest(),
-        "teachers": [open_model(teacher).digest for teacher in options.teachers],
+        "teachers": [load_model(teacher).digest for teacher in options.teachers],
     }
 
 
 def _load_libraries(plots: bool) -> None:
     """Import what is needed from here on; while that takes seconds, a signal's exception would be lost."""
-    with held():
+    with defer_signals():
         import h5py  # noqa: F401  # each is needed later
         import keras  # noqa: F401
         import tensorflow as tf
@@ -211,47 +181,24 @@ def _load_libraries(plots: bool) -> None:
             import matplotlib.backends.backend_agg  # noqa: F401
 
 
-def _new_network(options: TrainOptions) -> Any:
+def _new_network(options: TrainConfig) -> Any:
     import keras
 
     keras.utils.set_random_seed(options.seed)
-    return NETWORKS[options.architecture]()
-
-
-def split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[Examples, Examples]:
-    """Return the training images to learn from, and those kept for validation.
-
-    The same for any seed, so that no teacher has learned what its pupil is validated on.
-    """
-    import numpy as np
-
-    order = np.random.default_rng(1).permutation(len(images))
-    held_back = max(10, round(len(order) * VALIDATION_SHARE))
-    learned, checked = order[held_back:], order[:held_back]
-    return Examples(images[learned], labels[learned]), Examples(images[checked], labels[checked])
-
-
-def _recipe(options: TrainOptions, recipe: Recipe | None) -> Recipe:
-    taught = options.teachers and options.architecture == "mlp"
-    recipe = recipe or (TAUGHT_MLP if taught else RECIPES[options.architecture])
-    for name in ("epochs", "batch_size", "patience"):
-        value = getattr(options, name)
-        if value is not None:
-            recipe = replace(recipe, **{name: value})
-    return recipe
+    return ARCHITECTURES[options.architecture]()
 
 
 def _calibrated(
-    network: Any, options: TrainOptions, validation: Examples
-) -> tuple[ModelFacts, Callable[[Any], Any]]:
+    network: Any, options: TrainConfig, validation: Dataset
+) -> tuple[ModelMetadata, Callable[[Any], Any]]:
     """Fit refusal, temperature and threshold to the compiled program's answers on the validation images."""
     from digitscan.imaging.preprocess import PREPROCESS_VERSION
     from digitscan.model.classifier import Classifier
-    from digitscan.model.metadata import ModelFacts
-    from digitscan.model.tflite_compiler import compile_program
-    from digitscan.training.calibration import fit_ok_confidence, fit_refusal, fit_temperature
+    from digitscan.model.metadata import ModelMetadata
+    from digitscan.model.tflite_compiler import compile_model
+    from digitscan.training.calibration import fit_ok_threshold, fit_rejection_bias, fit_temperature
 
-    facts = ModelFacts(
+    metadata = ModelMetadata(
         architecture=options.architecture,
         classes=int(network.output_shape[-1]),
         preprocess_version=PREPROCESS_VERSION,
@@ -259,61 +206,65 @@ def _calibrated(
 
     def compiled() -> Classifier:
         """Return what a scan will run: the program that is saved is made in the same way."""
-        return Classifier(compile_program(network), facts)
+        return Classifier(compile_model(network), metadata)
 
-    if facts.classes == 11:
+    if metadata.classes == 11:
         kernel, bias = network.layers[-1].get_weights()
-        bias[10] -= fit_refusal(compiled().classify(validation.images), validation.labels, REFUSED_TARGET)
+        bias[10] -= fit_rejection_bias(
+            compiled().classify(validation.images), validation.labels, MAX_DIGITS_REJECTED
+        )
         network.layers[-1].set_weights([kernel, bias])
     temperature = fit_temperature(compiled().classify(validation.images), validation.labels)
-    facts = replace(facts, temperature=temperature)
+    metadata = replace(metadata, temperature=temperature)
     classify = compiled().classify
     probabilities = classify(validation.images)
-    ok = fit_ok_confidence(probabilities, validation.labels, OK_WRONG_TARGET)
-    facts = replace(facts, ok_confidence=ok)
-    if options.architecture == QUICK:
-        facts = _sure_as(options.teachers[0], facts, validation.images, probabilities)
-    return facts, classify
+    ok = fit_ok_threshold(probabilities, validation.labels, MAX_OK_WRONG)
+    metadata = replace(metadata, ok_confidence=ok)
+    if options.architecture == FAST_CNN:
+        metadata = _sure_as(options.teachers[0], metadata, validation.images, probabilities)
+    return metadata, classify
 
 
 def _sure_as(
-    teacher: str, facts: ModelFacts, images: NDArray[np.uint8], probabilities: NDArray[np.float64]
-) -> ModelFacts:
+    teacher: str, metadata: ModelMetadata, images: NDArray[np.uint8], probabilities: NDArray[np.float64]
+) -> ModelMetadata:
     """Fit the confidence from which the teacher would say the same, and call it `ok`."""
     from digitscan.model.classifier import Classifier
-    from digitscan.model.compiled_cache import read_program
-    from digitscan.training.calibration import fit_sure
+    from digitscan.model.compiled_cache import read_compiled
+    from digitscan.training.calibration import fit_cascade_threshold
 
-    model = open_model(teacher)
-    answers = Classifier(read_program(model.program, model.program_digest), model.facts).classify(images)
-    limit = 1.0 if model.facts.ok_confidence is None else model.facts.ok_confidence
+    model = load_model(teacher)
+    answers = Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata).classify(
+        images
+    )
+    limit = 1.0 if model.metadata.ok_confidence is None else model.metadata.ok_confidence
     digits = probabilities[:, :10]
     agrees = (answers.argmax(axis=1) == digits.argmax(axis=1)) & (answers.max(axis=1) >= limit)
-    sure = fit_sure(digits.max(axis=1), agrees, SURE_DIFFERING)
-    return replace(facts, answers_for=model.digest, sure=max(sure, limit))
+    cascade_threshold = fit_cascade_threshold(digits.max(axis=1), agrees, MAX_CASCADE_DISAGREEMENT)
+    return replace(metadata, cascade_target=model.digest, cascade_threshold=max(cascade_threshold, limit))
 
 
-def _save(output: Path, network: Any, facts: ModelFacts) -> Model:
-    from digitscan.model.h5_file import save_model
-    from digitscan.model.registry import SHIPPED_MODELS
+def _save(output: Path, network: Any, metadata: ModelMetadata) -> Model:
+    from digitscan.model.export import save_model
+    from digitscan.model.registry import BUNDLED_MODELS
 
     programs = output.parent / "programs"
-    shipped = output.stem in SHIPPED_MODELS and programs.is_dir()
-    return save_model(network, facts, output, programs if shipped else None)
+    shipped = output.stem in BUNDLED_MODELS and programs.is_dir()
+    return save_model(network, metadata, output, programs if shipped else None)
 
 
 def _show(
-    options: TrainOptions,
-    facts: ModelFacts,
+    options: TrainConfig,
+    metadata: ModelMetadata,
     history: Mapping[str, list[float]],
-    test: Examples,
+    test: Dataset,
     probabilities: Any,
     say: Callable[[str], None],
 ) -> None:
     """Draw the plots, and say what came out."""
     say(
-        f"Test accuracy {100 * facts.scores['test accuracy']:.2f} %, loss {facts.scores['test loss']:.4f}, "
-        f"on {len(test.labels):,} images that chose nothing."
+        f"Test accuracy {100 * metadata.scores['test accuracy']:.2f} %, "
+        f"loss {metadata.scores['test loss']:.4f}, on {len(test.labels):,} images that chose nothing."
     )
     predicted = probabilities.argmax(axis=1)
     pairs = worst_pairs(test.labels, predicted)
@@ -343,10 +294,6 @@ def worst_pairs(labels: NDArray[Any], predicted: NDArray[Any], most: int = 5) ->
 
 def _name(answer: int) -> str:
     return "no digit" if answer == 10 else str(answer)
-
-
-def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
 
 
 def _silent(words: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COLUMNS = 10
-MOST_ROWS = 2
+MAX_ROWS = 2
 """Rows of samples, at most: of those read right, and of those read wrong."""
 BLUE, ORANGE, RED, GRAY = "#1f6fb4", "#d9730d", "#c62828", "#555555"
 
@@ -58,7 +58,7 @@ def plot_sample_predictions(
     answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     right = _one_of_each(answers, labels)
     wrong = np.flatnonzero(answers != labels)
-    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][: MOST_ROWS * COLUMNS]
+    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][: MAX_ROWS * COLUMNS]
     rows_right, rows_wrong = -(-len(right) // COLUMNS), -(-len(wrong) // COLUMNS)
     rows = max(1, rows_right + rows_wrong)
     figure = _figure(11.0, 1.35 * rows)
@@ -119,7 +119,7 @@ def _one_of_each(answers: NDArray[Any], labels: NDArray[Any]) -> list[int]:
     import numpy as np
 
     places = [np.flatnonzero((answers == digit) & (labels == digit)) for digit in range(10)]
-    return [int(those[row]) for row in range(MOST_ROWS) for those in places if len(those) > row]
+    return [int(those[row]) for row in range(MAX_ROWS) for those in places if len(those) > row]
 
 
 def _figure(width: float, height: float) -> Figure:

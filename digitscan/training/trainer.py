@@ -11,31 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import OutputError, TrainingError
-from digitscan.system.signals import held
+from digitscan.system.signals import defer_signals
 from digitscan.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from digitscan.training.data.augment import Augmentation
-from digitscan.training.data.generator import Examples, Rounds
-from digitscan.training.distillation import labels_of
+from digitscan.training.data.datasets import Dataset
+from digitscan.training.data.generator import AugmentedDataGenerator
+from digitscan.training.distillation import label_targets
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+from digitscan.training.config import Recipe
 
 TIMED_STEPS = 30
 """Steps after which the time that a run takes is told."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained: Adam, from `rate` to zero along a cosine, over all of `epochs`."""
-
-    epochs: int
-    batch_size: int
-    patience: int
-    rate: float
-    augmentation: Augmentation | None = None
-    epochs_a_round: int = 2
-    """Making a round of examples costs more than learning from it, so each is used so often."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +47,7 @@ class Run:
         """Read the checkpoint if it is to go on from one. Raises OutputError where that does not fit."""
         self._path, self._depends_on = path, depends_on
         self.before = load_checkpoint(path, depends_on) if resume and path.exists() else None
-        self.can_be_resumed = self.before is not None
+        self.is_resumable = self.before is not None
 
     @property
     def first_epoch(self) -> int:
@@ -85,7 +73,7 @@ class Run:
             best=best,
         )
         save_checkpoint(self._path, checkpoint)
-        self.can_be_resumed = True
+        self.is_resumable = True
 
     def restore(self, network: Any) -> None:
         """Bring a new network and its optimizer to where the checkpoint was taken. Raises OutputError."""
@@ -109,8 +97,8 @@ class Run:
 def fit(
     network: Any,
     recipe: Recipe,
-    rounds: Rounds,
-    target_of: Callable[[Examples], NDArray[Any]],
+    generator: AugmentedDataGenerator,
+    target_of: Callable[[Dataset], NDArray[Any]],
     run: Run,
     say: Callable[[str], None],
     quiet: bool = False,
@@ -124,12 +112,14 @@ def fit(
 
     first = run.first_epoch
     start = time.perf_counter()
-    examples, order = rounds.take(first)
+    examples, order = generator.take(first)
     targets = target_of(examples)
     made = time.perf_counter() - start
     steps = math.ceil(len(examples.images) / recipe.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.epochs * steps)
-    loss_name = "sparse_categorical_crossentropy" if target_of is labels_of else "categorical_crossentropy"
+    loss_name = (
+        "sparse_categorical_crossentropy" if target_of is label_targets else "categorical_crossentropy"
+    )
     network.compile(keras.optimizers.Adam(rate), loss_name, metrics=["accuracy"])
     run.restore(network)
     history: dict[str, list[float]] = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": []}
@@ -149,17 +139,19 @@ def fit(
             if epoch - best_epoch > recipe.patience:  # the run had ended but for its calibration
                 break
             if epoch > first:
-                examples, order = rounds.take(epoch)
-                if epoch % recipe.epochs_a_round == 0:
+                examples, order = generator.take(epoch)
+                if epoch % recipe.epochs_per_dataset == 0:
                     targets = target_of(examples)
             batches.reset(total=steps)
             sums, taken, timed = [0.0, 0.0], 0, 0.0
             for step in range(steps):
                 rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-                images, labels = as_input(examples.images[rows]), targets[rows]
+                images, labels = to_network_input(examples.images[rows]), targets[rows]
                 if epoch == first and step == 3:  # the first steps trace and warm up
                     timed = time.perf_counter()
-                with held():  # TensorFlow traces Python at times, and would lose what a signal raises there
+                with (
+                    defer_signals()
+                ):  # TensorFlow traces Python at times, and would lose what a signal raises there
                     now = network.train_on_batch(images, labels, return_dict=True)
                 taken += len(labels)
                 sums[0] += float(now["loss"]) * len(labels)
@@ -172,7 +164,7 @@ def fit(
                     each = (time.perf_counter() - timed) / TIMED_STEPS
                     with tqdm.external_write_mode(file=sys.stderr):
                         # Rounds are made while others are learned: the slower of the two sets the pace.
-                        pace = max(made / recipe.epochs_a_round, each * steps)
+                        pace = max(made / recipe.epochs_per_dataset, each * steps)
                         say(_estimate(made + pace * (recipe.epochs - first)))
             seen += taken
             loss, accuracy = sums[0] / taken, sums[1] / taken
@@ -181,7 +173,7 @@ def fit(
                     f"the loss became {loss} in epoch {epoch + 1}: there is no model; "
                     "look at the data, or try another --seed or --batch-size"
                 )
-            val_loss, val_accuracy = evaluate(network, rounds.validation)
+            val_loss, val_accuracy = evaluate(network, generator.validation)
             for name, value in zip(history, (loss, accuracy, val_loss, val_accuracy), strict=True):
                 history[name].append(value)
             epochs.update()
@@ -200,20 +192,20 @@ def fit(
     return Fitted(network, history, worked + seconds, seen / seconds)
 
 
-def as_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def to_network_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return images (N, 28, 28) uint8 as a network takes them: (N, 28, 28, 1), 0..1."""
     import numpy as np
 
     return images[..., None].astype(np.float32) / np.float32(255.0)
 
 
-def evaluate(network: Any, examples: Examples) -> tuple[float, float]:
+def evaluate(network: Any, examples: Dataset) -> tuple[float, float]:
     """Return loss (natural logarithm) and accuracy (0..1) of the Keras network."""
     import numpy as np
 
     probabilities = np.concatenate(
         [
-            np.asarray(network(as_input(examples.images[start : start + 500]), training=False))
+            np.asarray(network(to_network_input(examples.images[start : start + 500]), training=False))
             for start in range(0, len(examples.images), 500)
         ]
     )

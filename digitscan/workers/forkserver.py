@@ -108,7 +108,7 @@ def _copy(control: int) -> int:
         os._exit(1)
 
 
-class Nursery:
+class ForkServer:
     """The process that has loaded everything, and a socket that takes each worker's pipes to it."""
 
     def __init__(self, as_copy: bool = False) -> None:
@@ -129,7 +129,7 @@ class Nursery:
         """Return a new worker's process. Raises OSError where there can be none, or the nursery is gone."""
         from mmap import mmap
 
-        from digitscan.workers.worker import IN_HAND
+        from digitscan.workers.protocol import CURRENT_FILE
 
         with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as handed_over:
             tasks, stdin = os.pipe()
@@ -140,8 +140,8 @@ class Nursery:
             from_worker = on_failure.enter_context(open(stdout, "rb"))  # noqa: PTH123  # the same
             memory = os.memfd_create("digitscan-in-hand")
             handed_over.callback(os.close, memory)
-            os.ftruncate(memory, IN_HAND.size)
-            shared = mmap(memory, IN_HAND.size)
+            os.ftruncate(memory, CURRENT_FILE.size)
+            shared = mmap(memory, CURRENT_FILE.size)
             socket.send_fds(self._control, [b"+"], [tasks, answers, memory])
             number = int.from_bytes(self._control.recv(4))
             if number == 0:
@@ -165,17 +165,17 @@ class Nursery:
                 time.sleep(0.0005)
 
 
-_early: list[Nursery] = []
+_early: list[ForkServer] = []
 
 
 @contextlib.contextmanager
-def early_nursery() -> Iterator[None]:
+def early_fork_server() -> Iterator[None]:
     """Begin to load before a scan asks for it, so that both sides load at once.
 
     For a process that has just started. Not under a debugger, whose prompt would be in the copy too.
     """
-    if not sys.gettrace() and (nursery := take_nursery(as_copy=True)):
-        _early.append(nursery)
+    if not sys.gettrace() and (fork_server := take_fork_server(as_copy=True)):
+        _early.append(fork_server)
     try:
         yield
     finally:
@@ -183,20 +183,20 @@ def early_nursery() -> Iterator[None]:
             _early.pop().close()
 
 
-def abandon_early_nursery() -> None:
+def kill_early_fork_server() -> None:
     """Kill the one that was begun early, unless it was taken: this process is about to end."""
     import signal
 
-    for nursery in _early:
+    for fork_server in _early:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(nursery.number, signal.SIGKILL)
+            os.kill(fork_server.number, signal.SIGKILL)
 
 
-def take_nursery(as_copy: bool = False) -> Nursery | None:
+def take_fork_server(as_copy: bool = False) -> ForkServer | None:
     """Return the one that was begun early, or a new one; None where there can be none."""
     if _early:
         return _early.pop()
     if sys.platform == "linux" and hasattr(os, "pidfd_open") and hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):
-            return Nursery(as_copy)
+            return ForkServer(as_copy)
     return None

@@ -12,11 +12,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
-from digitscan.workers.forkserver import ForkedProcess, environment, python_command, take_nursery
-from digitscan.workers.worker import IN_HAND, read_frame, write_frame
+from digitscan.workers.forkserver import ForkedProcess, environment, python_command, take_fork_server
+from digitscan.workers.protocol import CURRENT_FILE, read_frame, write_frame
 
 # A look that comes late (a stopped process, a full pipe) must not be held against the file in hand.
 _LONGEST_LOOK = 0.5
@@ -33,9 +32,9 @@ class SpawnedProcess:
         number, self.shared_file = tempfile.mkstemp(prefix="digitscan-in-hand-")
         try:
             with open(number, "r+b") as file:  # noqa: PTH123  # a descriptor, not a path
-                file.write(bytes(IN_HAND.size))
+                file.write(bytes(CURRENT_FILE.size))
                 file.flush()
-                self.shared = mmap.mmap(number, IN_HAND.size)
+                self.shared = mmap.mmap(number, CURRENT_FILE.size)
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -64,28 +63,28 @@ class SpawnedProcess:
             os.unlink(self.shared_file)  # noqa: PTH108  # a plain name, as the worker gets it
 
 
-class Processes:
+class ProcessFactory:
     """Starts workers' processes: forked where there can be a nursery, else spawned."""
 
     def __init__(self, command: Sequence[str] | None = None) -> None:
         """Begin to load what workers need, unless it is another command that they run."""
         self._command = command or python_command("work")
-        self._nursery = take_nursery() if command is None else None
+        self._fork_server = take_fork_server() if command is None else None
 
     def start(self) -> ForkedProcess | SpawnedProcess:
         """Return a new process. Raises OSError."""
-        if self._nursery:
+        if self._fork_server:
             try:
-                return self._nursery.fork()
+                return self._fork_server.fork()
             except OSError:  # it is gone, or this system has less than it needs
-                self._nursery.close()
-                self._nursery = None
+                self._fork_server.close()
+                self._fork_server = None
         return SpawnedProcess(self._command)
 
     def close(self) -> None:
         """Leave nothing behind."""
-        if self._nursery:
-            self._nursery.close()
+        if self._fork_server:
+            self._fork_server.close()
 
 
 @dataclass
@@ -113,7 +112,7 @@ class Worker:
     """
 
     def __init__(
-        self, processes: Processes, setup: Mapping[str, Any], events: queue.SimpleQueue[Event]
+        self, process_factory: ProcessFactory, setup: Mapping[str, Any], events: queue.SimpleQueue[Event]
     ) -> None:
         """Start the process. Raises OSError."""
         self.tasks: dict[int, Task] = {}
@@ -123,7 +122,7 @@ class Worker:
         self._seen = (0, 0)
         self._seconds = 0.0
         self._looked = time.monotonic()
-        self._process = processes.start()
+        self._process = process_factory.start()
         self._feed.put({**setup, "in_hand": self._process.shared_file})
         try:
             threading.Thread(target=self._send, args=(self._process.stdin,), daemon=True).start()
@@ -141,13 +140,13 @@ class Worker:
 
     def in_hand(self) -> tuple[Task | None, int]:
         """Return the task begun and the index of its file in hand; (None, 0) between tasks."""
-        serial, index = IN_HAND.unpack_from(self._process.shared)
+        serial, index = CURRENT_FILE.unpack_from(self._process.shared)
         return self.tasks.get(serial), index
 
-    def seconds_in_hand(self) -> float:
+    def seconds_on_current_file(self) -> float:
         """Return how long it has been seen at the same spot with work to do; call this often."""
         now = time.monotonic()
-        seen = IN_HAND.unpack_from(self._process.shared)
+        seen = CURRENT_FILE.unpack_from(self._process.shared)
         if seen != self._seen or (self.ready and not self.tasks):
             self._seen, self._seconds = seen, 0.0
         else:
@@ -178,19 +177,3 @@ class Worker:
                     events.put(Event(self, read_frame(pipe)))
         finally:
             events.put(Event(self, None))
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use: affinity and the cgroup's limit included."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, -(-int(quota) // int(period)))
-    with contextlib.suppress(OSError, ValueError):
-        limit = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        if limit > 0:
-            period_v1 = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
-            cores = min(cores, -(-limit // period_v1))
-    return max(cores, 1)

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
 from digitscan.errors import ImageError
-from digitscan.imaging.decode import SHORT_SIDE_KEPT, open_image
+from digitscan.imaging.decode import MIN_SHORT_SIDE, decode_image
 from tests.support.pictures import digit_picture
 
 
@@ -49,7 +49,7 @@ def contrast(pixels):
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
 def test_every_lossless_format_and_mode_gives_the_same_picture(picture, kind, options, mode):
     black_and_white = picture.point(lambda value: 255 * (value > 127))
-    opened = open_image(encoded(black_and_white.convert(mode), kind, **options))
+    opened = decode_image(encoded(black_and_white.convert(mode), kind, **options))
     assert opened.pixels.dtype == np.uint8
     assert np.array_equal(opened.pixels, np.asarray(black_and_white))
     assert opened.notes == ()
@@ -57,14 +57,14 @@ def test_every_lossless_format_and_mode_gives_the_same_picture(picture, kind, op
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_every_kind_of_jpeg_gives_nearly_the_same_picture(picture, mode):
-    opened = open_image(encoded(picture.convert(mode), "JPEG", quality=95))
+    opened = decode_image(encoded(picture.convert(mode), "JPEG", quality=95))
     assert np.abs(opened.pixels.astype(int) - np.asarray(picture)).mean() < 2
 
 
 def test_the_format_is_told_by_content_and_not_by_suffix(picture, tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(encoded(picture, "PNG"))
-    assert np.array_equal(open_image(path).pixels, np.asarray(picture))
+    assert np.array_equal(decode_image(path).pixels, np.asarray(picture))
 
 
 @settings(deadline=None)
@@ -79,15 +79,15 @@ def test_jpegs_are_decoded_as_pillow_does(width, height, mode, progressive, qual
     picture = digit_picture(500).resize((width, height)).convert(mode)
     data = encoded(picture, "JPEG", quality=quality, progressive=progressive)
     with Image.open(io.BytesIO(data)) as expected:
-        scale = min(1.0, SHORT_SIDE_KEPT / min(expected.size))
+        scale = min(1.0, MIN_SHORT_SIDE / min(expected.size))
         expected.draft("L", (round(scale * width), round(scale * height)))
-        assert np.array_equal(open_image(data).pixels, np.asarray(expected.convert("L")))
+        assert np.array_equal(decode_image(data).pixels, np.asarray(expected.convert("L")))
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))), st.booleans())
 def test_gray_pngs_are_decoded_as_pillow_does(pixels, optimize):
     data = encoded(Image.fromarray(pixels), "PNG", optimize=optimize)
-    assert np.array_equal(open_image(data).pixels, pixels)
+    assert np.array_equal(decode_image(data).pixels, pixels)
 
 
 @settings(max_examples=300, deadline=None)
@@ -98,10 +98,10 @@ def test_a_changed_byte_in_a_gray_png_is_noticed_or_changes_nothing(data):
     damaged = bytearray(whole)
     damaged[place] ^= data.draw(st.integers(1, 255))
     try:
-        pixels = open_image(bytes(damaged)).pixels
+        pixels = decode_image(bytes(damaged)).pixels
     except ImageError:
         return
-    assert np.array_equal(pixels, open_image(whole).pixels)
+    assert np.array_equal(pixels, decode_image(whole).pixels)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -111,8 +111,8 @@ def test_every_exif_orientation_is_applied_once(picture, kind, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     plain = encoded(gray, kind)
-    turned = open_image(encoded(gray, kind, exif=exif))
-    upright = Image.fromarray(open_image(plain).pixels)
+    turned = decode_image(encoded(gray, kind, exif=exif))
+    upright = Image.fromarray(decode_image(plain).pixels)
     upright.getexif()[0x0112] = orientation
     assert np.abs(turned.pixels.astype(int) - np.asarray(ImageOps.exif_transpose(upright))).max() <= 1
     assert turned.notes == (("rotated by EXIF",) if orientation > 1 else ())
@@ -121,7 +121,7 @@ def test_every_exif_orientation_is_applied_once(picture, kind, orientation):
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bits_are_kept(kind):
     pixels = np.linspace(1000, 3000, 400).reshape(20, 20).astype(np.uint16)
-    opened = open_image(encoded(Image.fromarray(pixels), kind))
+    opened = decode_image(encoded(Image.fromarray(pixels), kind))
     assert opened.pixels.dtype == np.uint16
     assert np.array_equal(opened.pixels, pixels)
     assert opened.notes == ("16-bit",)
@@ -130,7 +130,7 @@ def test_sixteen_bits_are_kept(kind):
 def test_big_endian_sixteen_bit_tiff_comes_in_native_order():
     pixels = np.arange(400, dtype=np.uint16).reshape(20, 20)
     data = encoded(Image.fromarray(pixels), "TIFF", big_endian=True)
-    opened = open_image(data)
+    opened = decode_image(data)
     assert opened.pixels.dtype == np.dtype("=u2")
     assert np.array_equal(opened.pixels, pixels)
 
@@ -138,7 +138,7 @@ def test_big_endian_sixteen_bit_tiff_comes_in_native_order():
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_tiffs_of_large_or_broken_numbers_are_floats(dtype):
     pixels = (np.arange(400).reshape(20, 20) * 1000).astype(dtype)
-    opened = open_image(encoded(Image.fromarray(pixels), "TIFF"))
+    opened = decode_image(encoded(Image.fromarray(pixels), "TIFF"))
     assert (opened.pixels.dtype, opened.notes) == (np.float32, ("32-bit",))
     assert np.array_equal(opened.pixels, pixels)
 
@@ -150,7 +150,7 @@ def test_tiffs_of_large_or_broken_numbers_are_floats(dtype):
 def test_transparent_paper_becomes_the_colour_that_keeps_the_ink_visible(picture, ink, paper, mode, kind):
     image = Image.new("L", picture.size, ink).convert(mode)
     image.putalpha(ImageOps.invert(picture))
-    opened = open_image(encoded(image, kind))
+    opened = decode_image(encoded(image, kind))
     assert opened.notes == ("transparent",)
     assert opened.pixels[0, 0] == paper
     assert contrast(opened.pixels) > 150
@@ -158,7 +158,7 @@ def test_transparent_paper_becomes_the_colour_that_keeps_the_ink_visible(picture
 
 def test_a_transparent_palette_colour_is_transparent(picture):
     image = ImageOps.invert(picture).convert("P")
-    opened = open_image(encoded(image, "GIF", transparency=0))
+    opened = decode_image(encoded(image, "GIF", transparency=0))
     assert opened.notes == ("transparent",)
     assert contrast(opened.pixels) > 150
 
@@ -171,12 +171,12 @@ def test_a_card_with_transparent_corners_is_laid_on_its_own_colour(picture, pape
     alpha = Image.new("L", picture.size, 255)
     alpha.paste(0, (0, 0, 5, 5))
     card.putalpha(alpha)
-    corner = int(open_image(encoded(card, "PNG")).pixels[0, 0])
+    corner = int(decode_image(encoded(card, "PNG")).pixels[0, 0])
     assert abs(corner - paper) < 40
 
 
 def test_a_picture_that_is_not_transparent_anywhere_says_nothing_of_it(picture):
-    opened = open_image(encoded(picture.convert("RGBA"), "PNG"))
+    opened = decode_image(encoded(picture.convert("RGBA"), "PNG"))
     assert np.array_equal(opened.pixels, np.asarray(picture))
     assert opened.notes == ()
 
@@ -189,7 +189,7 @@ def test_a_picture_that_is_not_transparent_anywhere_says_nothing_of_it(picture):
 def test_ink_that_is_as_bright_as_its_paper_is_seen_by_its_colour(ink, paper, kind):
     image = ink_like(ink, paper)
     assert contrast(np.asarray(image.convert("L"))) < 60
-    opened = open_image(encoded(image, kind))
+    opened = decode_image(encoded(image, kind))
     assert contrast(opened.pixels) > 150
     assert opened.notes[0].startswith("read by its ")
 
@@ -197,7 +197,7 @@ def test_ink_that_is_as_bright_as_its_paper_is_seen_by_its_colour(ink, paper, ki
 @pytest.mark.parametrize(("ink", "paper"), [((200, 0, 0), (255, 255, 255)), ((20, 40, 160), (250, 245, 230))])
 def test_ordinary_coloured_ink_is_read_by_its_brightness(ink, paper):
     image = ink_like(ink, paper)
-    opened = open_image(encoded(image, "PNG"))
+    opened = decode_image(encoded(image, "PNG"))
     assert np.array_equal(opened.pixels, np.asarray(image.convert("L")))
     assert opened.notes == ()
 
@@ -206,13 +206,13 @@ def test_ordinary_coloured_ink_is_read_by_its_brightness(ink, paper):
 def test_the_first_of_several_frames_is_read_and_the_others_said(picture, kind):
     others = [picture.rotate(90), picture.rotate(180)]
     options = {"lossless": True} if kind == "WEBP" else {}
-    opened = open_image(encoded(picture, kind, save_all=True, append_images=others, **options))
+    opened = decode_image(encoded(picture, kind, save_all=True, append_images=others, **options))
     assert np.array_equal(opened.pixels, np.asarray(picture))
     assert opened.notes == ("frame 1 of 3",)
 
 
 def test_the_first_picture_of_an_mpo_is_read(picture):
-    opened = open_image(encoded(picture, "MPO", save_all=True, append_images=[picture.rotate(90)]))
+    opened = decode_image(encoded(picture, "MPO", save_all=True, append_images=[picture.rotate(90)]))
     assert contrast(opened.pixels) > 200
     assert opened.notes == ("frame 1 of 2",)
 
@@ -221,9 +221,9 @@ def test_the_first_picture_of_an_mpo_is_read(picture):
     ("size", "expected"), [((1200, 900), (150, 113)), ((400, 200), (200, 100)), ((400, 191), (400, 191))]
 )
 def test_a_large_jpeg_is_decoded_at_a_reduced_scale(size, expected):
-    opened = open_image(encoded(digit_picture(200).resize(size), "JPEG"))
+    opened = decode_image(encoded(digit_picture(200).resize(size), "JPEG"))
     assert opened.pixels.shape == expected[::-1]
-    assert min(opened.pixels.shape) >= min(SHORT_SIDE_KEPT, *size)
+    assert min(opened.pixels.shape) >= min(MIN_SHORT_SIDE, *size)
     assert opened.reduced == (size != expected)
 
 
@@ -233,7 +233,7 @@ def test_a_file_cut_short_anywhere_is_a_sentence_and_never_half_a_picture(pictur
     whole = encoded(noise, kind)
     for share in (0.01, 0.1, 0.3, 0.5, 0.7, 0.9):
         with pytest.raises(ImageError, match=r"cut short|damaged|not an image"):
-            open_image(whole[: int(len(whole) * share)])
+            decode_image(whole[: int(len(whole) * share)])
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_file_cut_short_anywhere_is_a_sentence_and_never_half_a_picture(pictur
 )
 def test_what_is_no_image_is_said_in_words(data, words):
     with pytest.raises(ImageError) as caught:
-        open_image(data)
+        decode_image(data)
     assert str(caught.value) == words
 
 
@@ -279,48 +279,48 @@ def png_of(width, height, depth=8, color=0):
 )
 def test_a_small_file_that_declares_a_huge_picture_is_refused_before_it_is_decoded(data):
     with pytest.raises(ImageError, match=r"^too large: .*--max-megapixels"):
-        open_image(data)
+        decode_image(data)
 
 
 def test_the_limit_of_megapixels_is_the_users(picture):
     data = encoded(picture.resize((200, 100)), "PNG")
-    assert open_image(data, max_megapixels=0.02).pixels.shape == (100, 200)
+    assert decode_image(data, max_megapixels=0.02).pixels.shape == (100, 200)
     with pytest.raises(ImageError, match=r"0\.02 megapixels, --max-megapixels is 0\.01"):
-        open_image(data, max_megapixels=0.01)
+        decode_image(data, max_megapixels=0.01)
 
 
 def test_opening_leaves_pillows_own_limit_as_it_was(picture):
     before = Image.MAX_IMAGE_PIXELS
-    open_image(encoded(picture, "GIF"))
+    decode_image(encoded(picture, "GIF"))
     with pytest.raises(ImageError):
-        open_image(png_of(60000, 60000))
+        decode_image(png_of(60000, 60000))
     assert before == Image.MAX_IMAGE_PIXELS
 
 
 def test_a_picture_with_broken_exif_is_still_a_picture(picture):
     data = encoded(picture, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff garbage")
-    assert contrast(open_image(data).pixels) > 200
+    assert contrast(decode_image(data).pixels) > 200
 
 
 def test_one_pixel_is_a_picture():
-    assert open_image(encoded(Image.new("L", (1, 1), 7), "PNG")).pixels.tolist() == [[7]]
+    assert decode_image(encoded(Image.new("L", (1, 1), 7), "PNG")).pixels.tolist() == [[7]]
 
 
 def test_a_file_that_has_vanished_is_said(tmp_path):
     with pytest.raises(ImageError, match="no longer there"):
-        open_image(tmp_path / "gone.png")
+        decode_image(tmp_path / "gone.png")
 
 
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(ImageError, match=r"not a file: a folder|no permission"):
-        open_image(tmp_path)
+        decode_image(tmp_path)
 
 
 def test_a_large_file_is_read_in_parts_and_gives_the_same(tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (3000, 3000), np.uint8)
     path = tmp_path / "large.bmp"
     Image.fromarray(pixels).save(path)
-    assert np.array_equal(open_image(path).pixels, pixels)
+    assert np.array_equal(decode_image(path).pixels, pixels)
 
 
 if hasattr(os, "mkfifo"):
@@ -328,4 +328,4 @@ if hasattr(os, "mkfifo"):
     def test_a_named_pipe_is_refused_without_waiting_for_it(tmp_path):
         os.mkfifo(tmp_path / "pipe.png")
         with pytest.raises(ImageError, match="not a file: a pipe, socket or device"):
-            open_image(tmp_path / "pipe.png")
+            decode_image(tmp_path / "pipe.png")

@@ -7,18 +7,16 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from digitscan.imaging.preprocess import (
-    average_down,
+from digitscan.imaging.ink import is_light_on_dark, measure_ink, subtract_background
+from digitscan.imaging.normalize import (
     centre_by_mass,
+    downscale,
+    downscale_by_area,
     fit_into_box,
-    is_light_on_dark,
-    measure_ink,
-    preprocess,
-    reduce_size,
-    remove_paper,
-    stretch_ink,
-    to_eight_bits,
+    stretch_contrast,
+    to_uint8,
 )
+from digitscan.imaging.preprocess import preprocess
 
 
 def draw_five(size: int = 100, width: float = 5, scale: float = 1.0) -> np.ndarray:
@@ -30,7 +28,7 @@ def draw_five(size: int = 100, width: float = 5, scale: float = 1.0) -> np.ndarr
     return frame
 
 
-def likeness(first: np.ndarray, second: np.ndarray) -> float:
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Return the correlation of two pictures, at best: rounding may move one by a pixel."""
     framed = cv2.copyMakeBorder(first, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     return float(cv2.matchTemplate(framed, second, cv2.TM_CCOEFF_NORMED).max())
@@ -39,7 +37,7 @@ def likeness(first: np.ndarray, second: np.ndarray) -> float:
 def pixels_of(picture: np.ndarray) -> np.ndarray:
     """Return what the model sees, which there must be."""
     seen = preprocess(picture)
-    assert seen.pixels is not None, seen.refusal
+    assert seen.pixels is not None, seen.rejection
     assert seen.pixels.shape == (28, 28)
     assert seen.pixels.dtype == np.uint8
     return seen.pixels
@@ -66,7 +64,7 @@ def test_dark_ink_on_light_paper_gives_the_same_pixels() -> None:
 @pytest.mark.parametrize("size", [28, 40, 64, 200, 700])
 def test_the_size_of_the_frame_hardly_matters(size: int) -> None:
     assert (
-        likeness(pixels_of(draw_five(size, 7)), pixels_of(draw_five(100, 7))) > 0.87
+        correlation(pixels_of(draw_five(size, 7)), pixels_of(draw_five(100, 7))) > 0.87
     )  # the pen is whole pixels
 
 
@@ -76,25 +74,25 @@ def test_a_tiny_digit_in_a_large_frame_is_looked_at_closely() -> None:
     seen = preprocess(frame)
     assert seen.pixels is not None
     assert seen.notes.count("small in its frame") == 1
-    assert likeness(seen.pixels, pixels_of(draw_five(100, 7))) > 0.9
+    assert correlation(seen.pixels, pixels_of(draw_five(100, 7))) > 0.9
 
 
 def test_a_shadow_across_the_paper_is_removed() -> None:
     lit = np.linspace(60, 230, 100)[None, :] * (1 - 0.6 * draw_five() / 255.0)
-    assert likeness(pixels_of(lit.astype(np.uint8)), PLAIN) > 0.85
+    assert correlation(pixels_of(lit.astype(np.uint8)), PLAIN) > 0.85
 
 
 def test_faint_ink_is_seen_and_said() -> None:
     seen = preprocess((200 - draw_five() * (25 / 255)).astype(np.uint8))
     assert seen.pixels is not None
     assert "faint" in seen.notes
-    assert likeness(seen.pixels, PLAIN) > 0.9
+    assert correlation(seen.pixels, PLAIN) > 0.9
 
 
 def test_sixteen_bits_and_floats_are_read_in_their_own_range() -> None:
     sixteen = 1000 + draw_five().astype(np.uint16) * 9
-    assert likeness(pixels_of(sixteen), PLAIN) > 0.98
-    assert likeness(pixels_of(draw_five().astype(np.float32) / 255), PLAIN) > 0.98
+    assert correlation(pixels_of(sixteen), PLAIN) > 0.98
+    assert correlation(pixels_of(draw_five().astype(np.float32) / 255), PLAIN) > 0.98
 
 
 def test_specks_and_a_line_of_the_form_are_left_out() -> None:
@@ -102,7 +100,7 @@ def test_specks_and_a_line_of_the_form_are_left_out() -> None:
     page[97:99] = 255
     page[5:7, 5:7] = 255
     page[30, 90] = 255
-    assert likeness(pixels_of(page), PLAIN) > 0.97
+    assert correlation(pixels_of(page), PLAIN) > 0.97
 
 
 def test_the_bar_of_a_five_that_stands_apart_is_kept() -> None:
@@ -134,7 +132,7 @@ def test_a_row_of_digits_is_no_digit() -> None:
     row = np.concatenate([draw_five(60, 7)[:, 12:48]] * 4, axis=1)
     seen = preprocess(255 - row)
     assert seen.pixels is None
-    assert seen.refusal == "several digits"
+    assert seen.rejection == "several digits"
 
 
 @pytest.mark.parametrize(("gap", "stacked"), [(8, False), (20, False), (60, False), (60, True)])
@@ -148,7 +146,7 @@ def test_two_digits_are_several(gap: int, stacked: bool, size: int) -> None:
     frame[top : top + 60, left : left + 40] = five
     frame[top + down : top + down + 60, left + right : left + right + 40] = five
     frame = cv2.resize(frame, (size, size), interpolation=cv2.INTER_LINEAR)
-    assert preprocess(255 - frame).refusal == "several digits"
+    assert preprocess(255 - frame).rejection == "several digits"
 
 
 def test_a_neighbour_that_the_edge_cuts_is_left_out_and_said() -> None:
@@ -156,7 +154,7 @@ def test_a_neighbour_that_the_edge_cuts_is_left_out_and_said() -> None:
     frame[60:120, 70:110] = draw_five(90, 6)[15:75, 25:65]
     frame[60:120, :20] = draw_five(90, 6)[15:75, 45:65]
     seen = preprocess(255 - frame)
-    assert seen.pixels is not None and likeness(seen.pixels, PLAIN) > 0.9
+    assert seen.pixels is not None and correlation(seen.pixels, PLAIN) > 0.9
     assert "parts left out" in seen.notes
 
 
@@ -172,7 +170,7 @@ def test_a_closer_look_keeps_what_the_first_one_saw() -> None:
 
 def test_a_long_strip_is_looked_at_closely_enough_to_see_its_digits() -> None:
     strip = np.concatenate([draw_five(80, 7)[:, 15:65]] * 12, axis=1)
-    assert preprocess(255 - strip).refusal == "several digits"
+    assert preprocess(255 - strip).rejection == "several digits"
 
 
 def test_a_thin_pen_does_not_hide_the_neighbours_in_a_strip() -> None:
@@ -181,20 +179,20 @@ def test_a_thin_pen_does_not_hide_the_neighbours_in_a_strip() -> None:
     for left in range(20, 650, 70):
         strip[30:90, left : left + 60] = draw_five(60, 2)
     strip[30:90, 650:710] = draw_five(60, 5)
-    assert preprocess(255 - strip).refusal == "several digits"
+    assert preprocess(255 - strip).rejection == "several digits"
 
 
 def test_the_edge_of_a_table_along_the_sheet_is_no_one() -> None:
     sheet = np.full((300, 400), 200, np.uint8)
     sheet[:, :24] = 20
-    assert preprocess(sheet).refusal == "lines without a digit"
+    assert preprocess(sheet).rejection == "lines without a digit"
 
 
 def test_digits_here_and_there_on_a_page_are_several() -> None:
     page = np.zeros((900, 700), np.uint8)
     for top, left in ((40, 500), (250, 80), (300, 400), (600, 150), (650, 550)):
         page[top : top + 120, left : left + 120] = draw_five(120, 8)
-    assert preprocess(255 - page).refusal == "several digits"
+    assert preprocess(255 - page).rejection == "several digits"
 
 
 @pytest.mark.parametrize("lean", [0, 4, -4])
@@ -256,13 +254,13 @@ def with_a_scrap_of_its_neighbour() -> np.ndarray:
     ],
 )
 def test_what_users_have_looks_like_the_plain_digit(picture: np.ndarray, at_least: float) -> None:
-    assert likeness(pixels_of(picture), PLAIN) > at_least
+    assert correlation(pixels_of(picture), PLAIN) > at_least
 
 
 @pytest.mark.parametrize(("size", "pen"), [(500, 1), (700, 1), (1000, 2), (2000, 5), (3000, 6)])
 def test_a_line_as_thin_as_a_mouse_draws_is_not_lost_in_a_large_frame(size: int, pen: int) -> None:
     thin = pixels_of(255 - draw_five(size, pen * 100 / size))
-    assert likeness(thin, pixels_of(draw_five(100, 1))) > 0.7
+    assert correlation(thin, pixels_of(draw_five(100, 1))) > 0.7
 
 
 def test_a_digit_cut_by_the_edge_keeps_what_is_there() -> None:
@@ -274,7 +272,7 @@ def test_a_digit_cut_by_the_edge_keeps_what_is_there() -> None:
 def test_a_huge_picture_is_reduced_to_its_long_side() -> None:
     page = np.zeros((3000, 4000), np.uint8)
     page[:, 1950:2050] = 255
-    small, scale = reduce_size(page, 96)
+    small, scale = downscale(page, 96)
     assert small.shape == (72, 96)
     assert scale == pytest.approx(96 / 4000)
     assert small[:, 45:51].max(axis=1).min() > 200
@@ -284,15 +282,15 @@ def test_a_huge_picture_is_reduced_to_its_long_side() -> None:
 def test_averaging_down_looks_at_every_pixel() -> None:
     page = np.zeros((1201, 1601), np.uint8)
     page[:1200, 800] = 255
-    small = average_down(page, (48, 64))
+    small = downscale_by_area(page, (48, 64))
     assert small.shape == (48, 64)
     assert small.sum(axis=1) == pytest.approx(255 / 25, abs=3)
 
 
 def test_any_range_is_stretched_to_eight_bits_and_no_number_is_the_median() -> None:
     values = np.array([[0.5, 1.5, np.nan, np.inf, -np.inf, 1.1]])
-    assert to_eight_bits(values).tolist() == [[0, 255, 153, 255, 0, 153]]
-    assert not to_eight_bits(np.full((3, 3), np.nan)).any()
+    assert to_uint8(values).tolist() == [[0, 255, 153, 255, 0, 153]]
+    assert not to_uint8(np.full((3, 3), np.nan)).any()
 
 
 @pytest.mark.parametrize("stray", [-9999.0, 0.0, 65535.0, np.nan, np.inf])
@@ -303,7 +301,7 @@ def test_a_stray_pixel_does_not_hide_the_digit(stray: float, dtype: type) -> Non
     if dtype is np.uint16 and not 0.0 <= stray < np.inf:
         stray = 65535.0
     picture[7, 90] = stray
-    assert likeness(pixels_of(picture), PLAIN) > 0.97
+    assert correlation(pixels_of(picture), PLAIN) > 0.97
 
 
 @pytest.mark.parametrize("dtype", [">u2", "<u2", "i2", "u4", "i8", "f2", "f4", ">f4", "f8", "g", "?"])
@@ -315,13 +313,13 @@ def test_any_type_and_layout_is_read_and_left_as_it_was(dtype: str) -> None:
     for picture in (plain, np.asfortranarray(plain), wide[::2, ::2], plain[::-1, ::-1][::-1, ::-1]):
         before = picture.copy()
         picture.flags.writeable = False
-        assert likeness(pixels_of(picture), PLAIN) > 0.9
+        assert correlation(pixels_of(picture), PLAIN) > 0.9
         assert np.array_equal(picture, before)
 
 
 def test_paper_with_a_gradient_becomes_zero_and_ink_stays() -> None:
     gradient = np.tile(np.linspace(20, 120, 100), (100, 1))
-    flat = remove_paper(np.clip(gradient + 0.5 * draw_five(), 0, 255).astype(np.uint8))
+    flat = subtract_background(np.clip(gradient + 0.5 * draw_five(), 0, 255).astype(np.uint8))
     away = cv2.dilate(draw_five(), np.ones((9, 9), np.uint8)) == 0
     assert flat[away].max() <= 25  # most at the edge, beyond which no paper is known
     assert flat[away].mean() < 4
@@ -339,8 +337,8 @@ def test_ink_is_measured_by_how_far_it_stands_out_and_paper_by_its_noise() -> No
 
 def test_full_ink_is_stretched_to_255_and_grain_to_nothing() -> None:
     ink = np.array([[0, 5, 60, 110, 120]], np.uint8)
-    assert stretch_ink(ink, 60, 110).tolist()[0][:2] == [0, 0]
-    assert stretch_ink(ink, 60, 110).tolist()[0][4] == 255
+    assert stretch_contrast(ink, 60, 110).tolist()[0][:2] == [0, 0]
+    assert stretch_contrast(ink, 60, 110).tolist()[0][4] == 255
 
 
 def test_a_shape_keeps_its_proportions_in_the_box_and_goes_to_the_middle_by_mass() -> None:
@@ -356,12 +354,12 @@ def test_a_shape_keeps_its_proportions_in_the_box_and_goes_to_the_middle_by_mass
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_even_paper_is_blank(level: int) -> None:
-    assert preprocess(np.full((50, 70), level, np.uint8)).refusal == "blank"
+    assert preprocess(np.full((50, 70), level, np.uint8)).rejection == "blank"
 
 
 def test_grainy_paper_is_blank() -> None:
     grain = np.random.default_rng(0).normal(180, 4, (120, 90)).clip(0, 255).astype(np.uint8)
-    assert preprocess(grain).refusal == "blank"
+    assert preprocess(grain).rejection == "blank"
 
 
 shapes = arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=130)
@@ -382,7 +380,7 @@ pictures = st.one_of(
 @hypothesis.settings(deadline=None, max_examples=150)
 def test_any_array_gets_pixels_or_a_refusal_and_never_an_error(picture: np.ndarray) -> None:
     seen = preprocess(picture)
-    assert (seen.pixels is None) == (seen.refusal is not None)
+    assert (seen.pixels is None) == (seen.rejection is not None)
     if seen.pixels is not None:
         assert seen.pixels.shape == (28, 28)
         assert seen.pixels.any()

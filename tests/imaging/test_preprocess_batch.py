@@ -9,19 +9,19 @@ from hypothesis.extra import numpy as arrays
 
 from digitscan.imaging import preprocess_batch as together
 from digitscan.imaging.preprocess import preprocess
-from digitscan.imaging.preprocess_batch import FEWEST, LONGEST, is_small, preprocess_together
-from digitscan.training.data.sources import load_mnist
+from digitscan.imaging.preprocess_batch import MAX_SIDE, MIN_BATCH, is_batchable, preprocess_batch
+from digitscan.training.data.sources import load_data
 
-SHAPES = st.tuples(st.integers(1, LONGEST + 2), st.integers(1, LONGEST + 2))
+SHAPES = st.tuples(st.integers(1, MAX_SIDE + 2), st.integers(1, MAX_SIDE + 2))
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return load_mnist().x_train[:400]
+    return load_data().x_train[:400]
 
 
 def are_the_same(one, other):
-    if (one.notes, one.refusal, one.digit_side) != (other.notes, other.refusal, other.digit_side):
+    if (one.notes, one.rejection, one.digit_size) != (other.notes, other.rejection, other.digit_size):
         return False
     if one.pixels is None or other.pixels is None:
         return one.pixels is other.pixels
@@ -29,7 +29,7 @@ def are_the_same(one, other):
 
 
 def all_as_alone(pictures):
-    looked = preprocess_together(pictures)
+    looked = preprocess_batch(pictures)
     return len(looked) == len(pictures) and all(map(are_the_same, looked, map(preprocess, pictures)))
 
 
@@ -53,7 +53,7 @@ def test_digits_of_all_kinds_come_out_as_alone(digits, variant):
     assert all_as_alone(list(list(variants(digits))[variant]))
 
 
-@given(st.lists(st.integers(0, 2**32 - 1), min_size=FEWEST, max_size=12), SHAPES)
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=MIN_BATCH, max_size=12), SHAPES)
 def test_noise_and_scribbles_come_out_as_alone(seeds, shape):
     pictures = []
     for seed in seeds:
@@ -68,7 +68,7 @@ def test_noise_and_scribbles_come_out_as_alone(seeds, shape):
 
 
 @given(
-    arrays.arrays(np.uint8, st.tuples(st.just(FEWEST), st.integers(1, 8), st.integers(1, 8))),
+    arrays.arrays(np.uint8, st.tuples(st.just(MIN_BATCH), st.integers(1, 8), st.integers(1, 8))),
 )
 def test_any_pixels_come_out_as_alone(pictures):
     assert all_as_alone(list(pictures))
@@ -81,15 +81,13 @@ def test_sizes_and_kinds_may_be_mixed_and_keep_their_places(digits):
         picture = cv2.resize(digit, (size, size))
         pictures.append(picture.astype(np.uint16) * 200 if number % 7 == 0 else picture)
     assert all_as_alone(pictures)
-    assert preprocess_together([]) == []
+    assert preprocess_batch([]) == []
 
 
 def test_what_is_in_company_does_not_matter(digits):
     """The same pixels for any number of pictures at once, and any others among them."""
-    whole = preprocess_together(list(digits[:300]))
-    parts = [
-        one for start in range(0, 300, 9) for one in preprocess_together(list(digits[start : start + 9]))
-    ]
+    whole = preprocess_batch(list(digits[:300]))
+    parts = [one for start in range(0, 300, 9) for one in preprocess_batch(list(digits[start : start + 9]))]
     assert all(map(are_the_same, whole, parts))
 
 
@@ -101,6 +99,6 @@ def test_most_digits_need_no_look_alone(digits, monkeypatch):
         return preprocess(picture)
 
     monkeypatch.setattr(together, "preprocess", counted)
-    preprocess_together(list(digits))
+    preprocess_batch(list(digits))
     assert 0 < len(alone) < 0.1 * len(digits)
-    assert is_small(digits[0]) and not is_small(np.zeros((33, 20), np.uint8))
+    assert is_batchable(digits[0]) and not is_batchable(np.zeros((33, 20), np.uint8))

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from digitscan.imaging.preprocess import PREPROCESS_VERSION
 from digitscan.model.classifier import Cascade, decide
-from digitscan.model.metadata import ModelFacts
-from digitscan.scanning.output.csv_format import Status
+from digitscan.model.metadata import ModelMetadata
+from digitscan.prediction import Status
 
-FACTS = ModelFacts(
+FACTS = ModelMetadata(
     architecture="cnn", classes=11, preprocess_version=PREPROCESS_VERSION, temperature=1.5, ok_confidence=0.8
 )
 
@@ -47,10 +47,10 @@ def test_probabilities_become_a_digit_and_a_status(
 
 def test_an_uncalibrated_model_leaves_every_row_to_a_person() -> None:
     """Unless the user says from which confidence on a row is ok."""
-    facts = dataclasses.replace(FACTS, ok_confidence=None, classes=10)
-    sure = probabilities(p3=0.999, p5=0.001)[:10]
-    assert decide(sure, facts) == (3, 0.999, Status.REVIEW, "model not calibrated")
-    assert decide(sure, facts, 0.9) == (3, 0.999, Status.OK, "")
+    metadata = dataclasses.replace(FACTS, ok_confidence=None, classes=10)
+    cascade_threshold = probabilities(p3=0.999, p5=0.001)[:10]
+    assert decide(cascade_threshold, metadata) == (3, 0.999, Status.REVIEW, "model not calibrated")
+    assert decide(cascade_threshold, metadata, 0.9) == (3, 0.999, Status.OK, "")
 
 
 class _Fixed:
@@ -65,7 +65,7 @@ class _Fixed:
 
 
 def test_the_other_model_is_asked_where_the_quick_one_is_not_sure() -> None:
-    sure, unsure, no_digit = (
+    cascade_threshold, unsure, no_digit = (
         probabilities(p3=0.95, p5=0.05),
         probabilities(p3=0.9, p5=0.1),
         probabilities(p10=1),
@@ -74,6 +74,6 @@ def test_the_other_model_is_asked_where_the_quick_one_is_not_sure() -> None:
     images = np.zeros((4, 28, 28), np.uint8)
     images[:, 0, 0] = [2, 0, 1, 0]
     asked = _Fixed(other)
-    answered = Cascade(_Fixed([sure, unsure, no_digit]), 0.95, asked).classify(images)
-    assert np.array_equal(answered, [other[2], sure, other[1], sure])
+    answered = Cascade(_Fixed([cascade_threshold, unsure, no_digit]), 0.95, asked).classify(images)
+    assert np.array_equal(answered, [other[2], cascade_threshold, other[1], cascade_threshold])
     assert asked.asked == 2

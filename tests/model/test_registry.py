@@ -20,21 +20,18 @@ from numpy.typing import NDArray
 
 from digitscan.errors import ModelError, OutputError, UsageError
 from digitscan.imaging.preprocess import PREPROCESS_VERSION
+from digitscan.model import compile_worker
 from digitscan.model import compiled_cache as cache
 from digitscan.model import registry as model
 from digitscan.model import tflite_compiler as program
 from digitscan.model.classifier import Classifier
-from digitscan.model.compiled_cache import find_program
-from digitscan.model.h5_file import load_h5, read_facts, save_model
-from digitscan.model.h5_validation import check_h5
-from digitscan.model.registry import (
-    Model,
-    ModelFacts,
-    list_shipped_models,
-    open_model,
-    read_program,
-)
-from digitscan.training.data.sources import load_mnist
+from digitscan.model.compiled_cache import find_compiled, read_compiled
+from digitscan.model.export import save_model
+from digitscan.model.h5_file import load_keras_model, read_metadata
+from digitscan.model.h5_validation import validate_h5
+from digitscan.model.metadata import ModelMetadata
+from digitscan.model.registry import Model, load_bundled_models, load_model
+from digitscan.training.data.sources import load_data
 from tests.support import hostile_models as hostile
 from tests.support.hostile_models import (
     changed,
@@ -45,7 +42,7 @@ from tests.support.hostile_models import (
     replace_layer,
 )
 
-FACTS = ModelFacts(
+FACTS = ModelMetadata(
     architecture="cnn",
     classes=11,
     preprocess_version=PREPROCESS_VERSION,
@@ -58,7 +55,7 @@ FACTS = ModelFacts(
 
 @pytest.fixture(scope="module")
 def images() -> NDArray[np.uint8]:
-    return load_mnist().x_test[:300]
+    return load_data().x_test[:300]
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +85,11 @@ def saved(tiny: Any, samples: NDArray[np.float32], tmp_path_factory: pytest.Temp
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test reads or writes the real cache, and the shipped models are not seen."""
     folder = tmp_path / "cache"
-    monkeypatch.setattr(cache, "cache_folder", lambda: folder)
-    monkeypatch.setattr(model, "cache_folder", lambda: folder)
-    monkeypatch.setattr("digitscan.model.h5_file.cache_folder", lambda: folder)
-    monkeypatch.setattr(cache, "shipped_folder", lambda: tmp_path / "shipped")
-    monkeypatch.setattr(model, "shipped_folder", lambda: tmp_path / "shipped")
+    monkeypatch.setattr(cache, "user_cache_folder", lambda: folder)
+    monkeypatch.setattr(model, "user_cache_folder", lambda: folder)
+    monkeypatch.setattr("digitscan.model.export.user_cache_folder", lambda: folder)
+    monkeypatch.setattr(cache, "bundled_folder", lambda: tmp_path / "shipped")
+    monkeypatch.setattr(model, "bundled_folder", lambda: tmp_path / "shipped")
     return folder
 
 
@@ -101,19 +98,19 @@ def in_process(monkeypatch: pytest.MonkeyPatch, samples: NDArray[np.float32]) ->
     """Compile in this process, which has Keras loaded already; the list tells what was compiled."""
     compiled: list[Path] = []
 
-    def compile_here(path: Path, data: bytes, input_maximum: float | None) -> tuple[ModelFacts, bytes]:
+    def compile_here(path: Path, data: bytes, input_maximum: float | None) -> tuple[ModelMetadata, bytes]:
         compiled.append(path)
-        return program._check_and_compile(data, input_maximum)
+        return compile_worker.check_and_compile(data, input_maximum)
 
     monkeypatch.setattr(model, "_compile_in_child", compile_here)
-    monkeypatch.setattr(program, "_training_samples", lambda maximum: samples * np.float32(maximum))
+    monkeypatch.setattr(program, "load_calibration_images", lambda maximum: samples * np.float32(maximum))
     return compiled
 
 
 def answers(opened: Model, images: NDArray[np.uint8], threads: int = 1) -> NDArray[np.float64]:
-    return Classifier(read_program(opened.program, opened.program_digest), opened.facts, threads).classify(
-        images
-    )
+    return Classifier(
+        read_compiled(opened.compiled_path, opened.compiled_digest), opened.metadata, threads
+    ).classify(images)
 
 
 # --- our own models ---------------------------------------------------------------------------------
@@ -127,9 +124,9 @@ def test_plain_keras_opens_a_saved_model(saved: Model, tiny: Any, samples: NDArr
 
 def test_facts_come_back_from_the_file_as_they_went_in(saved: Model) -> None:
     """And from the record beside the program."""
-    assert read_facts(saved.path.read_bytes()) == FACTS
-    record = json.loads(saved.program.with_suffix(".json").read_text())
-    assert ModelFacts.from_json(json.dumps(record["facts"])) == FACTS
+    assert read_metadata(saved.path.read_bytes()) == FACTS
+    record = json.loads(saved.compiled_path.with_suffix(".json").read_text())
+    assert ModelMetadata.from_json(json.dumps(record["facts"])) == FACTS
 
 
 @pytest.mark.parametrize(
@@ -146,15 +143,15 @@ def test_facts_come_back_from_the_file_as_they_went_in(saved: Model) -> None:
         {"input_maximum": 7},
         {"format_version": 99},
         {"training": []},
-        {"answers_for": "0" * 64},
-        {"answers_for": "../cnn", "sure": 0.9},
+        {"cascade_target": "0" * 64},
+        {"cascade_target": "../cnn", "sure": 0.9},
         {"more": 1},
     ],
 )
 def test_facts_that_make_no_sense_are_refused(change: dict[str, Any]) -> None:
     """They may come from a stranger."""
     with pytest.raises(ModelError, match="facts inside the model"):
-        ModelFacts.from_json(json.dumps(json.loads(FACTS.to_json()) | change))
+        ModelMetadata.from_json(json.dumps(json.loads(FACTS.to_json()) | change))
 
 
 def test_the_same_weights_make_the_same_file_and_program(
@@ -163,8 +160,8 @@ def test_the_same_weights_make_the_same_file_and_program(
     """No time stamps, no left-over memory."""
     again = save_model(tiny, FACTS, tmp_path / "again.h5", None, samples)
     assert again.path.read_bytes() == saved.path.read_bytes()
-    assert (again.digest, again.program_digest) == (saved.digest, saved.program_digest)
-    assert again.program.parent == tmp_path / "cache"
+    assert (again.digest, again.compiled_digest) == (saved.digest, saved.compiled_digest)
+    assert again.compiled_path.parent == tmp_path / "cache"
 
 
 def test_a_model_that_cannot_be_written_leaves_the_old_one_whole(
@@ -177,7 +174,7 @@ def test_a_model_that_cannot_be_written_leaves_the_old_one_whole(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("digitscan.model.h5_file.store_program", lambda *parts: (path, ""))
+    monkeypatch.setattr("digitscan.model.export.store_compiled", lambda *parts: (path, ""))
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
         save_model(tiny, FACTS, path, None, samples)
@@ -203,14 +200,16 @@ def test_an_image_has_the_same_answer_in_any_company(
     saved: Model, images: NDArray[np.uint8], batch: int, threads: int
 ) -> None:
     """To the last bit, for any batch size and number of threads."""
-    classifier = Classifier(read_program(saved.program, saved.program_digest), saved.facts, threads)
+    classifier = Classifier(
+        read_compiled(saved.compiled_path, saved.compiled_digest), saved.metadata, threads
+    )
     parts = [classifier.classify(images[k : k + batch]) for k in range(0, len(images), batch)]
     assert np.array_equal(np.concatenate(parts), answers(saved, images))
 
 
 def test_a_model_of_another_preprocessing_is_refused(saved: Model) -> None:
     """It would be shown other pictures than it learned from; a stranger's model learned from neither."""
-    program = read_program(saved.program, saved.program_digest)
+    program = read_compiled(saved.compiled_path, saved.compiled_digest)
     with pytest.raises(
         ModelError, match=f"version 99, this digitscan has {PREPROCESS_VERSION}: train it again"
     ):
@@ -224,17 +223,17 @@ def test_a_quick_model_answers_only_for_the_model_it_was_made_for(
     """Another model, and the quick one itself, are asked alone."""
     shipped = tmp_path / "shipped"
     (shipped / "programs").mkdir(parents=True)
-    facts = dataclasses.replace(FACTS, answers_for=saved.digest, sure=0.99)
-    quick = save_model(tiny, facts, shipped / "quick.h5", shipped / "programs", samples)
-    (shipped / "programs" / saved.program.name).write_bytes(saved.program.read_bytes())
-    record = saved.program.with_suffix(".json")
+    metadata = dataclasses.replace(FACTS, cascade_target=saved.digest, cascade_threshold=0.99)
+    quick = save_model(tiny, metadata, shipped / "cnn-fast.h5", shipped / "programs", samples)
+    (shipped / "programs" / saved.compiled_path.name).write_bytes(saved.compiled_path.read_bytes())
+    record = saved.compiled_path.with_suffix(".json")
     (shipped / "programs" / record.name).write_bytes(record.read_bytes())
-    opened = open_model(saved.path)
-    assert opened.quick is not None and opened.quick.digest == quick.digest
-    assert open_model("quick").quick is None
+    opened = load_model(saved.path)
+    assert opened.fast_model is not None and opened.fast_model.digest == quick.digest
+    assert load_model("cnn-fast").fast_model is None
     other = dataclasses.replace(FACTS, temperature=2.0)
     save_model(tiny, other, tmp_path / "other.h5", shipped / "programs", samples)
-    assert open_model(tmp_path / "other.h5").quick is None
+    assert load_model(tmp_path / "other.h5").fast_model is None
 
 
 def test_no_images_have_no_answers(saved: Model, images: NDArray[np.uint8]) -> None:
@@ -247,11 +246,12 @@ def test_opening_a_compiled_model_loads_nothing_heavy(saved: Model, tmp_path: Pa
     code = f"""
 import sys
 from pathlib import Path
+from digitscan.model import compile_worker
 from digitscan.model import compiled_cache as cache
 from digitscan.model import registry as model
-cache.cache_folder = lambda: Path({str(saved.program.parent)!r})
-opened = model.open_model({str(saved.path)!r})
-assert opened.program_digest == {saved.program_digest!r}
+cache.user_cache_folder = lambda: Path({str(saved.compiled_path.parent)!r})
+opened = model.load_model({str(saved.path)!r})
+assert opened.compiled_digest == {saved.compiled_digest!r}
 assert not {{"tensorflow", "keras", "h5py", "numpy", "cv2"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(model.__file__).parents[2])
@@ -268,22 +268,22 @@ def test_a_planted_model_is_not_used_unasked(
     (shipped / "programs").mkdir(parents=True)
     (shipped / "cnn.h5").write_bytes(saved.path.read_bytes())
     for suffix in (".tflite", ".json"):
-        source = saved.program.with_suffix(suffix)
+        source = saved.compiled_path.with_suffix(suffix)
         (shipped / "programs" / source.name).write_bytes(source.read_bytes())
     folder = tmp_path / "elsewhere"
     (folder / "models").mkdir(parents=True)
     h5_of(network(), folder).rename(folder / "models" / "digits.h5")
     monkeypatch.chdir(folder)
     said: list[str] = []
-    assert open_model(say=said.append).name == "cnn"
+    assert load_model(say=said.append).name == "cnn"
     assert len(said) == 1
     assert "name it once with --model models" in said[0]
-    assert open_model("models/digits.h5").facts.ok_confidence is None
+    assert load_model("models/digits.h5").metadata.ok_confidence is None
     assert in_process == [Path("models/digits.h5")]
     said.clear()
-    assert open_model(say=said.append).path == Path("models/digits.h5")
+    assert load_model(say=said.append).path == Path("models/digits.h5")
     assert said == []
-    assert [each.name for each in list_shipped_models()] == ["cnn"]
+    assert [each.name for each in load_bundled_models()] == ["cnn"]
 
 
 def test_a_model_just_trained_is_used_unasked(
@@ -292,7 +292,7 @@ def test_a_model_just_trained_is_used_unasked(
     """Its program is in the user's cache."""
     monkeypatch.chdir(tmp_path)
     made = save_model(tiny, FACTS, Path("models/digits.h5"), None, samples)
-    assert open_model() == made
+    assert load_model() == made
 
 
 @pytest.mark.parametrize("damage", ["program", "record", "missing", "version"])
@@ -300,26 +300,26 @@ def test_a_damaged_program_is_compiled_again(
     saved: Model, own_cache: Path, in_process: list[Path], damage: str
 ) -> None:
     """It is never run: a damaged program can crash the interpreter."""
-    first = open_model(saved.path)
-    record = first.program.with_suffix(".json")
+    first = load_model(saved.path)
+    record = first.compiled_path.with_suffix(".json")
     if damage == "program":
-        data = bytearray(first.program.read_bytes())
+        data = bytearray(first.compiled_path.read_bytes())
         data[len(data) // 2] ^= 255
-        first.program.write_bytes(data)
+        first.compiled_path.write_bytes(data)
     elif damage == "record":
         record.write_text(record.read_text()[:-20])
     elif damage == "missing":
-        first.program.unlink()
+        first.compiled_path.unlink()
     else:
         now = f'"program_version": {cache.PROGRAM_VERSION}'
         record.write_text(record.read_text().replace(now, '"program_version": 0'))
     if damage == "program":
         with pytest.raises(ModelError, match="is damaged"):
-            read_program(first.program, first.program_digest)
-    assert find_program(saved.digest) is None
-    assert open_model(saved.path) == first
+            read_compiled(first.compiled_path, first.compiled_digest)
+    assert find_compiled(saved.digest) is None
+    assert load_model(saved.path) == first
     assert in_process == [saved.path, saved.path]
-    assert open_model(saved.path) == first
+    assert load_model(saved.path) == first
     assert len(in_process) == 2
 
 
@@ -327,14 +327,14 @@ def test_a_cache_that_others_can_write_is_not_trusted(
     saved: Model, own_cache: Path, in_process: list[Path]
 ) -> None:
     """A program in it could be anyone's."""
-    open_model(saved.path)
+    load_model(saved.path)
     own_cache.chmod(0o777)
     if os.name == "posix":
-        assert find_program(saved.digest) is None
+        assert find_compiled(saved.digest) is None
         with pytest.raises(ModelError, match="make it yours alone"):
-            open_model(saved.path)
+            load_model(saved.path)
     own_cache.chmod(0o700)
-    assert find_program(saved.digest) is not None
+    assert find_compiled(saved.digest) is not None
 
 
 def test_saving_a_model_again_takes_its_old_program_out_of_the_shipped_ones(
@@ -342,31 +342,31 @@ def test_saving_a_model_again_takes_its_old_program_out_of_the_shipped_ones(
 ) -> None:
     """What is committed is what is used."""
     for epochs in (1, 2):
-        facts = dataclasses.replace(FACTS, training={"epochs": epochs})
-        made = save_model(tiny, facts, tmp_path / "cnn.h5", tmp_path / "programs", samples)
+        metadata = dataclasses.replace(FACTS, training={"epochs": epochs})
+        made = save_model(tiny, metadata, tmp_path / "cnn.h5", tmp_path / "programs", samples)
     names = {each.name for each in (tmp_path / "programs").iterdir()}
     assert names == {f"{made.digest}.tflite", f"{made.digest}.json"}
 
 
 def test_a_pinned_model_must_be_that_file(saved: Model, in_process: list[Path]) -> None:
     """Checked before anything else is done with it."""
-    assert open_model(saved.path, sha256=saved.digest.upper()).digest == saved.digest
+    assert load_model(saved.path, sha256=saved.digest.upper()).digest == saved.digest
     with pytest.raises(ModelError, match=f"its SHA-256 is {saved.digest}"):
-        open_model(saved.path, sha256="0" * 64)
+        load_model(saved.path, sha256="0" * 64)
 
 
 def test_a_missing_model_is_named_with_what_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that is not there, a folder, a shipped model that is not there, one that is too big."""
     with pytest.raises(ModelError, match=r"does not exist: give the path of a \.h5 file, or cnn or mlp"):
-        open_model(tmp_path / "none.h5")
+        load_model(tmp_path / "none.h5")
     with pytest.raises(ModelError, match="is a folder"):
-        open_model(tmp_path)
+        load_model(tmp_path)
     with pytest.raises(ModelError, match="install digitscan again"):
-        open_model("mlp")
+        load_model("mlp")
     (tmp_path / "big.h5").write_bytes(bytes(1000))
-    monkeypatch.setattr(model, "LARGEST_MODEL_BYTES", 999)
+    monkeypatch.setattr(model, "MAX_MODEL_BYTES", 999)
     with pytest.raises(ModelError, match="has 1000 bytes: models of more than 999 are refused"):
-        open_model(tmp_path / "big.h5")
+        load_model(tmp_path / "big.h5")
 
 
 def test_the_input_range_is_for_strangers_models(
@@ -375,14 +375,14 @@ def test_the_input_range_is_for_strangers_models(
     """A stranger's may take 0..255; ours says itself what it takes."""
     keras.utils.set_random_seed(3)
     path = h5_of(network(layers.Rescaling(1 / 255), shape=(28, 28)), tmp_path)
-    opened = open_model(path, input_maximum=255.0)
-    assert opened.facts.input_maximum == 255.0
-    assert opened == open_model(path, input_maximum=255.0)
-    assert opened.program != open_model(path).program
+    opened = load_model(path, input_maximum=255.0)
+    assert opened.metadata.input_maximum == 255.0
+    assert opened == load_model(path, input_maximum=255.0)
+    assert opened.compiled_path != load_model(path).compiled_path
     expected = keras.models.load_model(path).predict(images.astype(np.float32), verbose=0)
     assert np.abs(answers(opened, images) - expected).max() < 1e-4
     with pytest.raises(UsageError, match="leave it out"):
-        open_model(saved.path, input_maximum=255.0)
+        load_model(saved.path, input_maximum=255.0)
 
 
 # --- strangers' models that are fine ----------------------------------------------------------------
@@ -441,13 +441,13 @@ def test_strangers_models_answer_as_in_keras(
 ) -> None:
     """Whatever their input shape and however they end; they are never called calibrated."""
     keras.utils.set_random_seed(5)
-    opened = open_model(h5_of(build(), tmp_path))
+    opened = load_model(h5_of(build(), tmp_path))
     loaded = keras.models.load_model(opened.path)
     inputs = (images / np.float32(255)).reshape(-1, *loaded.input_shape[1:])
     expected = probabilities(loaded.predict(inputs, verbose=0))
     assert np.abs(answers(opened, images) - expected).max() < 0.02
-    assert opened.facts.ok_confidence is None
-    assert opened.facts.architecture == "unknown"
+    assert opened.metadata.ok_confidence is None
+    assert opened.metadata.architecture == "unknown"
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["2.4", "2.13"])
@@ -474,7 +474,7 @@ def test_a_file_of_keras_2_is_read(
                 inner["axis"] = [3]
 
     changed(path, as_keras_2)
-    assert np.abs(answers(open_model(path), images) - before).max() < 0.02
+    assert np.abs(answers(load_model(path), images) - before).max() < 0.02
 
 
 # --- strangers' models that are refused -------------------------------------------------------------
@@ -482,7 +482,7 @@ def test_a_file_of_keras_2_is_read(
 
 @pytest.mark.parametrize("place", ["alone", "in a Sequential", "in a Functional"])
 def test_a_lambda_is_refused_and_never_runs(tmp_path: Path, place: str) -> None:
-    """Through the whole of open_model, in its own process: exit code 5, and the file is not there."""
+    """Through the whole of load_model, in its own process: exit code 5, and the file is not there."""
     proof = tmp_path / "proof"
     inner: Any = lambda_that_writes(proof)
     if place == "in a Sequential":
@@ -493,12 +493,12 @@ def test_a_lambda_is_refused_and_never_runs(tmp_path: Path, place: str) -> None:
     path = h5_of(network(inner), tmp_path)
     proof.unlink(missing_ok=True)
     with pytest.raises(ModelError, match="'Lambda' is not on the list") as caught:
-        check_h5(path.read_bytes())
+        validate_h5(path.read_bytes())
     if place == "in a Sequential":
         with pytest.raises(
             ModelError, match=r"stranger\.h5 is refused: 'Lambda' is not on the list"
         ) as caught:
-            open_model(path)
+            load_model(path)
     assert caught.value.exit_code == 5
     assert not proof.exists()
 
@@ -540,7 +540,7 @@ def test_what_is_not_on_the_list_is_refused_by_name(
     """Classes, functions, numbers, at any depth, before Keras sees any of it."""
     data = changed(h5_of(network(layers.Conv2D(2, 3)), tmp_path), change)
     with pytest.raises(ModelError, match=words):
-        check_h5(data)
+        validate_h5(data)
 
 
 @pytest.mark.parametrize(
@@ -556,14 +556,14 @@ def test_a_network_that_asks_for_more_than_its_file_holds_is_refused(
 ) -> None:
     """Found by a dry run in which Keras allocates nothing."""
     with pytest.raises(ModelError, match=words):
-        load_h5(changed(h5_of(network(inner), tmp_path), change))
+        load_keras_model(changed(h5_of(network(inner), tmp_path), change))
 
 
 def test_a_layer_whose_output_is_huge_is_refused(tmp_path: Path) -> None:
     """Even where the pooling after it makes it small again and all weights fit."""
     grown = [layers.UpSampling2D(100), layers.MaxPooling2D(100)]
     with pytest.raises(ModelError, match=r"makes \(2800, 2800, 1\) of an image"):
-        load_h5(h5_of(network(*grown), tmp_path).read_bytes())
+        load_keras_model(h5_of(network(*grown), tmp_path).read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -585,7 +585,7 @@ def test_a_layer_whose_output_is_huge_is_refused(tmp_path: Path) -> None:
 def test_other_shapes_are_refused(tmp_path: Path, build: Callable[[], Any], words: str) -> None:
     """With what was found and what is needed."""
     with pytest.raises(ModelError, match=words):
-        load_h5(h5_of(build(), tmp_path).read_bytes())
+        load_keras_model(h5_of(build(), tmp_path).read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -606,7 +606,7 @@ def test_ends_that_are_no_probabilities_are_refused(
 ) -> None:
     """A confidence made of them would mean nothing."""
     with pytest.raises(ModelError, match=words):
-        open_model(h5_of(build(), tmp_path))
+        load_model(h5_of(build(), tmp_path))
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
@@ -614,7 +614,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     broken = network()
     broken.set_weights([np.full_like(values, np.nan) for values in broken.get_weights()])
     with pytest.raises(ModelError, match="some of its weights are not numbers"):
-        load_h5(h5_of(broken, tmp_path).read_bytes())
+        load_keras_model(h5_of(broken, tmp_path).read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -646,7 +646,7 @@ def test_structures_that_keras_does_not_write_are_refused(
     with h5py.File(path, "a") as file:
         attack(file, tmp_path)
     with pytest.raises(ModelError, match=words):
-        load_h5(path.read_bytes())
+        load_keras_model(path.read_bytes())
 
 
 def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
@@ -654,7 +654,7 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
     data = h5_of(network(), tmp_path).read_bytes()
     for length in [*range(0, 100, 9), *range(100, len(data), len(data) // 40), len(data) - 1]:
         with pytest.raises(ModelError, match=r"no HDF5 file|is broken") as caught:
-            check_h5(data[:length])
+            validate_h5(data[:length])
         assert "\n" not in str(caught.value)
 
 
@@ -669,7 +669,7 @@ def test_other_files_are_refused_in_words(tmp_path: Path, tiny: Any) -> None:
         (b"", "it is no HDF5 file"),
     ):
         with pytest.raises(ModelError, match=words):
-            check_h5(data)
+            validate_h5(data)
 
 
 def test_facts_that_do_not_fit_the_network_are_refused(
@@ -681,14 +681,14 @@ def test_facts_that_do_not_fit_the_network_are_refused(
     with h5py.File(path, "a") as file:
         file["digitscan"].attrs["facts"] = dataclasses.replace(FACTS, classes=10).to_json()
     with pytest.raises(ModelError, match="do not fit its network"):
-        open_model(path)
+        load_model(path)
 
 
 def test_old_keras_is_refused(saved: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not keep safe_mode."""
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
     with pytest.raises(ModelError, match="TF_USE_LEGACY_KERAS is set"):
-        open_model(saved.path)
+        load_model(saved.path)
 
 
 def test_a_process_that_dies_over_a_file_is_one_sentence(
@@ -697,7 +697,7 @@ def test_a_process_that_dies_over_a_file_is_one_sentence(
     """A crash of native code costs the child, not the run."""
     monkeypatch.setattr(model, "_CHILD", "import os; os.abort()")
     with pytest.raises(ModelError, match=r"tiny\.h5 is broken: the process that checked it ended"):
-        open_model(saved.path)
+        load_model(saved.path)
 
 
 def test_a_file_that_takes_for_ever_is_one_sentence(saved: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -705,7 +705,7 @@ def test_a_file_that_takes_for_ever_is_one_sentence(saved: Model, monkeypatch: p
     monkeypatch.setattr(model, "_CHILD", "import time; time.sleep(60)")
     monkeypatch.setattr(model, "COMPILE_SECONDS", 0.5)
     with pytest.raises(ModelError, match="is refused: compiling it took over"):
-        open_model(saved.path)
+        load_model(saved.path)
 
 
 def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -714,6 +714,6 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, monkeypatch
     for name in ("json", "keras", "h5py", "digitscan"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'proof')!r}, 'w').close()")
     monkeypatch.chdir(tmp_path)
-    opened = open_model(path)
-    assert (opened.facts.classes, opened.facts.input_shape) == (11, (28, 28, 1))
+    opened = load_model(path)
+    assert (opened.metadata.classes, opened.metadata.input_shape) == (11, (28, 28, 1))
     assert not (tmp_path / "proof").exists()

@@ -13,15 +13,15 @@ if os.name == "posix":
     # A signal that comes while an object is taken down: what it raises there is lost.
     CODE = """
 import os, signal, sys
-from digitscan.system.signals import as_exceptions, end_at_once, held
+from digitscan.system.signals import defer_signals, exit_on_signal, raise_on_signal
 
 class Deaf:
     def __del__(self):
         os.kill(os.getpid(), int(sys.argv[1]))
 
-end_at_once(lambda: print("ends", flush=True))
+exit_on_signal(lambda: print("ends", flush=True))
 try:
-    with as_exceptions():
+    with raise_on_signal():
         {0}
 except (KeyboardInterrupt, SystemExit) as error:
     print(repr(error))
@@ -66,7 +66,7 @@ print("goes on")
         ("number", "error"), [(signal.SIGINT, "KeyboardInterrupt()"), (signal.SIGTERM, "SystemExit(143)")]
     )
     def test_what_is_held_waits_for_the_end_and_a_second_one_does_not(number, error):
-        held = """with held():
+        held = """with defer_signals():
             Deaf()
             print("imported")
         print("lost")"""

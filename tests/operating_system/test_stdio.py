@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from digitscan.system.stdio import plain
+from digitscan.system.log import escape_control_characters
 from tests.support.command import PACKAGE_FOLDER
 
 
@@ -20,8 +20,8 @@ def run(program, **more):
 def test_what_anything_else_prints_to_stdout_lands_on_stderr():
     done = run(
         "import os\n"
-        "from digitscan.system.stdio import guard_stdout\n"
-        "real = guard_stdout()\n"
+        "from digitscan.system.stdio import reserve_stdout\n"
+        "real = reserve_stdout()\n"
         "print('python', flush=True); os.write(1, b'native\\n'); os.system('echo child')\n"
         "real.write(b'row\\n')\n"
     )
@@ -32,8 +32,8 @@ def test_what_anything_else_prints_to_stdout_lands_on_stderr():
 def test_native_messages_are_silenced_while_pythons_own_still_appear():
     done = run(
         "import os, sys\n"
-        "from digitscan.system.stdio import silence_native_messages\n"
-        "with silence_native_messages():\n"
+        "from digitscan.system.stdio import silence_native_stderr\n"
+        "with silence_native_stderr():\n"
         "    os.write(2, b'native\\n'); print('python', file=sys.stderr)\n"
         "os.write(2, b'after\\n'); print('after', file=sys.stderr)\n"
     )
@@ -43,9 +43,9 @@ def test_native_messages_are_silenced_while_pythons_own_still_appear():
 def test_silence_ends_with_an_exception_too():
     done = run(
         "import os, sys\n"
-        "from digitscan.system.stdio import silence_native_messages\n"
+        "from digitscan.system.stdio import silence_native_stderr\n"
         "try:\n"
-        "    with silence_native_messages():\n"
+        "    with silence_native_stderr():\n"
         "        raise ValueError\n"
         "except ValueError:\n"
         "    os.write(2, b'after\\n')\n"
@@ -54,8 +54,8 @@ def test_silence_ends_with_an_exception_too():
 
 
 def test_a_terminal_gets_nothing_to_obey():
-    assert plain("a\x1b[2Jb\n\u202ec\udcff") == "a\\x1b[2Jb\\n\\u202ec\\udcff"
-    assert plain("Größe ٣ 7️.png".replace("\ufe0f", "")) == "Größe ٣ 7.png"
+    assert escape_control_characters("a\x1b[2Jb\n\u202ec\udcff") == "a\\x1b[2Jb\\n\\u202ec\\udcff"
+    assert escape_control_characters("Größe ٣ 7️.png".replace("\ufe0f", "")) == "Größe ٣ 7.png"
 
 
 if os.name == "posix":
@@ -63,8 +63,8 @@ if os.name == "posix":
     def test_closed_streams_are_replaced_so_that_no_file_takes_their_place(tmp_path):
         program = (
             "import os\n"
-            "from digitscan.system.stdio import open_missing\n"
-            "open_missing()\n"
+            "from digitscan.system.stdio import open_missing_streams\n"
+            "open_missing_streams()\n"
             "file = open('out', 'w'); assert file.fileno() > 2, file.fileno()\n"
             "print('lost'); print('lost', file=sys.stderr)\n"
         )

@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from digitscan.scanning.discovery import shown_name
-from digitscan.scanning.output.csv_format import Status, read_csv
+from digitscan.prediction import Status, path_to_text
+from digitscan.scanning.output.csv_format import read_csv
 from tests.support.command import PACKAGE_FOLDER
 from tests.support.damaged_files import NAMES, crafted_files, damaged_files, endless_files, sound_files
 from tests.support.pictures import digit_picture
@@ -236,13 +236,13 @@ if os.name == "posix":
         assert done.returncode == 3
         rows = list(read_csv(tmp_path / "rows.csv", raw="--raw" in options))
         expected = [
-            shown_name(folder + name)[0] for folder in (b"", b"=sub,folder\n/") for name in sorted(NAMES)
+            path_to_text(folder + name)[0] for folder in (b"", b"=sub,folder\n/") for name in sorted(NAMES)
         ]
         assert [row.path for row in rows] == expected
         marked = sum("name is not UTF-8" in row.note for row in rows)
-        assert marked == 2 * sum(not shown_name(name)[1] for name in NAMES)
+        assert marked == 2 * sum(not path_to_text(name)[1] for name in NAMES)
 
-    TO_OBEY = [name for name in NAMES if b"[" in name or not shown_name(name)[0].isprintable()]
+    TO_OBEY = [name for name in NAMES if b"[" in name or not path_to_text(name)[0].isprintable()]
 
     @pytest.mark.parametrize("name", TO_OBEY, ids=range(len(TO_OBEY)))
     def test_the_terminal_obeys_no_name(tmp_path, run_command, name):

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from digitscan.errors import UsageError
-from digitscan.scanning.discovery import Found, Tally, check_paths, count_images, find_images
+from digitscan.prediction import ImageFile
+from digitscan.scanning.discovery import WalkStats, check_paths, count_images, find_images
 from tests.support.pictures import digit_picture
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def names(*paths, tally=None, exclude=()):
-    return [found.name for found in find_images([Path(p) for p in paths], tally or Tally(), exclude)]
+def names(*paths, stats=None, exclude=()):
+    return [found.name for found in find_images([Path(p) for p in paths], stats or WalkStats(), exclude)]
 
 
 def make(folder, *files, content=PNG):
@@ -33,9 +34,9 @@ def test_suffixes_count_in_any_case_and_content_counts_without_them(tmp_path):
     make(tmp_path, "a.PNG", "b.Jpeg", "c.heic", content=b"whatever")
     make(tmp_path, "d", "e.dat")
     make(tmp_path, "notes.txt", "BM", content=b"BMW is not a bitmap, it is a text of some length")
-    tally = Tally()
-    assert names(tmp_path, tally=tally) == ["a.PNG", "b.Jpeg", "c.heic", "d", "e.dat"]
-    assert (tally.images, tally.skipped) == (5, {"no image": 2})
+    stats = WalkStats()
+    assert names(tmp_path, stats=stats) == ["a.PNG", "b.Jpeg", "c.heic", "d", "e.dat"]
+    assert (stats.images, stats.skipped) == (5, {"no image": 2})
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"])
@@ -77,7 +78,7 @@ def test_counting_ahead_agrees_with_finding(tmp_path):
 
 def test_one_folders_names_are_read_only_when_its_turn_comes(tmp_path):
     make(tmp_path, "a.png", "sub/b.png")
-    walk = find_images([tmp_path], Tally())
+    walk = find_images([tmp_path], WalkStats())
     next(walk)
     make(tmp_path, "sub/a.png")
     assert [found.name for found in walk] == ["sub/a.png", "sub/b.png"]
@@ -89,8 +90,8 @@ if os.name == "posix":
         raw = os.path.join(os.fsencode(tmp_path), b"a\\\xff.png")
         with open(raw, "wb") as file:
             file.write(PNG)
-        (found,) = find_images([tmp_path], Tally())
-        assert found == Found(os.fsdecode(raw), r"a\\\xff.png", ("name is not UTF-8",))
+        (found,) = find_images([tmp_path], WalkStats())
+        assert found == ImageFile(os.fsdecode(raw), r"a\\\xff.png", ("name is not UTF-8",))
         assert os.path.exists(found.path)
 
     def test_links_to_folders_pipes_and_loops_are_counted_and_not_followed(tmp_path):
@@ -99,9 +100,9 @@ if os.name == "posix":
         (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
         (tmp_path / "dead.png").symlink_to(tmp_path / "nothing")
         os.mkfifo(tmp_path / "pipe.png")
-        tally = Tally()
-        assert names(tmp_path, tally=tally) == ["a.png", "dead.png", "link.png"]
-        assert tally.skipped == {"link to a folder": 1, "pipe, socket or device": 1}
+        stats = WalkStats()
+        assert names(tmp_path, stats=stats) == ["a.png", "dead.png", "link.png"]
+        assert stats.skipped == {"link to a folder": 1, "pipe, socket or device": 1}
 
     def test_a_folder_that_cannot_be_listed_is_remembered(tmp_path, monkeypatch):
         make(tmp_path, "a.png", "closed/b.png")
@@ -113,6 +114,6 @@ if os.name == "posix":
             return real(folder)
 
         monkeypatch.setattr(os, "scandir", refuse)
-        tally = Tally()
-        assert names(tmp_path, tally=tally) == ["a.png"]
-        assert tally.closed_folders == ["closed/"]
+        stats = WalkStats()
+        assert names(tmp_path, stats=stats) == ["a.png"]
+        assert stats.unreadable_folders == ["closed/"]

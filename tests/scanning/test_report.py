@@ -4,16 +4,16 @@ import io
 
 from rich.console import Console
 
-from digitscan.scanning.output.csv_format import Prediction, Status
-from digitscan.scanning.report import Counts, Ending, print_summary
+from digitscan.prediction import Prediction, Status
+from digitscan.scanning.report import SummaryContext, SummaryCounts, print_summary
 
 
 def summary(rows, width=80, **more):
-    counts = Counts()
+    counts = SummaryCounts()
     counts.add(rows)
-    facts = {"model": "cnn", "seconds": 2.0, "where": "predictions.csv", "skipped": {}} | more
+    metadata = {"model": "cnn", "seconds": 2.0, "where": "predictions.csv", "skipped": {}} | more
     file = io.StringIO()
-    print_summary(counts, Ending(**facts), Console(file=file, width=width, highlight=False))
+    print_summary(counts, SummaryContext(**metadata), Console(file=file, width=width, highlight=False))
     return file.getvalue()
 
 
@@ -43,12 +43,12 @@ def test_each_digit_has_its_count_mean_confidence_and_rows_to_review():
 
 
 def test_what_was_read_before_is_said_and_not_taken_for_speed():
-    counts = Counts()
+    counts = SummaryCounts()
     for _ in counts.counted([digit(3)] * 4):
         pass
     counts.add([digit(3)] * 6)
     file = io.StringIO()
-    print_summary(counts, Ending("cnn", 2.0, "predictions.csv", {}), Console(file=file, width=80))
+    print_summary(counts, SummaryContext("cnn", 2.0, "predictions.csv", {}), Console(file=file, width=80))
     assert "2.0 s for 10 images, 4 of them read before, 3 images/s" in file.getvalue()
 
 
@@ -74,7 +74,7 @@ def test_what_had_no_digit_and_what_was_skipped_is_said_by_reason():
         Prediction("a", None, None, Status.NO_DIGIT, note)
         for note in ("blank; inverted", "blank", "several digits")
     ]
-    text = summary(rows, skipped={"no image": 1234}, closed_folders=("secret/",))
+    text = summary(rows, skipped={"no image": 1234}, unreadable_folders=("secret/",))
     assert "3 (2 blank, 1 several digits)" in text
     assert "1,234 (no image)" in text
     assert "could not be opened: secret/" in text

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from digitscan.scanning.discovery import Found, shown_name
+from digitscan.prediction import ImageFile, Prediction, Status, path_to_text, text_to_path
 from digitscan.scanning.output import sink as outputs
-from digitscan.scanning.output.csv_format import Prediction, Status, read_csv
-from digitscan.scanning.resume import Rest, exact_name
+from digitscan.scanning.output.csv_format import read_csv
+from digitscan.scanning.resume import RemainingFiles
 from tests.support.command import PACKAGE_FOLDER
 from tests.support.pictures import digit_picture
 
@@ -192,7 +192,7 @@ def test_a_file_that_another_scan_has_replaced_is_opened_again(tmp_path, monkeyp
     """As by --retry-errors, between the moment it is opened and the lock."""
     path = tmp_path / "rows.csv"
     path.write_bytes(b"old rows\n")
-    real_lock = outputs.lock
+    real_lock = outputs.lock_file
 
     def replace_then_lock(file):
         if path.read_bytes() == b"old rows\n":
@@ -200,8 +200,8 @@ def test_a_file_that_another_scan_has_replaced_is_opened_again(tmp_path, monkeyp
             (tmp_path / "beside").replace(path)
         return real_lock(file)
 
-    monkeypatch.setattr(outputs, "lock", replace_then_lock)
-    place = outputs.Output(str(path), resume=True)
+    monkeypatch.setattr(outputs, "lock_file", replace_then_lock)
+    place = outputs.OutputSink(str(path), resume=True)
     stdout = os.dup(1)
     try:
         file = place.open()
@@ -216,11 +216,11 @@ def test_a_file_that_another_scan_has_replaced_is_opened_again(tmp_path, monkeyp
 def test_what_is_left_is_what_has_no_row_and_comes_later(names, missing, reached):
     ordered = sorted((b"/".join(name) for name in names), key=walk_order)
     rows = [row_of(name) for number, name in enumerate(ordered[:reached]) if number not in missing]
-    rest = Rest([found(name) for name in ordered], rows, ())
-    left = [exact_name(file.name, not file.notes) for file in rest]
+    remaining = RemainingFiles([image_file(name) for name in ordered], rows, ())
+    left = [text_to_path(file.name, not file.notes) for file in remaining]
     last = max((ordered.index(name) for name in map(name_of, rows)), default=-1)
     assert left == ordered[last + 1 :]
-    assert rest.appeared == last + 1 - len(rows)
+    assert remaining.appeared == last + 1 - len(rows)
 
 
 def walk_order(name):
@@ -228,20 +228,20 @@ def walk_order(name):
     return [(1, folder) for folder in folders] + [(0, file)]
 
 
-def found(name):
-    shown, exact = shown_name(name)
-    return Found("", shown, () if exact else ("name is not UTF-8",))
+def image_file(name):
+    shown, exact = path_to_text(name)
+    return ImageFile("", shown, () if exact else ("name is not UTF-8",))
 
 
 def row_of(name):
-    shown, exact = shown_name(name)
+    shown, exact = path_to_text(name)
     return Prediction(shown, 1, 1.0, Status.OK, "" if exact else "faint; name is not UTF-8")
 
 
 def name_of(row):
-    return exact_name(row.path, "UTF-8" not in row.note)
+    return text_to_path(row.path, "UTF-8" not in row.note)
 
 
 @given(st.binary(max_size=20))
 def test_the_bytes_of_a_name_come_back_from_how_it_is_shown(name):
-    assert exact_name(*shown_name(name)) == name
+    assert text_to_path(*path_to_text(name)) == name

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from digitscan.scanning.output.csv_format import Status, read_csv
+from digitscan.prediction import Status
+from digitscan.scanning.output.csv_format import read_csv
 from tests.support.pictures import digit_picture
 
 BROKEN = ("=a/1.png", "9.png", "5 \udcff.png")

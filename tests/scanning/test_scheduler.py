@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from digitscan.errors import DigitscanError, ModelError
-from digitscan.model.registry import open_model
-from digitscan.scanning.discovery import Found
-from digitscan.scanning.output.csv_format import Status
-from digitscan.scanning.scheduler import READ_AHEAD, ScanOptions, scan, scan_in_batches
+from digitscan.model.registry import load_model
+from digitscan.prediction import ImageFile, Status
+from digitscan.scanning.scheduler import MAX_READ_AHEAD, ScanOptions, predict_in_batches, scan
 from digitscan.workers.supervisor import SpawnedProcess
 
 
@@ -26,7 +25,7 @@ def files(tmp_path):
         for number, text in enumerate(texts):
             path = tmp_path / f"{number:04d}"
             path.write_text(text)
-            found.append(Found(str(path), path.name))
+            found.append(ImageFile(str(path), path.name))
         return found
 
     return make
@@ -114,14 +113,14 @@ def test_files_are_taken_lazily_and_a_bounded_number_at_a_time(files, stub_model
             yield seven
 
     options = ScanOptions(workers=1, batch_size=10, worker_command=stub_command)
-    rows = scan_in_batches(endless(), stub_model, options)
+    rows = predict_in_batches(endless(), stub_model, options)
     done = sum(len(next(rows)) for _ in range(5))
     rows.close()
-    assert taken <= READ_AHEAD + done
+    assert taken <= MAX_READ_AHEAD + done
 
 
 def test_no_process_outlives_a_scan_that_is_given_up(files, stub_model, stub_command, tmp_path):
-    batches = scan_in_batches(files(["7"] * 100), stub_model, ScanOptions(worker_command=stub_command))
+    batches = predict_in_batches(files(["7"] * 100), stub_model, ScanOptions(worker_command=stub_command))
     next(batches)
     workers = [worker._process.number for worker in batches.gi_frame.f_locals["run"]._workers]
     batches.close()
@@ -149,8 +148,8 @@ def _scan_into(queue, found, model, options):
 def test_libraries_start_no_threads_of_their_own_in_a_worker(picture, tmp_path):
     """One process a core: more threads than two (one reads, one listens) would fight the others. Linux."""
     picture.save(tmp_path / "a.png")
-    found = [Found(str(tmp_path / "a.png"), "a.png")] * 40
-    batches = scan_in_batches(found, open_model("cnn"), ScanOptions(workers=1))
+    found = [ImageFile(str(tmp_path / "a.png"), "a.png")] * 40
+    batches = predict_in_batches(found, load_model("cnn"), ScanOptions(workers=1))
     with contextlib.closing(batches):
         next(batches)
         (worker,) = batches.gi_frame.f_locals["run"]._workers
@@ -160,7 +159,7 @@ def test_libraries_start_no_threads_of_their_own_in_a_worker(picture, tmp_path):
 def test_a_model_that_the_workers_refuse_ends_the_scan(files, stub_model, stub_command):
     from dataclasses import replace
 
-    model = replace(stub_model, program=Path("refuse"))
+    model = replace(stub_model, compiled_path=Path("refuse"))
     with pytest.raises(ModelError, match="the stub refuses this model"):
         list(scan(files(["1"]), model, ScanOptions(worker_command=stub_command)))
 
@@ -168,7 +167,7 @@ def test_a_model_that_the_workers_refuse_ends_the_scan(files, stub_model, stub_c
 def test_workers_that_never_get_ready_end_the_scan_with_a_sentence(files, stub_model, stub_command):
     from dataclasses import replace
 
-    model = replace(stub_model, program=Path("die"))
+    model = replace(stub_model, compiled_path=Path("die"))
     with pytest.raises(DigitscanError, match="end as soon as they start"):
         list(scan(files(["1"]), model, ScanOptions(worker_command=stub_command)))
 
@@ -203,7 +202,7 @@ def test_few_small_files_start_one_process_and_many_or_large_ones_more(files, st
     large = "1" + " " * 500_000
     for texts, expected in ((["1"] * 10, 1), (["1"] * 600, 3), ([large] * 10, 2)):
         options = ScanOptions(workers=max(2, expected), worker_command=stub_command)
-        batches = scan_in_batches(files(texts), stub_model, options)
+        batches = predict_in_batches(files(texts), stub_model, options)
         next(batches)
         assert len(batches.gi_frame.f_locals["run"]._workers) == expected
         batches.close()
@@ -211,6 +210,6 @@ def test_few_small_files_start_one_process_and_many_or_large_ones_more(files, st
 
 def test_a_name_that_is_no_utf8_says_so_in_its_note(stub_model, stub_command, tmp_path):
     (tmp_path / "a").write_text("7")
-    found = [Found(str(tmp_path / "a"), r"\xff", ("name is not UTF-8",))]
+    found = [ImageFile(str(tmp_path / "a"), r"\xff", ("name is not UTF-8",))]
     (row,) = scan(found, stub_model, ScanOptions(worker_command=stub_command))
     assert (row.digit, row.note) == (7, "name is not UTF-8")

@@ -1,7 +1,7 @@
 """Look for inputs that break what takes strangers' bytes: `python -m tests.stress.fuzz images --minutes 10`.
 
-images: whole files of every format, mutated, through `open_image`. preprocess: arrays of any kind through
-`preprocess` and `preprocess_together`. models: mutated `.h5` files through `check_h5`. Each round runs in a
+images: whole files of every format, mutated, through `decode_image`. preprocess: arrays of any kind through
+`preprocess` and `preprocess_batch`. models: mutated `.h5` files through `validate_h5`. Each round runs in a
 process of its own, so that native code that crashes is seen and its input kept. Prints what was found, and
 exits with 1 if anything was. Linux.
 """
@@ -27,7 +27,7 @@ from hypothesis.extra import numpy as arrays
 
 from digitscan.errors import ImageError, ModelError
 from digitscan.model.registry import resolve_model
-from digitscan.system.stdio import silence_native_messages
+from digitscan.system.stdio import silence_native_stderr
 from tests.support.damaged_files import DAMAGES, SUFFIXES, sound_file
 
 EXAMPLES_A_ROUND = 500
@@ -73,7 +73,7 @@ def _run(number: int, example: Any) -> None:
         suppress_health_check=list(HealthCheck),
         phases=(Phase.generate, Phase.shrink),
     )
-    with silence_native_messages():
+    with silence_native_stderr():
         seed(number)(quiet(example))()
 
 
@@ -111,7 +111,7 @@ def _with_bytes_changed(draw: st.DrawFn, data: bytes) -> bytes:
 
 def fuzz_images(number: int, folder: Path) -> None:
     """Only ImageError may escape, in seconds, within a gigabyte."""
-    from digitscan.imaging.decode import open_image
+    from digitscan.imaging.decode import decode_image
 
     @given(mutated_images())
     def example(data: bytes) -> None:
@@ -120,7 +120,7 @@ def fuzz_images(number: int, folder: Path) -> None:
         start = time.perf_counter()
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts anew
         try:
-            opened = open_image(data)
+            opened = decode_image(data)
         except ImageError as error:
             reason = str(error)
             assert reason and reason.isprintable()
@@ -169,7 +169,7 @@ def any_pictures(draw: st.DrawFn) -> np.ndarray[Any, Any]:
 def fuzz_preprocess(number: int, folder: Path) -> None:
     """Nothing may escape; the picture is 28x28 or there is a reason, the same alone and in company."""
     from digitscan.imaging.preprocess import preprocess
-    from digitscan.imaging.preprocess_batch import FEWEST, preprocess_together
+    from digitscan.imaging.preprocess_batch import MIN_BATCH, preprocess_batch
 
     @given(any_pictures())
     def example(picture: np.ndarray[Any, Any]) -> None:
@@ -177,13 +177,13 @@ def fuzz_preprocess(number: int, folder: Path) -> None:
         _count(folder, "count-pictures")
         looked = preprocess(picture)
         if looked.pixels is None:
-            assert looked.refusal
+            assert looked.rejection
         else:
             _count(folder, "and-accepted")
             assert looked.pixels.shape == (28, 28) and looked.pixels.dtype == np.uint8
         ways = [picture, picture[::-1], picture[:, ::-1], picture[::-1, ::-1]]
-        company = [np.ascontiguousarray(ways[number % 4]) for number in range(FEWEST)]
-        for alone, together in zip(map(preprocess, company), preprocess_together(company), strict=True):
+        company = [np.ascontiguousarray(ways[number % 4]) for number in range(MIN_BATCH)]
+        for alone, together in zip(map(preprocess, company), preprocess_batch(company), strict=True):
             assert alone._replace(pixels=None) == together._replace(pixels=None)
             assert np.array_equal(np.asarray(alone.pixels), np.asarray(together.pixels))
 
@@ -194,7 +194,7 @@ def fuzz_models(number: int, folder: Path) -> None:
     """Only ModelError may escape. HDF5 itself may crash or turn in circles: the check's process may end."""
     import h5py  # noqa: F401  # once, before each example's process is made
 
-    from digitscan.model.h5_validation import check_h5
+    from digitscan.model.h5_validation import validate_h5
 
     whole = resolve_model("mlp").path.read_bytes()
     # What h5py reads lies among the weights, which would take nearly all of the changes.
@@ -216,7 +216,7 @@ def fuzz_models(number: int, folder: Path) -> None:
         if not child:
             signal.alarm(CHECK_SECONDS)
             try:
-                check_h5(data)
+                validate_h5(data)
             except ModelError as error:
                 os._exit(0 if str(error) and "\n" not in str(error) else 1)
             except BaseException as error:

@@ -18,8 +18,9 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
-from digitscan.scanning.output.csv_format import Prediction, Status, read_csv
-from digitscan.workers.supervisor import usable_cores
+from digitscan.prediction import Prediction, Status
+from digitscan.scanning.output.csv_format import read_csv
+from digitscan.system.resources import usable_cores
 from tests.stress.interruptions import (
     full_disks,
     killed,
@@ -40,16 +41,16 @@ MOST_MEGABYTES = 4096
 def slowest(folder: Path) -> tuple[float, str]:
     """Return the seconds and the name of the file that takes longest to open and look at."""
     from digitscan.errors import ImageError
-    from digitscan.imaging.decode import open_image
+    from digitscan.imaging.decode import decode_image
     from digitscan.imaging.preprocess import preprocess
-    from digitscan.system.stdio import silence_native_messages
+    from digitscan.system.stdio import silence_native_stderr
 
     longest, slow = 0.0, ""
-    with silence_native_messages():
+    with silence_native_stderr():
         for path in sorted(folder.iterdir()):
             start = time.perf_counter()
             with contextlib.suppress(ImageError):
-                preprocess(open_image(path).pixels)
+                preprocess(decode_image(path).pixels)
             if (seconds := time.perf_counter() - start) > longest:
                 longest, slow = seconds, path.name
     return longest, slow
@@ -74,7 +75,7 @@ def watch(
         if "crashed" in row.note or "timed out" in row.note or "unexpected" in row.note
     ]
     # The scan, the process that forks, and the workers.
-    died = run.processes - 2 - usable_cores()
+    died = run.process_factory - 2 - usable_cores()
     if died > 0:
         lost.append(f"{died} processes died")
     if code != 3:
@@ -159,10 +160,10 @@ def endless(scans: Scans, table: Table) -> None:
 def models(scans: Scans, table: Table, seed: int, flips: int) -> None:
     """Hostile, mutilated and damaged models."""
     from digitscan.model.registry import resolve_model
-    from digitscan.model.tflite_compiler import quiet
-    from digitscan.system.stdio import silence_native_messages
+    from digitscan.model.tensorflow_log import quiet
+    from digitscan.system.stdio import silence_native_stderr
 
-    with silence_native_messages():  # the table is what is to be seen
+    with silence_native_stderr():  # the table is what is to be seen
         from tests.support.hostile_models import flipped_models, hostile_models, mutilated_models
     picture = scans.new("picture.png")
     picture.write_bytes(sound_file("PNG", Random(seed)))

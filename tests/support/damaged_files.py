@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from digitscan.training.data.sources import load_mnist
+from digitscan.training.data.sources import load_data
 
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "GIF": ".gif", "TIFF": ".tif", "WEBP": ".webp"}
 
@@ -98,7 +98,7 @@ def damaged_files(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
 
 @cache
 def _digits() -> NDArray[np.uint8]:
-    return load_mnist().x_test[:500]
+    return load_data().x_test[:500]
 
 
 def bits_flipped(data: bytes, kind: str, random: Random) -> bytes:

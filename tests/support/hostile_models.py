@@ -90,9 +90,9 @@ def hard_link(file: h5py.File, folder: Path) -> None:
 
 def virtual(file: h5py.File, folder: Path) -> None:
     """Take values from another file."""
-    layout = h5py.VirtualLayout((4,), "f4")
-    layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "values", (4,))
-    file["model_weights"].create_virtual_dataset("values", layout)
+    csv_format = h5py.VirtualLayout((4,), "f4")
+    csv_format[:] = h5py.VirtualSource(str(folder / "other.h5"), "values", (4,))
+    file["model_weights"].create_virtual_dataset("values", csv_format)
 
 
 def external_storage(file: h5py.File, folder: Path) -> None:

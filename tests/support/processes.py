@@ -24,7 +24,7 @@ class Run:
     seconds: float
     peak_megabytes: float
     seconds_to_first_row: float
-    processes: int
+    process_factory: int
 
 
 def run(command: Sequence[str]) -> float:
@@ -59,9 +59,9 @@ def run_and_watch(command: Sequence[str], output: Path, good: Collection[int] = 
     watcher = threading.Thread(target=look_for_row)
     watcher.start()
     while process.poll() is None:
-        processes = tree_of(process.pid)
-        seen.update(processes)
-        peak = max(peak, sum(map(_megabytes_of, processes)))
+        process_factory = tree_of(process.pid)
+        seen.update(process_factory)
+        peak = max(peak, sum(map(_megabytes_of, process_factory)))
         time.sleep(EVERY)
     seconds = time.perf_counter() - start
     watcher.join()
@@ -70,10 +70,10 @@ def run_and_watch(command: Sequence[str], output: Path, good: Collection[int] = 
     return Run(seconds, peak, first_row, len(seen))
 
 
-def in_turn(commands: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def in_turn(commands: dict[str, Callable[[], float]], generator: int) -> dict[str, list[float]]:
     """Run each once a round, after one round that does not count; return each one's seconds, by round."""
     seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for number in range(rounds + 1):
+    for number in range(generator + 1):
         for name, command in commands.items():
             taken = command()
             if number:

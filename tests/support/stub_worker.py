@@ -17,14 +17,14 @@ from digitscan.errors import ModelError
 from digitscan.workers.worker import main
 
 
-def make_ready(setup):
-    if setup["model"]["program"] == "refuse":
+def load_processor(setup):
+    if setup["model"]["compiled_path"] == "refuse":
         raise ModelError("the stub refuses this model")
-    if setup["model"]["program"] == "die":
+    if setup["model"]["compiled_path"] == "die":
         os._exit(1)
     read = 0
 
-    def read_files(paths, in_hand):
+    def load_image_processor(paths, in_hand):
         nonlocal read
         rows = []
         for index, path in enumerate(paths):
@@ -39,7 +39,7 @@ def make_ready(setup):
             os._exit(1)
         return rows
 
-    return read_files
+    return load_image_processor
 
 
 def row(text):
@@ -58,4 +58,4 @@ def row(text):
     return None, None, "error", text, None
 
 
-main(make_ready)
+main(load_processor)

@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from digitscan.scanning.output.csv_format import CsvWriter, Layout, Prediction, Status, exact_text
+from digitscan.prediction import Prediction, Status
+from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter, unescape_formula
 
 NAMES = [
     "=1+1.png",
@@ -35,12 +36,12 @@ TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 
 
-def cells_in_libreoffice(tmp_path, layout):
+def cells_in_libreoffice(tmp_path, csv_format):
     """The rows below the header as LibreOffice shows them, and all the formulas it found."""
     path = tmp_path / "rows.csv"
     with path.open("wb") as file:
         rows = [Prediction(name, 7, 0.25, Status.REVIEW, "=2+2") for name in NAMES]
-        CsvWriter(file, layout).write(rows)
+        CsvWriter(file, csv_format).write(rows)
     command = ["soffice", "--headless", f"-env:UserInstallation=file://{tmp_path}/profile"]
     command += ["--infilter=" + FILTER, "--convert-to", "fods", "--outdir", tmp_path, path]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
@@ -67,14 +68,14 @@ def text_of(paragraph):
 
 @pytest.mark.parametrize("excel", [False, True])
 def test_no_name_runs_and_every_cell_comes_back(tmp_path, excel):
-    rows, formulas = cells_in_libreoffice(tmp_path, Layout(excel=excel))
+    rows, formulas = cells_in_libreoffice(tmp_path, CsvFormat(excel=excel))
     assert formulas == []
     # A spreadsheet has no lone CR: it shows a line break.
-    assert [exact_text(row[0]) for row in rows] == [name.replace("\r", "\n") for name in NAMES]
+    assert [unescape_formula(row[0]) for row in rows] == [name.replace("\r", "\n") for name in NAMES]
     assert {tuple(row[1:]) for row in rows} == {("7", "0.25", "review", "'=2+2")}
 
 
 def test_raw_names_would_run(tmp_path):
     """So the other test can fail."""
-    _, formulas = cells_in_libreoffice(tmp_path, Layout(raw=True))
+    _, formulas = cells_in_libreoffice(tmp_path, CsvFormat(raw=True))
     assert len(formulas) > len(NAMES)

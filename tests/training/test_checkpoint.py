@@ -17,8 +17,9 @@ import pytest
 from digitscan.errors import OutputError
 from digitscan.training import trainer as fit
 from digitscan.training.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
-from digitscan.training.data.sources import load_mnist
-from digitscan.training.pipeline import TrainOptions, run
+from digitscan.training.config import TrainConfig
+from digitscan.training.data.sources import load_data
+from digitscan.training.pipeline import run
 from tests.support.command import PACKAGE_FOLDER
 
 RUN = {"seed": 1}
@@ -26,7 +27,7 @@ RUN = {"seed": 1}
 
 @pytest.fixture(scope="module")
 def few_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    mnist = load_mnist()
+    mnist = load_data()
     path = tmp_path_factory.mktemp("data") / "few.npz"
     np.savez(
         path,
@@ -51,7 +52,7 @@ def checkpoint() -> Checkpoint:
     return Checkpoint(RUN, 12.5, 0, history, [*arrays, *[np.zeros(k) for k in range(12)]], arrays, arrays[:1])
 
 
-def interrupted_after(epochs: int, options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted_after(epochs: int, options: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = []
 
     def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -72,7 +73,7 @@ def weights_in(path: Path) -> list[np.ndarray]:
 
 @pytest.mark.parametrize(
     ("architecture", "teachers", "after"),
-    [("mlp", (), 2), ("quick", ("cnn",), 1)],
+    [("mlp", (), 2), ("cnn-fast", ("cnn",), 1)],
 )
 def test_a_run_that_goes_on_ends_as_one_that_was_never_interrupted(
     architecture: str,
@@ -84,8 +85,8 @@ def test_a_run_that_goes_on_ends_as_one_that_was_never_interrupted(
 ) -> None:
     """To the last bit: optimizer, dropout and the order of images too."""
 
-    def options(name: str, resume: bool) -> TrainOptions:
-        return TrainOptions(
+    def options(name: str, resume: bool) -> TrainConfig:
+        return TrainConfig(
             architecture, tmp_path / name, teachers, few_digits, 4, 32, seed=3, resume=resume, quiet=True
         )
 
@@ -96,17 +97,17 @@ def test_a_run_that_goes_on_ends_as_one_that_was_never_interrupted(
     assert all(
         np.array_equal(a, b) for a, b in zip(weights_in(whole.path), weights_in(part.path), strict=True)
     )
-    assert part.facts.ok_confidence == whole.facts.ok_confidence
-    assert part.facts.training["epochs"] == whole.facts.training["epochs"]
+    assert part.metadata.ok_confidence == whole.metadata.ok_confidence
+    assert part.metadata.training["epochs"] == whole.metadata.training["epochs"]
     assert not checkpoint_path(part.path).exists()
 
 
 def test_a_run_stopped_after_its_last_epoch_only_finishes(
     few_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, epochs=2, resume=True, quiet=True)
+    options = TrainConfig("mlp", tmp_path / "a.h5", data=few_digits, epochs=2, resume=True, quiet=True)
     interrupted_after(2, options, monkeypatch)
-    assert run(options).facts.training["epochs"] == 2
+    assert run(options).metadata.training["epochs"] == 2
 
 
 def test_ctrl_c_leaves_the_old_model_and_a_checkpoint_to_go_on_from(few_digits: Path, tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_a_damaged_or_hostile_checkpoint_is_one_sentence_and_runs_nothing(
 def test_a_new_run_does_not_replace_the_checkpoint_of_an_interrupted_one_unasked(
     few_digits: Path, tmp_path: Path
 ) -> None:
-    options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, epochs=1, quiet=True)
+    options = TrainConfig("mlp", tmp_path / "a.h5", data=few_digits, epochs=1, quiet=True)
     checkpoint_path(options.output).write_bytes(b"of many hours")
     with pytest.raises(OutputError, match="add --resume to go on with that, or --overwrite to begin anew"):
         run(options)
@@ -200,7 +201,7 @@ def test_going_on_is_promised_only_after_an_epoch_of_this_run(
     def interrupt(*anything: object) -> None:
         raise KeyboardInterrupt
 
-    options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, epochs=2, overwrite=True)
+    options = TrainConfig("mlp", tmp_path / "a.h5", data=few_digits, epochs=2, overwrite=True)
     checkpoint_path(options.output).write_bytes(b"of another run")
     monkeypatch.setattr(fit, "save_checkpoint", interrupt)
     with pytest.raises(KeyboardInterrupt):
@@ -214,4 +215,4 @@ def test_a_full_disk_is_said_before_the_hours_are_spent(
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(10**9, 10**9 - 10**6, 10**6))
     with pytest.raises(OutputError, match=r"has room for 1 MB, and .* up to 32 MB"):
-        run(TrainOptions("mlp", tmp_path / "new" / "a.h5", data=few_digits, quiet=True))
+        run(TrainConfig("mlp", tmp_path / "new" / "a.h5", data=few_digits, quiet=True))

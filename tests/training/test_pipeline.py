@@ -7,20 +7,23 @@ import pytest
 
 from digitscan.errors import DataError, OutputError, TrainingError, UsageError
 from digitscan.model.classifier import Classifier
-from digitscan.model.registry import open_model, read_program
-from digitscan.training.architectures import NETWORKS, build_cnn, build_mlp
-from digitscan.training.calibration import NON_DIGITS_OK
-from digitscan.training.data.augment import Augmentation
-from digitscan.training.data.generator import Examples, Rounds, preprocess_all
-from digitscan.training.data.sources import load_mnist
-from digitscan.training.distillation import taught_by
-from digitscan.training.pipeline import OK_WRONG_TARGET, REFUSED_TARGET, TrainOptions, run, worst_pairs
+from digitscan.model.compiled_cache import read_compiled
+from digitscan.model.registry import load_model
+from digitscan.training.architectures import ARCHITECTURES, build_cnn, build_mlp
+from digitscan.training.calibration import MAX_NON_DIGITS_OK
+from digitscan.training.config import TrainConfig
+from digitscan.training.data.augment import AugmentationConfig
+from digitscan.training.data.datasets import Dataset, preprocess_dataset
+from digitscan.training.data.generator import AugmentedDataGenerator
+from digitscan.training.data.sources import load_data
+from digitscan.training.distillation import distillation_targets
+from digitscan.training.pipeline import MAX_DIGITS_REJECTED, MAX_OK_WRONG, run, worst_pairs
 
 
 @pytest.fixture(scope="module")
 def few_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of 600 training and 200 test digits."""
-    mnist = load_mnist()
+    mnist = load_data()
     path = tmp_path_factory.mktemp("data") / "few.npz"
     np.savez(
         path,
@@ -41,9 +44,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_mlp_is_trained_saved_plotted_and_repeated(few_digits: Path, tmp_path: Path) -> None:
     import keras
 
-    options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, epochs=3, seed=7, quiet=True)
-    first = run(TrainOptions(**{**vars(options), "plots": tmp_path / "plots"}))
-    second = run(TrainOptions(**{**vars(options), "output": tmp_path / "b.h5"}))
+    options = TrainConfig("mlp", tmp_path / "a.h5", data=few_digits, epochs=3, seed=7, quiet=True)
+    first = run(TrainConfig(**{**vars(options), "plots": tmp_path / "plots"}))
+    second = run(TrainConfig(**{**vars(options), "output": tmp_path / "b.h5"}))
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         "accuracy_plot.png",
         "loss_plot.png",
@@ -53,39 +56,39 @@ def test_an_mlp_is_trained_saved_plotted_and_repeated(few_digits: Path, tmp_path
     one, two = (keras.models.load_model(model.path, compile=False) for model in (first, second))
     assert one.count_params() == 109_386
     assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), two.get_weights(), strict=True))
-    assert first.facts.scores["test accuracy"] > 0.5
-    assert first.facts.classes == 10
+    assert first.metadata.scores["test accuracy"] > 0.5
+    assert first.metadata.classes == 10
 
 
 def test_an_mlp_learns_from_the_answers_of_a_teacher(few_digits: Path, tmp_path: Path) -> None:
-    options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, teachers=("cnn",), epochs=8, quiet=True)
+    options = TrainConfig("mlp", tmp_path / "a.h5", data=few_digits, teachers=("cnn",), epochs=8, quiet=True)
     model = run(options)
-    assert model.facts.classes == 10
-    assert model.facts.scores["test accuracy"] > 0.5
+    assert model.metadata.classes == 10
+    assert model.metadata.scores["test accuracy"] > 0.5
 
 
 def test_a_teacher_with_fewer_answers_is_refused(few_digits: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="mlp answers with 10 classes, and 11 are to be taught"):
-        run(TrainOptions("cnn", tmp_path / "a.h5", data=few_digits, teachers=("mlp",), quiet=True))
+        run(TrainConfig("cnn", tmp_path / "a.h5", data=few_digits, teachers=("mlp",), quiet=True))
 
 
 def test_the_quick_network_answers_for_its_teacher_alone(few_digits: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="name that with one --teacher"):
-        run(TrainOptions("quick", tmp_path / "q.h5", data=few_digits, epochs=1, quiet=True))
-    options = TrainOptions(
-        "quick", tmp_path / "q.h5", data=few_digits, teachers=("cnn",), epochs=1, quiet=True
+        run(TrainConfig("cnn-fast", tmp_path / "q.h5", data=few_digits, epochs=1, quiet=True))
+    options = TrainConfig(
+        "cnn-fast", tmp_path / "q.h5", data=few_digits, teachers=("cnn",), epochs=1, quiet=True
     )
-    cnn, facts = open_model("cnn"), run(options).facts
-    assert facts.answers_for == cnn.digest
-    assert facts.sure is not None and cnn.facts.ok_confidence is not None
-    assert facts.sure >= cnn.facts.ok_confidence
+    cnn, metadata = load_model("cnn"), run(options).metadata
+    assert metadata.cascade_target == cnn.digest
+    assert metadata.cascade_threshold is not None and cnn.metadata.ok_confidence is not None
+    assert metadata.cascade_threshold >= cnn.metadata.ok_confidence
 
 
 def test_a_target_is_the_label_and_the_mean_of_what_the_teachers_answer() -> None:
-    mnist = load_mnist()
-    digits = preprocess_all(Examples(mnist.x_train[:50], mnist.y_train[:50]))
-    wrong = Examples(digits.images, (digits.labels + 1) % 10)
-    one, both = (taught_by(names, 10, print)(wrong) for names in (("cnn",), ("cnn", "mlp")))
+    mnist = load_data()
+    digits = preprocess_dataset(Dataset(mnist.x_train[:50], mnist.y_train[:50]))
+    wrong = Dataset(digits.images, (digits.labels + 1) % 10)
+    one, both = (distillation_targets(names, 10, print)(wrong) for names in (("cnn",), ("cnn", "mlp")))
     assert one.shape == (50, 10) and one.dtype == np.float32
     assert np.allclose(one.sum(axis=1), 1.0, atol=1e-5)
     rows = np.arange(50)
@@ -97,12 +100,12 @@ def test_a_target_is_the_label_and_the_mean_of_what_the_teachers_answer() -> Non
 def test_an_existing_model_is_not_overwritten_unasked(few_digits: Path, tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"mine")
     with pytest.raises(OutputError, match=r"a\.h5 exists: name another file with -o, or add --overwrite"):
-        run(TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, quiet=True))
+        run(TrainConfig("mlp", tmp_path / "a.h5", data=few_digits, quiet=True))
     assert (tmp_path / "a.h5").read_bytes() == b"mine"
 
 
 def test_too_few_images_are_refused(tmp_path: Path) -> None:
-    mnist = load_mnist()
+    mnist = load_data()
     np.savez(
         tmp_path / "d.npz",
         x_train=mnist.x_train[:12],
@@ -111,7 +114,7 @@ def test_too_few_images_are_refused(tmp_path: Path) -> None:
         y_test=mnist.y_test[:5],
     )
     with pytest.raises(DataError, match="12 training images are too few"):
-        run(TrainOptions("mlp", tmp_path / "a.h5", data=tmp_path / "d.npz", quiet=True))
+        run(TrainConfig("mlp", tmp_path / "a.h5", data=tmp_path / "d.npz", quiet=True))
 
 
 def test_a_loss_that_is_no_number_ends_the_training(
@@ -122,9 +125,9 @@ def test_a_loss_that_is_no_number_ends_the_training(
         network.set_weights([np.full_like(weights, np.nan) for weights in network.get_weights()])
         return network
 
-    monkeypatch.setitem(NETWORKS, "mlp", broken)
+    monkeypatch.setitem(ARCHITECTURES, "mlp", broken)
     with pytest.raises(TrainingError, match="the loss became nan in epoch 1"):
-        run(TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, quiet=True))
+        run(TrainConfig("mlp", tmp_path / "a.h5", data=few_digits, quiet=True))
     assert not (tmp_path / "a.h5").exists()
 
 
@@ -147,12 +150,10 @@ def test_the_worst_confusions_come_first() -> None:
 
 
 def test_thresholds_are_fitted_to_several_views_of_each_validation_image() -> None:
-    mnist = load_mnist()
-    learned, checked = (
-        Examples(mnist.x_train[part], mnist.y_train[part]) for part in (slice(20), slice(20, 30))
-    )
-    with Rounds(learned, checked, 1, Augmentation(), 2) as rounds:
-        validation, calibration = rounds.validation, rounds.calibration()
+    mnist = load_data()
+    train, val = (Dataset(mnist.x_train[part], mnist.y_train[part]) for part in (slice(20), slice(20, 30)))
+    with AugmentedDataGenerator(train, val, 1, AugmentationConfig(), 2) as generator:
+        validation, calibration = generator.validation, generator.calibration()
     views = calibration.images.reshape(-1, *validation.images.shape)
     assert len(views) >= 4
     assert np.array_equal(views[0], validation.images)
@@ -160,30 +161,30 @@ def test_thresholds_are_fitted_to_several_views_of_each_validation_image() -> No
     assert (calibration.labels.reshape(len(views), -1) == validation.labels).all()
 
 
-@pytest.mark.parametrize("augmentation", [Augmentation(), None])
+@pytest.mark.parametrize("augmentation", [AugmentationConfig(), None])
 def test_training_pictures_are_the_same_for_any_number_of_processes(
-    augmentation: Augmentation | None, monkeypatch: pytest.MonkeyPatch
+    augmentation: AugmentationConfig | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mnist = load_mnist()
+    mnist = load_data()
     made = []
     for cores in (1, 3):
         monkeypatch.setattr("digitscan.training.data.generator.usable_cores", lambda cores=cores: cores)
         parts = (
-            Examples(mnist.x_train[part], mnist.y_train[part]) for part in (slice(1200), slice(1200, 1300))
+            Dataset(mnist.x_train[part], mnist.y_train[part]) for part in (slice(1200), slice(1200, 1300))
         )
-        with Rounds(*parts, 4, augmentation, 1) as rounds:
-            made.append([rounds.take(epoch)[0].images for epoch in range(2)])
+        with AugmentedDataGenerator(*parts, 4, augmentation, 1) as generator:
+            made.append([generator.take(epoch)[0].images for epoch in range(2)])
     assert all(np.array_equal(one, three) for one, three in zip(*made, strict=True))
 
 
 def test_no_picture_that_was_learned_is_calibrated_on() -> None:
     """Drawn ones and fonts come from the same generators: not from the same seeds."""
-    mnist = load_mnist()
-    parts = (Examples(mnist.x_train[part], mnist.y_train[part]) for part in (slice(200), slice(200, 400)))
-    with Rounds(*parts, 4, Augmentation(), 1) as rounds:
-        learned = {image.tobytes() for epoch in range(4) for image in rounds.take(epoch)[0].images}
-        calibrated = rounds.calibration().images
-    assert not any(image.tobytes() in learned for image in calibrated if image.any())
+    mnist = load_data()
+    parts = (Dataset(mnist.x_train[part], mnist.y_train[part]) for part in (slice(200), slice(200, 400)))
+    with AugmentedDataGenerator(*parts, 4, AugmentationConfig(), 1) as generator:
+        train = {image.tobytes() for epoch in range(4) for image in generator.take(epoch)[0].images}
+        calibrated = generator.calibration().images
+    assert not any(image.tobytes() in train for image in calibrated if image.any())
 
 
 def test_the_test_images_choose_nothing(few_digits: Path, tmp_path: Path) -> None:
@@ -194,15 +195,15 @@ def test_the_test_images_choose_nothing(few_digits: Path, tmp_path: Path) -> Non
     other = tmp_path / "other.npz"
     np.savez(other, **{**arrays, "x_test": arrays["x_test"][:20], "y_test": (arrays["y_test"][:20] + 1) % 10})
     one, two = (
-        run(TrainOptions("mlp", tmp_path / f"{place}.h5", data=data, epochs=3, quiet=True))
+        run(TrainConfig("mlp", tmp_path / f"{place}.h5", data=data, epochs=3, quiet=True))
         for place, data in enumerate((few_digits, other))
     )
-    assert one.facts.scores != two.facts.scores
+    assert one.metadata.scores != two.metadata.scores
     weights = [keras.models.load_model(model.path, compile=False).get_weights() for model in (one, two)]
     assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
-    assert (one.facts.temperature, one.facts.ok_confidence) == (
-        two.facts.temperature,
-        two.facts.ok_confidence,
+    assert (one.metadata.temperature, one.metadata.ok_confidence) == (
+        two.metadata.temperature,
+        two.metadata.ok_confidence,
     )
 
 
@@ -218,9 +219,9 @@ def test_the_best_epochs_weights_are_kept_and_patience_ends_the_run(
         return 1.0, 0.9 if len(seen) == 2 else 0.5
 
     monkeypatch.setattr("digitscan.training.trainer.evaluate", evaluate)
-    options = TrainOptions("mlp", tmp_path / "a.h5", data=few_digits, epochs=9, patience=3, quiet=True)
+    options = TrainConfig("mlp", tmp_path / "a.h5", data=few_digits, epochs=9, patience=3, quiet=True)
     model = run(options)
-    assert model.facts.training["epochs"] == 5
+    assert model.metadata.training["epochs"] == 5
     kept = keras.models.load_model(model.path, compile=False).get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(kept, seen[1], strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(kept, seen[4], strict=True))
@@ -232,26 +233,24 @@ def test_what_is_saved_keeps_its_promises_on_what_it_was_calibrated_on(
 ) -> None:
     """The saved program with the saved limit: few `ok` wrong, few digits refused, few others `ok`."""
     calibrated_on = []
-    calibration = Rounds.calibration
+    calibration = AugmentedDataGenerator.calibration
 
-    def watched(rounds: Rounds) -> Examples:
-        calibrated_on.append(calibration(rounds))
+    def watched(generator: AugmentedDataGenerator) -> Dataset:
+        calibrated_on.append(calibration(generator))
         return calibrated_on[-1]
 
-    monkeypatch.setattr(Rounds, "calibration", watched)
+    monkeypatch.setattr(AugmentedDataGenerator, "calibration", watched)
     epochs = {"mlp": 8, "cnn": 3}[architecture]
-    options = TrainOptions(architecture, tmp_path / "a.h5", data=few_digits, epochs=epochs, quiet=True)
+    options = TrainConfig(architecture, tmp_path / "a.h5", data=few_digits, epochs=epochs, quiet=True)
     model = run(options)
     (examples,) = calibrated_on
     digits = examples.labels < 10
-    answers = Classifier(read_program(model.program, model.program_digest), model.facts).classify(
+    answers = Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata).classify(
         examples.images
     )
-    assert model.facts.ok_confidence is not None
-    ok = (answers[:, :10].max(axis=1) >= model.facts.ok_confidence) & (answers.argmax(axis=1) < 10)
-    assert (answers.argmax(axis=1) != examples.labels)[ok & digits].sum() <= OK_WRONG_TARGET * ok[
-        digits
-    ].sum()
+    assert model.metadata.ok_confidence is not None
+    ok = (answers[:, :10].max(axis=1) >= model.metadata.ok_confidence) & (answers.argmax(axis=1) < 10)
+    assert (answers.argmax(axis=1) != examples.labels)[ok & digits].sum() <= MAX_OK_WRONG * ok[digits].sum()
     if architecture == "cnn":
-        assert (answers.argmax(axis=1) == 10)[digits].mean() <= REFUSED_TARGET + 1 / digits.sum()
-        assert ok[~digits].mean() <= NON_DIGITS_OK
+        assert (answers.argmax(axis=1) == 10)[digits].mean() <= MAX_DIGITS_REJECTED + 1 / digits.sum()
+        assert ok[~digits].mean() <= MAX_NON_DIGITS_OK

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from digitscan.model.registry import open_model
-from digitscan.scanning.discovery import Found
-from digitscan.scanning.scheduler import ScanOptions, scan, scan_in_batches
-from digitscan.workers import forkserver as nursery
-from digitscan.workers.forkserver import Nursery, early_nursery, take_nursery
-from digitscan.workers.supervisor import Processes, SpawnedProcess
+from digitscan.model.registry import load_model
+from digitscan.prediction import ImageFile
+from digitscan.scanning.scheduler import ScanOptions, predict_in_batches, scan
+from digitscan.workers import forkserver as fork_server
+from digitscan.workers.forkserver import ForkServer, early_fork_server, take_fork_server
+from digitscan.workers.supervisor import ProcessFactory, SpawnedProcess
 from tests.support.pictures import digit_picture
 
 if sys.platform == "linux":
@@ -24,14 +24,14 @@ if sys.platform == "linux":
         digit_picture(28).save(tmp_path / "a.png")
         (tmp_path / "b.png").write_bytes(b"")
         return [
-            Found(str(tmp_path / name), f"{number}-{name}")
+            ImageFile(str(tmp_path / name), f"{number}-{name}")
             for number in range(300)
             for name in ("a.png", "b.png")
         ]
 
     @pytest.fixture
     def rows(found):
-        return list(scan(found, open_model("cnn")))
+        return list(scan(found, load_model("cnn")))
 
     def parent_of(number):
         return int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
@@ -39,10 +39,10 @@ if sys.platform == "linux":
     def inside(batches):
         """What a running scan has: its nursery, and the numbers of its workers."""
         run = batches.gi_frame.f_locals["run"]
-        return run._processes._nursery, [worker._process.number for worker in run._workers]
+        return run._process_factory._fork_server, [worker._process.number for worker in run._workers]
 
     def test_workers_are_forked_from_one_process_and_all_are_gone_at_the_end(found):
-        batches = scan_in_batches(found, open_model("cnn"), ScanOptions(workers=2, batch_size=8))
+        batches = predict_in_batches(found, load_model("cnn"), ScanOptions(workers=2, batch_size=8))
         with contextlib.closing(batches):
             next(batches)
             forker, workers = inside(batches)
@@ -55,7 +55,7 @@ if sys.platform == "linux":
     @pytest.mark.parametrize("with_nursery", [False, True])
     def test_killed_workers_are_replaced_and_cost_no_row(found, rows, with_nursery):
         """Also where the process that forks is killed with them."""
-        batches = scan_in_batches(found, open_model("cnn"), ScanOptions(workers=2, batch_size=8))
+        batches = predict_in_batches(found, load_model("cnn"), ScanOptions(workers=2, batch_size=8))
         with contextlib.closing(batches):
             got = next(batches)
             forker, workers = inside(batches)
@@ -69,7 +69,7 @@ if sys.platform == "linux":
 
     def test_workers_that_nobody_has_ended_end_with_the_nursery():
         """As those do that an interrupted scan has started and does not know yet."""
-        forker = Nursery()
+        forker = ForkServer()
         process = forker.fork()
         assert parent_of(process.number) == forker.number
         forker.close()
@@ -80,12 +80,12 @@ if sys.platform == "linux":
         """What is killed leaves no litter then, and a full or closed disk for such files hinders none."""
         (tmp_path / "temporary").mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-        with contextlib.closing(scan_in_batches(found, open_model("cnn"))) as batches:
+        with contextlib.closing(predict_in_batches(found, load_model("cnn"))) as batches:
             next(batches)
             assert not list((tmp_path / "temporary").iterdir())
 
     def test_to_end_a_process_twice_ends_no_other(found):
-        with contextlib.closing(Nursery()) as forker:
+        with contextlib.closing(ForkServer()) as forker:
             process = forker.fork()
             process.kill()
             process.wait()
@@ -100,7 +100,7 @@ if sys.platform == "linux":
     def test_what_others_left_open_is_not_open_in_a_worker(tmp_path):
         with (tmp_path / "secret").open("w") as file:
             os.set_inheritable(file.fileno(), True)
-            with contextlib.closing(Nursery()) as forker:
+            with contextlib.closing(ForkServer()) as forker:
                 process = forker.fork()
                 opened = [os.readlink(link) for link in Path(f"/proc/{process.number}/fd").iterdir()]
                 process.kill()
@@ -108,16 +108,16 @@ if sys.platform == "linux":
         assert opened and str(tmp_path / "secret") not in opened
 
     def test_one_that_was_begun_early_is_taken_once(found):
-        with early_nursery():
-            early = take_nursery()
-            other = take_nursery()
+        with early_fork_server():
+            early = take_fork_server()
+            other = take_fork_server()
             assert early.number != other.number
             early.close()
             other.close()
 
     def test_one_that_was_begun_early_and_not_taken_is_closed():
-        with early_nursery():
-            (early,) = nursery._early
+        with early_fork_server():
+            (early,) = fork_server._early
             assert Path(f"/proc/{early.number}").exists()
         assert not Path(f"/proc/{early.number}").exists()
 
@@ -125,10 +125,10 @@ if sys.platform == "linux":
         def refuse(self):
             raise OSError("no more processes")
 
-        monkeypatch.setattr(Nursery, "fork", refuse)
-        processes = Processes()
-        process = processes.start()
+        monkeypatch.setattr(ForkServer, "fork", refuse)
+        process_factory = ProcessFactory()
+        process = process_factory.start()
         assert isinstance(process, SpawnedProcess)
         process.kill()
         process.wait()
-        processes.close()
+        process_factory.close()

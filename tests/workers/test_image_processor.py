@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from digitscan.imaging.decode import open_image
+from digitscan.imaging.decode import decode_image
 from digitscan.imaging.preprocess import PREPROCESS_VERSION, preprocess
-from digitscan.model.metadata import ModelFacts
-from digitscan.workers.worker import HELD_PIXELS, Reader, read_frame
+from digitscan.model.metadata import ModelMetadata
+from digitscan.workers.image_processor import MAX_BUFFERED_PIXELS, ImageProcessor
+from digitscan.workers.protocol import read_frame
 from tests.support.command import PACKAGE_FOLDER
 from tests.support.pictures import digit_picture
 
-FACTS = ModelFacts(
+FACTS = ModelMetadata(
     architecture="cnn", classes=11, preprocess_version=PREPROCESS_VERSION, temperature=1.0, ok_confidence=0.9
 )
 
@@ -34,7 +35,7 @@ class _Watcher:
 
 @pytest.fixture
 def reader():
-    return Reader(_Watcher(), FACTS, None, False, 64.0)
+    return ImageProcessor(_Watcher(), FACTS, None, False, 64.0)
 
 
 def test_a_digit_that_is_small_in_a_large_jpeg_is_looked_at_closer(reader, tmp_path):
@@ -45,14 +46,14 @@ def test_a_digit_that_is_small_in_a_large_jpeg_is_looked_at_closer(reader, tmp_p
     frame.save(tmp_path / "a.png")
     (row,) = reader.read([str(tmp_path / "a.jpg")], lambda index: None)
     assert row[:4] == (7, 1.0, "ok", "small in its frame")
-    whole = preprocess(open_image(tmp_path / "a.png").pixels).pixels
-    coarse = preprocess(open_image(tmp_path / "a.jpg").pixels).pixels
+    whole = preprocess(decode_image(tmp_path / "a.png").pixels).pixels
+    coarse = preprocess(decode_image(tmp_path / "a.jpg").pixels).pixels
     shown = reader.classifier.shown[0]
 
-    def likeness(one):
+    def correlation(one):
         return np.corrcoef(one.ravel(), whole.ravel())[0, 1]
 
-    assert likeness(shown) > 0.94 > 0.92 > likeness(coarse)
+    assert correlation(shown) > 0.94 > 0.92 > correlation(coarse)
 
 
 def test_a_digit_that_is_large_enough_in_the_reduced_picture_is_opened_once(reader, tmp_path, monkeypatch):
@@ -62,10 +63,10 @@ def test_a_digit_that_is_large_enough_in_the_reduced_picture_is_opened_once(read
     opened = []
 
     def watched(*arguments):
-        opened.append(open_image(*arguments))
+        opened.append(decode_image(*arguments))
         return opened[-1]
 
-    monkeypatch.setattr("digitscan.imaging.decode.open_image", watched)
+    monkeypatch.setattr("digitscan.imaging.decode.decode_image", watched)
     (row,) = reader.read([str(tmp_path / "a.jpg")], lambda index: None)
     assert row[:4] == (7, 1.0, "ok", "small in its frame")
     assert [picture.reduced for picture in opened] == [True]
@@ -73,7 +74,7 @@ def test_a_digit_that_is_large_enough_in_the_reduced_picture_is_opened_once(read
 
 def test_rows_are_the_same_however_many_pictures_are_held_at_once(reader, tmp_path):
     """Large and small ones, broken ones and blank ones, in any order."""
-    side = round(HELD_PIXELS**0.5)
+    side = round(MAX_BUFFERED_PIXELS**0.5)
     for place, (size, kind) in enumerate(
         [(28, "png"), (side, "png"), (40, "jpg"), (side, "bmp"), (28, "png")]
     ):

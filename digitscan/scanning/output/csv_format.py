@@ -12,7 +12,6 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import IO, TYPE_CHECKING
 
 from digitscan.errors import OutputError
@@ -20,47 +19,28 @@ from digitscan.errors import OutputError
 if TYPE_CHECKING:
     from pathlib import Path
 
+from digitscan.prediction import Prediction, Status
+
 COLUMNS = ("path", "digit", "confidence", "status", "note")
+
+
 PROBABILITY_COLUMNS = tuple(f"p{digit}" for digit in range(10))
+
 
 # What a spreadsheet may run (also in its full-width forms, and after blanks or quotes), and our own mark.
 _RISKY = re.compile(r"[\t\r\n']|[\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+
+
 _NEEDS_QUOTES = re.compile(r'[,"\r\n]')
 
 
-class Status(StrEnum):
-    """What a person should think of a row."""
-
-    OK = "ok"
-    REVIEW = "review"
-    NO_DIGIT = "no-digit"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One row: what was read from one file.
-
-    path: the row's name for the file. digit 0-9 and its calibrated confidence 0..1, both None where
-    status is NO_DIGIT or ERROR. note: what was done and seen, or why the file failed. probabilities:
-    of the ten digits, where they were asked for and the network was.
-    """
-
-    path: str
-    digit: int | None
-    confidence: float | None
-    status: Status
-    note: str = ""
-    probabilities: tuple[float, ...] | None = None
-
-
-def safe_cell(text: str) -> str:
+def escape_formula(text: str) -> str:
     """Return the text as a cell that no spreadsheet runs: `'` in front where it might be a formula."""
     return f"'{text}" if _RISKY.match(text) else text
 
 
-def exact_text(cell: str) -> str:
-    """Return the text that `safe_cell` made this cell of."""
+def unescape_formula(cell: str) -> str:
+    """Return the text that `escape_formula` made this cell of."""
     return cell.removeprefix("'")
 
 
@@ -70,7 +50,7 @@ def _quoted(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Layout:
+class CsvFormat:
     """How rows are written: with p0 to p9, with text cells as they are, with the mark that Excel wants."""
 
     probabilities: bool = False
@@ -90,11 +70,11 @@ class CsvWriter:
     the disk had no room for is taken back, so that what stands there is whole rows.
     """
 
-    def __init__(self, file: IO[bytes], layout: Layout | None = None, header: bool = True) -> None:
+    def __init__(self, file: IO[bytes], csv_format: CsvFormat | None = None, header: bool = True) -> None:
         """Take a binary file open for writing; raises OSError if it cannot be written."""
         self._file = file
-        self._layout = layout or Layout()
-        self._text = str if self._layout.raw else safe_cell
+        self._layout = csv_format or CsvFormat()
+        self._text = str if self._layout.raw else escape_formula
         if header:
             mark = codecs.BOM_UTF8 if self._layout.excel else b""
             self._append([self._layout.columns], mark)
@@ -147,7 +127,7 @@ def read_csv(path: Path, raw: bool = False) -> Iterator[Prediction]:
             for cells in rows:
                 if len(cells) != len(header):
                     raise ValueError(f"{len(cells)} cells instead of {len(header)}")
-                yield _prediction(cells, str if raw else exact_text)
+                yield _prediction(cells, str if raw else unescape_formula)
         except (csv.Error, ValueError) as error:
             where = f"the row that ends in line {rows.line_num}"
             raise OutputError(f"{path}: {where} is damaged: {error}.") from None
@@ -163,3 +143,27 @@ def _prediction(cells: list[str], text: Callable[[str], str]) -> Prediction:
         text(note),
         tuple(map(float, probabilities)) if any(probabilities) else None,
     )
+
+
+_PIECE = 1 << 20
+
+
+def truncate_to_whole_rows(file: IO[bytes]) -> int:
+    """Cut what a killed scan left of its last record; return the bytes that stay. Raises OSError.
+
+    A record ends with a newline that no quotes enclose; in our CSVs every quote has its partner.
+    """
+    file.seek(0)
+    position = whole = quotes = 0
+    while piece := file.read(_PIECE):
+        start = 0
+        while (end := piece.find(b"\n", start)) >= 0:
+            quotes += piece.count(b'"', start, end)
+            start = end + 1
+            if quotes % 2 == 0:
+                whole = position + start
+        quotes += piece.count(b'"', start)
+        position += len(piece)
+    file.truncate(whole)
+    file.seek(whole)
+    return whole

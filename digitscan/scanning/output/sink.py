@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from digitscan.errors import OutputError, UsageError
-from digitscan.scanning.resume import record_path
-from digitscan.system.files import lock
-from digitscan.system.stdio import guard_stdout, stdout_takes_results
+from digitscan.scanning.output.manifest import manifest_path
+from digitscan.system.files import lock_file
+from digitscan.system.stdio import reserve_stdout, stdout_is_redirected
 
 DEFAULT_NAME = "predictions.csv"
 STDOUT = "-"
@@ -26,14 +26,14 @@ SYNC_SECONDS = 5.0
 _OPENINGS = 10
 
 
-class ReaderGoneError(Exception):
+class OutputClosedError(Exception):
     """Whoever read our stdout has closed it: they have what they wanted."""
 
 
-class Output:
+class OutputSink:
     """A place for rows, chosen and checked before the work, opened when there is something to write.
 
-    `goes_on` tells that rows of an earlier scan stand there, and more are to follow.
+    `appending` tells that rows of an earlier scan stand there, and more are to follow.
     """
 
     def __init__(self, named: str | None, overwrite: bool = False, resume: bool = False) -> None:
@@ -42,14 +42,14 @@ class Output:
         Raises UsageError where stdout is to be resumed.
         """
         self.path: Path | None = None
-        self.goes_on = False
+        self.appending = False
         self._reuses, self._resumes = overwrite or resume, resume
         self._free_name = named is None and not resume
         self._file: BinaryIO | None = None
         self._synced = time.monotonic()
         if resume and named == STDOUT:
             raise UsageError("stdout cannot be resumed: name a file with -o")
-        if named == STDOUT or (named is None and not resume and stdout_takes_results()):
+        if named == STDOUT or (named is None and not resume and stdout_is_redirected()):
             return
         self.path = Path(DEFAULT_NAME if named is None else named)
         if self._free_name:
@@ -62,7 +62,7 @@ class Output:
         if resume and os.path.exists(self.path) and not os.path.isfile(self.path):
             raise UsageError(f"{self.path} is no regular file, and cannot be resumed: name a file with -o")
         # An empty file is what a scan leaves that was killed before its first word.
-        self.goes_on = resume and os.path.isfile(self.path) and self.path.stat().st_size > 0
+        self.appending = resume and os.path.isfile(self.path) and self.path.stat().st_size > 0
         if os.path.lexists(self.path) and not overwrite and not resume:
             raise self._exists()
 
@@ -72,12 +72,12 @@ class Output:
         return "on stdout" if self.path is None else str(self.path)
 
     @property
-    def can_be_resumed(self) -> bool:
+    def is_resumable(self) -> bool:
         """Whether what is written can be gone on with: a regular file, once open."""
         return self.path is not None and os.path.isfile(self.path)
 
     @property
-    def on_terminal(self) -> bool:
+    def is_terminal(self) -> bool:
         """Whether the rows themselves appear on the terminal, so that a progress bar would mix with them."""
         return self.path is None and sys.stdout.isatty()
 
@@ -92,15 +92,15 @@ class Output:
 
         What stands in a file that is used again is still there; no other scan writes to it any more.
         """
-        real = guard_stdout()
+        real = reserve_stdout()
         if self.path is None:
             self._file = real
             return real
         real.close()
-        with self.failures_said():
+        with self.translate_os_errors():
             self._file = self._open_locked(self.path)
             # Another scan may have written here since the first look.
-            self.goes_on = self._resumes and self.can_be_resumed and self.path.stat().st_size > 0
+            self.appending = self._resumes and self.is_resumable and self.path.stat().st_size > 0
         return self._file
 
     def _open_locked(self, first: Path) -> BinaryIO:
@@ -114,7 +114,7 @@ class Output:
             assert self.path is not None
             if not os.path.isfile(self.path):
                 return file
-            if not lock(file):
+            if not lock_file(file):
                 file.close()
                 raise OutputError(f"another scan is writing {self.path}: wait for it, or name another file")
             if _is_at(file, self.path):
@@ -125,10 +125,10 @@ class Output:
     @property
     def own_files(self) -> list[Path]:
         """What this scan writes, and so does not read: the output and its record."""
-        return [] if self.path is None else [self.path, record_path(self.path)]
+        return [] if self.path is None else [self.path, manifest_path(self.path)]
 
     @contextlib.contextmanager
-    def rewritten(self) -> Iterator[BinaryIO]:
+    def atomic_rewrite(self) -> Iterator[BinaryIO]:
         """Give a new file, locked like the old one, which it replaces when all went well.
 
         The old file stays whole until then. Raises OutputError.
@@ -136,12 +136,12 @@ class Output:
         assert self.path is not None and self._file is not None
         place = Path(os.path.realpath(self.path))
         beside = place.with_name(f".{place.name}.digitscan")
-        with self.failures_said():
+        with self.translate_os_errors():
             beside.unlink(missing_ok=True)  # of a run that was killed: the lock says that none is at work
             file = beside.open("x+b", buffering=0)
         try:
-            with self.failures_said():
-                lock(file)
+            with self.translate_os_errors():
+                lock_file(file)
                 _take_permissions(file, self._file)
                 yield file
                 os.fsync(file.fileno())
@@ -155,8 +155,8 @@ class Output:
 
     def sync(self) -> None:
         """Make the rows safe against a loss of power, if the last time is long ago. Raises OutputError."""
-        if self._file is not None and time.monotonic() - self._synced > SYNC_SECONDS and self.can_be_resumed:
-            with self.failures_said():
+        if self._file is not None and time.monotonic() - self._synced > SYNC_SECONDS and self.is_resumable:
+            with self.translate_os_errors():
                 os.fsync(self._file.fileno())
             self._synced = time.monotonic()
 
@@ -164,17 +164,17 @@ class Output:
         """Make the file safe on the disk and close it. Raises OutputError."""
         if self._file is None:
             return
-        with self.failures_said(), self._file:
-            if self.can_be_resumed:
+        with self.translate_os_errors(), self._file:
+            if self.is_resumable:
                 os.fsync(self._file.fileno())
 
     @contextlib.contextmanager
-    def failures_said(self) -> Iterator[None]:
-        """Turn the system's errors in writing here into OutputError, or ReaderGoneError."""
+    def translate_os_errors(self) -> Iterator[None]:
+        """Turn the system's errors in writing here into OutputError, or OutputClosedError."""
         try:
             yield
         except BrokenPipeError:
-            raise ReaderGoneError from None
+            raise OutputClosedError from None
         except FileExistsError:
             raise self._exists() from None
         except OSError as error:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitscan.imaging.preprocess import preprocess
-from digitscan.imaging.preprocess_batch import preprocess_together
-from digitscan.imaging.segment import Gray
-from digitscan.training.data.degrade import picture_of
-from digitscan.training.data.font_glyphs import Hands, load_hands, pick
-from digitscan.training.data.negatives import non_digit
+from digitscan.imaging.preprocess_batch import preprocess_batch
+from digitscan.imaging.types import GrayImage
+from digitscan.training.data.degrade import degrade
+from digitscan.training.data.font_glyphs import FontGlyphs, load_font_glyphs, random_glyph
+from digitscan.training.data.negatives import draw_negative
 from digitscan.training.data.stroke_glyphs import draw_digit, draw_stroke
 
 NOT_A_DIGIT = 10
@@ -28,7 +28,7 @@ Random = np.random.Generator
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class AugmentationConfig:
     """What is changed, and in which share of the pictures."""
 
     added_strokes: float = 1.0
@@ -57,7 +57,7 @@ CANVAS = 64
 """Side of the square, in pixels, that hands and pens are drawn on."""
 
 
-def slanted(images: Gray, indices: NDArray[Any], seed: int) -> Gray:
+def slant_images(images: GrayImage, indices: NDArray[Any], seed: int) -> GrayImage:
     """Return what the model sees, (len(indices), 28, 28) uint8, of digits slightly turned and slanted."""
     seen = np.zeros((len(indices), 28, 28), np.uint8)
     changed = []
@@ -67,20 +67,20 @@ def slanted(images: Gray, indices: NDArray[Any], seed: int) -> Gray:
         forward = np.array([[1.0 + wide, slant - turn], [turn, 1.0 + tall]])
         shift = 13.5 - forward @ (13.5, 13.5)
         changed.append(cv2.warpAffine(images[index], np.column_stack((forward, shift)), (28, 28)))
-    for place, looked in enumerate(preprocess_together(changed)):
+    for place, looked in enumerate(preprocess_batch(changed)):
         if looked.pixels is not None:
             seen[place] = looked.pixels
     return seen
 
 
-def augmented(
-    images: Gray,
+def augment_images(
+    images: GrayImage,
     labels: NDArray[np.uint8],
     indices: NDArray[Any],
     seed: int,
-    what: Augmentation | None = None,
+    what: AugmentationConfig | None = None,
     learning: bool = True,
-) -> Gray:
+) -> GrayImage:
     """Return what the model sees, (len(indices), 28, 28) uint8, of one changed picture for each index.
 
     `images` is (N, 28, 28) uint8 with `labels` (N,) uint8; an index of N or more asks for a picture that
@@ -88,44 +88,46 @@ def augmented(
     until `preprocess` finds something in it that is still itself: nothing is learned from a label that
     the picture has lost.
     """
-    what = what or Augmentation()
-    hands = load_hands(learning)
+    what = what or AugmentationConfig()
+    font_glyphs = load_font_glyphs(learning)
     seen = np.zeros((len(indices), 28, 28), np.uint8)
     for place, index in enumerate(indices.tolist()):
         random = np.random.default_rng((seed, index))
         for _ in range(8):
             strength, filmed = 1.0, what.pens_and_cameras
             if index >= len(images):
-                digit, filmed = non_digit(images, labels, random, what.letters, hands), 1.0
+                digit, filmed = draw_negative(images, labels, random, what.letters, font_glyphs), 1.0
             elif random.random() < what.gentle:
                 digit, strength, filmed = images[index], GENTLY, 0.0
             else:
-                digit = other_hand(images[index], int(labels[index]), random, what, hands)
-            drawn = bend(digit, random, strength) if random.random() < what.bent else digit
+                digit = vary_handwriting(images[index], int(labels[index]), random, what, font_glyphs)
+            drawn = distort_elastically(digit, random, strength) if random.random() < what.bent else digit
             pixels = preprocess(drawn).pixels
             if random.random() < filmed:
-                plain, pixels = pixels, preprocess(picture_of(drawn, random)).pixels
+                plain, pixels = pixels, preprocess(degrade(drawn, random)).pixels
                 if plain is not None and pixels is not None:
-                    pixels = pixels if likeness(plain, pixels) >= STILL_ITSELF else None
+                    pixels = pixels if correlation(plain, pixels) >= STILL_ITSELF else None
             if pixels is not None:
                 seen[place] = pixels
                 break
     return seen
 
 
-def likeness(first: Gray, second: Gray) -> float:
+def correlation(first: GrayImage, second: GrayImage) -> float:
     """Return the correlation, -1 to 1, of two pictures that are blurred a little."""
     one, two = (cv2.GaussianBlur(picture, (5, 5), 1.2).astype(np.float32) for picture in (first, second))
     return float(cv2.matchTemplate(one, two, cv2.TM_CCOEFF_NORMED)[0, 0])
 
 
-def other_hand(digit: Gray, label: int, random: Random, what: Augmentation, hands: Hands) -> Gray:
+def vary_handwriting(
+    digit: GrayImage, label: int, random: Random, what: AugmentationConfig, font_glyphs: FontGlyphs
+) -> GrayImage:
     """Return the digit of another hand: from a skeleton, from a font, or with a stroke that MNIST lacks."""
     source = random.random()
     if source < what.skeletons:
         return draw_digit(label, random)
     if source < what.skeletons + what.fonts:
-        return pick(hands.digits[label], random)
+        return random_glyph(font_glyphs.digits[label], random)
     chance = what.added_strokes * (0.5 if label == 1 else 0.25)
     if label not in (0, 1, 7) or random.random() > chance:
         return digit
@@ -159,7 +161,12 @@ def other_hand(digit: Gray, label: int, random: Random, what: Augmentation, hand
 
 
 def _flag(
-    digit: Gray, top: int, height: int, ink: tuple[NDArray[Any], NDArray[Any]], width: int, random: Random
+    digit: GrayImage,
+    top: int,
+    height: int,
+    ink: tuple[NDArray[Any], NDArray[Any]],
+    width: int,
+    random: Random,
 ) -> None:
     rows, columns = ink
     head = (float(columns[rows <= top + 1].mean()), top + 0.7)
@@ -174,7 +181,7 @@ def _flag(
         draw_stroke(digit, ((base - reach, bottom - 0.5), (base + reach, bottom - 0.5)), width, random)
 
 
-def bend(digit: Gray, random: Random, strength: float = 1.0) -> Gray:
+def distort_elastically(digit: GrayImage, random: Random, strength: float = 1.0) -> GrayImage:
     """Return the digit on a 64x64 canvas: rotated, slanted, stretched and elastically bent (Simard 2003)."""
     angle = np.deg2rad(strength * np.clip(random.normal(0.0, 6.0), -16.0, 16.0))
     shear = strength * np.clip(random.normal(0.0, 0.15), -0.4, 0.4)

@@ -1,6 +1,6 @@
 """Pictures of what a hand drew: with another pen, cut, at another resolution, by a camera.
 
-Each function takes a picture with ink bright on black and returns another; `picture_of` strings them
+Each function takes a picture with ink bright on black and returns another; `degrade` strings them
 together.
 """
 
@@ -12,24 +12,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitscan.imaging.segment import Gray
+from digitscan.imaging.types import GrayImage
 
 Random = np.random.Generator
 
 
-def picture_of(drawn: Gray, random: Random) -> Gray:
+def degrade(drawn: GrayImage, random: Random) -> GrayImage:
     """Return a picture of what was drawn: with another pen, cut, at another resolution, by a camera."""
-    drawn = change_pen(drawn, random)
+    drawn = change_stroke_width(drawn, random)
     if random.random() < 0.15:
         drawn = break_strokes(drawn, random)
     if random.random() < 0.12:
-        drawn = cut_at_border(drawn, random)
+        drawn = crop_at_border(drawn, random)
     if random.random() < 0.35:
-        drawn = lower_resolution(drawn, random)
-    return photograph(drawn, random) if random.random() < 0.5 else drawn
+        drawn = reduce_resolution(drawn, random)
+    return simulate_camera(drawn, random) if random.random() < 0.5 else drawn
 
 
-def change_pen(drawn: Gray, random: Random) -> Gray:
+def change_stroke_width(drawn: GrayImage, random: Random) -> GrayImage:
     """Return the strokes thinner or thicker by up to some pixels of the 64x64 canvas."""
     choice = random.random()
     if choice < 0.35:
@@ -39,11 +39,11 @@ def change_pen(drawn: Gray, random: Random) -> Gray:
     return drawn
 
 
-def _disc(across: int) -> Gray:
+def _disc(across: int) -> GrayImage:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across)), np.uint8)
 
 
-def break_strokes(drawn: Gray, random: Random) -> Gray:
+def break_strokes(drawn: GrayImage, random: Random) -> GrayImage:
     """Return the ink with a thin gap or two, as a dry pen or a bad threshold leaves."""
     broken = drawn.copy()
     for _ in range(int(random.integers(1, 4))):
@@ -55,7 +55,7 @@ def break_strokes(drawn: Gray, random: Random) -> Gray:
     return broken
 
 
-def cut_at_border(drawn: Gray, random: Random, most: float = 1 / 12) -> Gray:
+def crop_at_border(drawn: GrayImage, random: Random, most: float = 1 / 12) -> GrayImage:
     """Return the picture cropped close to the digit, up to the share `most` of it lost at one side."""
     left, top, width, height = cv2.boundingRect(cv2.threshold(drawn, 100, 255, cv2.THRESH_BINARY)[1])
     if min(width, height) < 6:
@@ -66,14 +66,14 @@ def cut_at_border(drawn: Gray, random: Random, most: float = 1 / 12) -> Gray:
     return drawn[top + cuts[0] : top + height - cuts[2], left + cuts[1] : left + width - cuts[3]]
 
 
-def lower_resolution(drawn: Gray, random: Random) -> Gray:
+def reduce_resolution(drawn: GrayImage, random: Random) -> GrayImage:
     """Return the picture at a low resolution, grey or black and white."""
     height, width = drawn.shape
     scale = random.uniform(15.0, 30.0) / max(height, width)
     size = (max(4, round(width * scale)), max(4, round(height * scale)))
     if random.random() < 0.25:
         # Forms that are stretched to a square box, as old number tables are.
-        drawn = cut_at_border(drawn, random, most=0.0)
+        drawn = crop_at_border(drawn, random, most=0.0)
         size = (max(8, round(max(size) * random.uniform(0.6, 1.0))), max(size))
     if random.random() < 0.25:
         return cv2.resize(drawn, size, interpolation=cv2.INTER_NEAREST)  # breaks thin strokes into dots
@@ -83,7 +83,7 @@ def lower_resolution(drawn: Gray, random: Random) -> Gray:
     return small
 
 
-def photograph(drawn: Gray, random: Random) -> Gray:
+def simulate_camera(drawn: GrayImage, random: Random) -> GrayImage:
     """Return ink on paper under a lamp: margin, grain, uneven light, blur, low contrast, JPEG."""
     height, width = drawn.shape
     top, bottom, left, right = random.integers(0, max(2, height // 3), 4).tolist()

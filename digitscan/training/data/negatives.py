@@ -6,23 +6,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitscan.imaging.segment import Gray
-from digitscan.training.data.font_glyphs import Hands, pick
-from digitscan.training.data.stroke_glyphs import draw_other, draw_stroke
+from digitscan.imaging.types import GrayImage
+from digitscan.training.data.font_glyphs import FontGlyphs, random_glyph
+from digitscan.training.data.stroke_glyphs import draw_non_digit, draw_stroke
 
 Random = np.random.Generator
 
 
-def non_digit(images: Gray, labels: NDArray[np.uint8], random: Random, letters: float, hands: Hands) -> Gray:
+def draw_negative(
+    images: GrayImage, labels: NDArray[np.uint8], random: Random, letters: float, font_glyphs: FontGlyphs
+) -> GrayImage:
     """Return a (28, 28) picture that is no digit: letters, strokes drawn at random, or MNIST's pieces.
 
     `letters` is the share, 0 to 1, of letters of fonts. `images` (N, 28, 28) uint8 have `labels` (N,) uint8.
     """
     if random.random() < letters:
-        return pick(hands.letters, random)
+        return random_glyph(font_glyphs.letters, random)
     kind = random.random()
     if kind < 0.5:
-        return draw_other(random)
+        return draw_non_digit(random)
     if kind < 0.65:
         return _scribble(random)
     first = images[int(random.integers(len(images)))]
@@ -31,7 +33,7 @@ def non_digit(images: Gray, labels: NDArray[np.uint8], random: Random, letters: 
     if kind < 0.83:
         return _halves(first, images[int(random.integers(len(images)))], random)
     if kind < 0.88:
-        crossed: Gray = first.copy()
+        crossed: GrayImage = first.copy()
         for _ in range(int(random.integers(2, 6))):
             points = random.uniform(3.0, 25.0, (2, 2))
             draw_stroke(crossed, points, int(random.integers(1, 4)), random)
@@ -41,7 +43,7 @@ def non_digit(images: Gray, labels: NDArray[np.uint8], random: Random, letters: 
     return _texture(random)
 
 
-def _scribble(random: Random) -> Gray:
+def _scribble(random: Random) -> GrayImage:
     drawn = np.zeros((28, 28), np.uint8)
     width = int(random.integers(1, 4))
     for _ in range(int(random.integers(1, 5))):
@@ -62,7 +64,7 @@ def _scribble(random: Random) -> Gray:
     return drawn
 
 
-def _side_by_side(first: Gray, second: Gray, random: Random) -> Gray:
+def _side_by_side(first: GrayImage, second: GrayImage, random: Random) -> GrayImage:
     """Two digits, touching or apart, in one frame."""
     halves = [cv2.resize(_cropped(part), (13, 22), interpolation=cv2.INTER_AREA) for part in (first, second)]
     pair = np.zeros((28, 28), np.uint8)
@@ -75,12 +77,12 @@ def _side_by_side(first: Gray, second: Gray, random: Random) -> Gray:
     return pair
 
 
-def _cropped(digit: Gray) -> Gray:
+def _cropped(digit: GrayImage) -> GrayImage:
     left, top, width, height = cv2.boundingRect(digit)
     return digit[top : top + max(height, 1), left : left + max(width, 1)]
 
 
-def _halves(first: Gray, second: Gray, random: Random) -> Gray:
+def _halves(first: GrayImage, second: GrayImage, random: Random) -> GrayImage:
     """Glue the upper part of one digit to the lower part of another, which is turned."""
     turned = np.ascontiguousarray(np.rot90(second, int(random.integers(1, 4))))
     line = int(random.integers(10, 18))
@@ -88,7 +90,7 @@ def _halves(first: Gray, second: Gray, random: Random) -> Gray:
     return np.ascontiguousarray(glued.T if random.random() < 0.5 else glued)
 
 
-def _mirrored(images: Gray, labels: NDArray[np.uint8], random: Random) -> Gray:
+def _mirrored(images: GrayImage, labels: NDArray[np.uint8], random: Random) -> GrayImage:
     """Mirror a digit or lay it on its side, of those that are no digit then."""
     for _ in range(20):
         index = int(random.integers(len(images)))
@@ -100,7 +102,7 @@ def _mirrored(images: Gray, labels: NDArray[np.uint8], random: Random) -> Gray:
     return np.ascontiguousarray(digit[:, ::-1])
 
 
-def _texture(random: Random) -> Gray:
+def _texture(random: Random) -> GrayImage:
     """Blobs and grain, as a threshold makes of a photo."""
     cells = int(random.integers(3, 12))
     field = random.uniform(0.0, 255.0, (cells, cells)).astype(np.float32)

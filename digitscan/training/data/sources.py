@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SHIPPED = Path(__file__).resolve().parents[2] / "data" / "mnist.npz"
-SHIPPED_SHA256 = "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"
+BUNDLED = Path(__file__).resolve().parents[2] / "data" / "mnist.npz"
+BUNDLED_SHA256 = "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 IDX_FILES = {
     "x_train": "train-images-idx3-ubyte",
@@ -27,7 +27,7 @@ IDX_FILES = {
     "x_test": "t10k-images-idx3-ubyte",
     "y_test": "t10k-labels-idx1-ubyte",
 }
-LARGEST_BYTES = 2_000_000_000
+MAX_UNPACKED_BYTES = 2_000_000_000
 TEST_PART = 7
 EXPECTED = (
     "expected is an .npz with x_train, y_train, x_test and y_test, a folder with the four IDX files "
@@ -36,7 +36,7 @@ EXPECTED = (
 
 
 @dataclass(frozen=True)
-class Mnist:
+class TrainTestData:
     """Digits to learn from and to be tested with.
 
     `x_train` and `x_test` are (N, 28, 28) uint8, ink bright on black; `y_train` and `y_test` are (N,)
@@ -49,10 +49,10 @@ class Mnist:
     y_test: NDArray[np.uint8]
 
 
-def load_mnist(
+def load_data(
     source: Path | None = None,
     unusable: Callable[[Path, str], object] = lambda path, why: None,
-) -> Mnist:
+) -> TrainTestData:
     """Load the shipped MNIST (None), another `.npz`, a folder of IDX files or one of images by label.
 
     Of images by label, each is preprocessed as a scan does it, and a seventh, the same every time, is the
@@ -60,12 +60,12 @@ def load_mnist(
     """
     if source is None:
         try:
-            data = SHIPPED.read_bytes()
+            data = BUNDLED.read_bytes()
         except OSError as error:
-            raise DataError(f"the shipped {SHIPPED} cannot be read: {error.strerror or error}") from error
-        if hashlib.sha256(data).hexdigest() != SHIPPED_SHA256:
-            raise DataError(f"the shipped {SHIPPED} is damaged: install digitscan again")
-        return _checked(_read_npz(SHIPPED, io.BytesIO(data)), SHIPPED)
+            raise DataError(f"the shipped {BUNDLED} cannot be read: {error.strerror or error}") from error
+        if hashlib.sha256(data).hexdigest() != BUNDLED_SHA256:
+            raise DataError(f"the shipped {BUNDLED} is damaged: install digitscan again")
+        return _checked(_read_npz(BUNDLED, io.BytesIO(data)), BUNDLED)
     try:
         if source.is_dir():
             if any(_find_idx(source, name) for name in IDX_FILES.values()):
@@ -89,8 +89,8 @@ def _read_npz(path: Path, file: Any) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > LARGEST_BYTES:
-            raise DataError(f"{path} unpacks to {unpacked} bytes: at most {LARGEST_BYTES} are read")
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise DataError(f"{path} unpacks to {unpacked} bytes: at most {MAX_UNPACKED_BYTES} are read")
         file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
             missing = [name for name in ARRAYS if name not in arrays]
@@ -124,7 +124,7 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[Any]:
         zipped = file.read(2) == b"\x1f\x8b"
     try:
         with gzip.open(path) if zipped else path.open("rb") as file:
-            data = file.read(LARGEST_BYTES + 1)
+            data = file.read(MAX_UNPACKED_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is a damaged gzip file ({error})") from error
     start = 4 + 4 * dimensions
@@ -144,10 +144,10 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[Any]:
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
-def _read_images(folder: Path, unusable: Callable[[Path, str], object]) -> Mnist:
+def _read_images(folder: Path, unusable: Callable[[Path, str], object]) -> TrainTestData:
     import numpy as np
 
-    from digitscan.imaging.decode import open_image
+    from digitscan.imaging.decode import decode_image
     from digitscan.imaging.preprocess import preprocess
 
     pictures: list[NDArray[np.uint8]] = []
@@ -159,12 +159,12 @@ def _read_images(folder: Path, unusable: Callable[[Path, str], object]) -> Mnist
             if path.name.startswith(".") or not path.is_file():
                 continue
             try:
-                seen = preprocess(open_image(path).pixels)
+                seen = preprocess(decode_image(path).pixels)
             except ImageError as error:
                 unusable(path, str(error))
                 continue
             if seen.pixels is None:
-                unusable(path, seen.refusal or "no digit")
+                unusable(path, seen.rejection or "no digit")
                 continue
             pictures.append(seen.pixels)
             labels.append(digit)
@@ -173,10 +173,10 @@ def _read_images(folder: Path, unusable: Callable[[Path, str], object]) -> Mnist
     x, y = np.stack(pictures), np.array(labels, np.uint8)
     order = np.random.default_rng(0).permutation(len(x))
     test, train = order[: len(x) // TEST_PART], order[len(x) // TEST_PART :]
-    return Mnist(x[train], y[train], x[test], y[test])
+    return TrainTestData(x[train], y[train], x[test], y[test])
 
 
-def _checked(arrays: dict[str, NDArray[Any]], path: Path) -> Mnist:
+def _checked(arrays: dict[str, NDArray[Any]], path: Path) -> TrainTestData:
     import numpy as np
 
     for part in ("train", "test"):
@@ -194,7 +194,7 @@ def _checked(arrays: dict[str, NDArray[Any]], path: Path) -> Mnist:
             raise DataError(
                 f"{path}: the labels of {part} go from {y.min()} to {y.max()}, expected is 0 to 9"
             )
-    return Mnist(
+    return TrainTestData(
         arrays["x_train"],
         arrays["y_train"].astype(np.uint8),
         arrays["x_test"],

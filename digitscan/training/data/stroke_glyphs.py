@@ -174,7 +174,7 @@ DIGITS: dict[int, tuple[str, ...]] = {
 }
 """Digits as they are drawn round the world, several a digit."""
 
-OTHERS: tuple[str, ...] = (
+NON_DIGITS: tuple[str, ...] = (
     "09 30 30 69/15 55",  # A
     "08 40 40 88/26 66",
     "61 30 05 39 68",  # C
@@ -266,16 +266,19 @@ def draw_digit(label: int, random: np.random.Generator) -> NDArray[np.uint8]:
     return _draw(DIGITS[label][int(random.integers(len(DIGITS[label])))], random)
 
 
-def draw_other(random: np.random.Generator) -> NDArray[np.uint8]:
+def draw_non_digit(random: np.random.Generator) -> NDArray[np.uint8]:
     """Return (28, 28) uint8, ink bright on black: a letter or a sign."""
-    return _draw(OTHERS[int(random.integers(len(OTHERS)))], random)
+    return _draw(NON_DIGITS[int(random.integers(len(NON_DIGITS)))], random)
 
 
 def draw_stroke(picture: NDArray[np.uint8], ends: Any, width: int, random: np.random.Generator) -> None:
     """Draw a slightly bent stroke of `width` pixels between two (x, y) points onto a picture."""
     (x0, y0), (x1, y1) = ends
     bend = random.normal(0.0, 0.06)
-    middle = ((x0 + x1) / 2 + bend * (y1 - y0), (y0 + y1) / 2 - bend * (x1 - x0))
+    middle = (
+        (x0 + x1) / 2 + bend * (y1 - y0),
+        (y0 + y1) / 2 - bend * (x1 - x0),
+    )
     t = np.linspace(0.0, 1.0, 7)[:, None]
     curve = (1 - t) ** 2 * [x0, y0] + 2 * t * (1 - t) * np.asarray(middle) + t**2 * [x1, y1]
     points = np.rint(curve * 16).astype(np.int32)

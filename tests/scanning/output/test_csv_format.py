@@ -9,15 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digitscan.errors import OutputError
+from digitscan.prediction import Prediction, Status
 from digitscan.scanning.output.csv_format import (
     COLUMNS,
+    CsvFormat,
     CsvWriter,
-    Layout,
-    Prediction,
-    Status,
-    exact_text,
+    escape_formula,
     read_csv,
-    safe_cell,
+    unescape_formula,
 )
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -25,23 +24,23 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 def written(rows, **options):
     file = io.BytesIO()
-    CsvWriter(file, Layout(**options)).write(rows)
+    CsvWriter(file, CsvFormat(**options)).write(rows)
     return file.getvalue()
 
 
 @given(TEXT)
 def test_every_text_comes_back_from_its_cell(text):
-    assert exact_text(safe_cell(text)) == text
+    assert unescape_formula(escape_formula(text)) == text
 
 
 @given(st.sampled_from(["=", "+", "-", "@", "\t", "\r", "\n", " =", '"=', "' +", "\uff1d", "\u00a0-"]), TEXT)
 def test_a_cell_never_starts_as_a_formula_does(start, text):
-    assert safe_cell(start + text).startswith("'")
+    assert escape_formula(start + text).startswith("'")
 
 
 def test_ordinary_names_stay_as_they_are():
     for name in ("3/a.png", "Foto 1 (2).jpg", "señal_٣.png", "a=b.png", "sub-folder/-x.png"):
-        assert safe_cell(name) == name
+        assert escape_formula(name) == name
 
 
 @given(st.lists(st.tuples(TEXT, TEXT, st.integers(0, 9), st.integers(0, 10000)), max_size=5))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from digitscan.errors import DataError
 from digitscan.training.data import sources as mnist
-from digitscan.training.data.sources import IDX_FILES, Mnist, load_mnist
+from digitscan.training.data.sources import IDX_FILES, TrainTestData, load_data
 
 Arrays = dict[str, NDArray[np.uint8]]
 
@@ -23,7 +23,7 @@ Arrays = dict[str, NDArray[np.uint8]]
 @pytest.fixture(scope="module")
 def arrays() -> Arrays:
     """Twenty training and ten test digits of the shipped file."""
-    real = load_mnist()
+    real = load_data()
     return {
         "x_train": real.x_train[:20],
         "y_train": real.y_train[:20],
@@ -48,7 +48,7 @@ def write_idx_files(folder: Path, arrays: Arrays, dot: bool = False, zipped: boo
         path.write_bytes(gzip.compress(data) if zipped else data)
 
 
-def assert_same(got: Mnist, arrays: Arrays) -> None:
+def assert_same(got: TrainTestData, arrays: Arrays) -> None:
     for name, array in arrays.items():
         assert np.array_equal(getattr(got, name), array)
         assert getattr(got, name).dtype == np.uint8
@@ -56,7 +56,7 @@ def assert_same(got: Mnist, arrays: Arrays) -> None:
 
 def test_the_shipped_file_is_all_of_mnist() -> None:
     """60,000 training and 10,000 test digits, each class as often as the original has it."""
-    real = load_mnist()
+    real = load_data()
     assert real.x_train.shape == (60000, 28, 28)
     assert real.x_test.shape == (10000, 28, 28)
     assert np.bincount(real.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
@@ -64,20 +64,20 @@ def test_the_shipped_file_is_all_of_mnist() -> None:
 
 def test_a_damaged_shipped_file_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One changed byte is enough."""
-    data = bytearray(mnist.SHIPPED.read_bytes())
+    data = bytearray(mnist.BUNDLED.read_bytes())
     data[5_000_000] ^= 1
     copy = tmp_path / "mnist.npz"
     copy.write_bytes(data)
-    monkeypatch.setattr(mnist, "SHIPPED", copy)
+    monkeypatch.setattr(mnist, "BUNDLED", copy)
     with pytest.raises(DataError, match="is damaged: install digitscan again"):
-        load_mnist()
+        load_data()
 
 
 def test_another_npz_of_the_same_arrays_is_read(tmp_path: Path, arrays: Arrays) -> None:
     """Labels may have any integer type; they come back as uint8."""
     path = tmp_path / "own.npz"
     write_npz(path, arrays | {"y_train": arrays["y_train"].astype(np.int64)})
-    assert_same(load_mnist(path), arrays)
+    assert_same(load_data(path), arrays)
 
 
 @pytest.mark.parametrize(("dot", "zipped"), [(False, False), (True, True), (False, True), (True, False)])
@@ -86,7 +86,7 @@ def test_the_four_idx_files_are_read_however_they_are_spelled(
 ) -> None:
     """A dot or a dash before idx, plain or gzipped."""
     write_idx_files(tmp_path, arrays, dot, zipped)
-    assert_same(load_mnist(tmp_path), arrays)
+    assert_same(load_data(tmp_path), arrays)
 
 
 def test_images_by_label_are_preprocessed_and_a_seventh_is_for_testing(
@@ -101,12 +101,12 @@ def test_images_by_label_are_preprocessed_and_a_seventh_is_for_testing(
     (tmp_path / "3" / "broken.png").write_bytes(b"no picture")
     Image.new("L", (50, 50), 255).save(tmp_path / "3" / "empty.png")
     told: list[str] = []
-    got = load_mnist(tmp_path, unusable=lambda path, why: told.append(path.name))
+    got = load_data(tmp_path, unusable=lambda path, why: told.append(path.name))
     assert sorted(told) == ["broken.png", "empty.png"]
     assert got.x_train.shape == (18, 28, 28)
     assert got.x_test.shape == (2, 28, 28)
     assert sorted([*got.y_train, *got.y_test]) == sorted(arrays["y_train"])
-    again = load_mnist(tmp_path)
+    again = load_data(tmp_path)
     assert np.array_equal(got.x_train, again.x_train)
     assert np.array_equal(got.x_test, again.x_test)
 
@@ -116,7 +116,7 @@ def test_too_few_images_by_label_are_refused(tmp_path: Path, arrays: Arrays) -> 
     (tmp_path / "3").mkdir()
     Image.fromarray(arrays["x_train"][0]).save(tmp_path / "3" / "a.png")
     with pytest.raises(DataError, match="has 1 usable images: expected are 14 at least"):
-        load_mnist(tmp_path)
+        load_data(tmp_path)
 
 
 def test_other_places_are_refused_with_what_was_expected(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_other_places_are_refused_with_what_was_expected(tmp_path: Path) -> None
         (tmp_path / "text.npz", r"is no \.npz file"),
     ):
         with pytest.raises(DataError, match=f"{found}: expected is an .npz with x_train"):
-            load_mnist(path)
+            load_data(path)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_arrays_of_the_wrong_kind_are_refused_by_name(
     path = tmp_path / "own.npz"
     write_npz(path, arrays | change)
     with pytest.raises(DataError, match=words):
-        load_mnist(path)
+        load_data(path)
 
 
 def test_a_missing_array_is_named(tmp_path: Path, arrays: Arrays) -> None:
@@ -158,7 +158,7 @@ def test_a_missing_array_is_named(tmp_path: Path, arrays: Arrays) -> None:
     path = tmp_path / "own.npz"
     np.savez(path, x_train=arrays["x_train"], labels=arrays["y_train"])
     with pytest.raises(DataError, match=r"holds x_train, labels, not y_train, x_test, y_test"):
-        load_mnist(path)
+        load_data(path)
 
 
 def test_a_cut_npz_is_refused(tmp_path: Path, arrays: Arrays) -> None:
@@ -169,7 +169,7 @@ def test_a_cut_npz_is_refused(tmp_path: Path, arrays: Arrays) -> None:
     for length in range(0, len(data), len(data) // 7):
         path.write_bytes(data[:length])
         with pytest.raises(DataError, match=r"own\.npz is"):
-            load_mnist(path)
+            load_data(path)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_damaged_idx_file_is_refused(tmp_path: Path, arrays: Arrays, damage: o
     path = tmp_path / IDX_FILES["x_train"]
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=words):
-        load_mnist(tmp_path)
+        load_data(tmp_path)
 
 
 def test_a_missing_idx_file_is_named(tmp_path: Path, arrays: Arrays) -> None:
@@ -198,4 +198,4 @@ def test_a_missing_idx_file_is_named(tmp_path: Path, arrays: Arrays) -> None:
     write_idx_files(tmp_path, arrays)
     (tmp_path / IDX_FILES["y_test"]).unlink()
     with pytest.raises(DataError, match="lacks t10k-labels-idx1-ubyte, plain or gzipped"):
-        load_mnist(tmp_path)
+        load_data(tmp_path)
