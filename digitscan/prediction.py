@@ -1,4 +1,4 @@
-"""One row of the result, and the file that it belongs to."""
+"""What one row of the result holds, and the file that it is about."""
 
 from __future__ import annotations
 
@@ -6,64 +6,79 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+NOT_UTF8 = "name is not UTF-8"
+"""The note of a file whose name had to be shown with escapes, see `path_to_text`."""
+
 
 class Status(StrEnum):
-    """What a person should think of a row."""
+    """Whether a person must look at a row."""
 
     OK = "ok"
+    """A digit, and the model is confident enough."""
     REVIEW = "review"
+    """A digit, but a person should look at the picture."""
     NO_DIGIT = "no-digit"
+    """Blank, or something else than one digit."""
     ERROR = "error"
+    """The file could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One row: what was read from one file.
+    """One row of the result: what was read in one file.
 
-    path: the row's name for the file. digit 0-9 and its calibrated confidence 0..1, both None where
-    status is NO_DIGIT or ERROR. note: what was done and seen, or why the file failed. probabilities:
-    of the ten digits, where they were asked for and the network was.
+    >>> Prediction("3.png", 3, 0.9981, Status.OK).digit
+    3
     """
 
     path: str
+    """The file, with forward slashes: relative to the scanned folder; as given if several paths were."""
     digit: int | None
+    """0 to 9; None if `status` is NO_DIGIT or ERROR."""
     confidence: float | None
+    """The calibrated probability, 0 to 1, that `digit` is right; None if there is no digit."""
     status: Status
+    """Whether a person must look at this row."""
     note: str = ""
+    """What preprocessing found and changed, or why there is no digit."""
     probabilities: tuple[float, ...] | None = None
-
-
-NOT_UTF8 = "name is not UTF-8"
-"""The note of a file whose name is shown with escapes."""
+    """The probabilities of the ten digits, if they were asked for and the picture reached the network."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """One file that will have a row.
-
-    path: what to open. name: the row's `path` cell. notes: what to say about the name itself.
-    """
+    """A file that gets a row."""
 
     path: str
+    """The path to open."""
     name: str
+    """The path that the row shows."""
     notes: tuple[str, ...] = ()
+    """Notes about the name itself, which end the row's note."""
 
 
-def path_to_text(name: bytes) -> tuple[str, bool]:
-    r"""Return a name as text, and whether it was UTF-8; if not, bad bytes become \xNN and \ is doubled."""
+def path_to_text(path: bytes) -> tuple[str, bool]:
+    r"""Return a path as text, and whether it was UTF-8.
+
+    If it was not, each byte that does not decode is written as \xNN and each backslash is doubled, so that
+    `text_to_path` gives back the same bytes.
+
+    >>> path_to_text(b"caf\xe9.png")
+    ('caf\\xe9.png', False)
+    """
     try:
-        return name.decode(), True
+        return path.decode(), True
     except UnicodeDecodeError:
-        return name.replace(b"\\", b"\\\\").decode(errors="backslashreplace"), False
+        return path.replace(b"\\", b"\\\\").decode(errors="backslashreplace"), False
 
 
-def text_to_path(shown: str, is_exact: bool) -> bytes:
-    """Return the bytes of the name that `find.path_to_text` made this text of."""
-    if is_exact:
-        return shown.encode()
-    return re.sub(rb"\\(\\|x[0-9a-f]{2})", _exact, shown.encode())
+def text_to_path(text: str, is_utf8: bool) -> bytes:
+    """Return the bytes of the path that `path_to_text` turned into this text."""
+    if is_utf8:
+        return text.encode()
+    return re.sub(rb"\\(\\|x[0-9a-f]{2})", _unescape, text.encode())
 
 
-def _exact(escape: re.Match[bytes]) -> bytes:
-    code = escape[1]
+def _unescape(match: re.Match[bytes]) -> bytes:
+    code = match[1]
     return b"\\" if code == b"\\" else bytes([int(code[1:], 16)])
