@@ -1,1 +1,1 @@
-"""The operating system, by the standard library alone."""
+"""What digitscan needs of the operating system. Standard library only: a scan loads it at start-up."""

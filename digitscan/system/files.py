@@ -1,4 +1,8 @@
-"""A lock on an open file, which the system frees when its process ends, however it ends."""
+"""Locks, atomic writes, and opening nothing but regular files.
+
+A scan locks its output. Models, manifests and checkpoints are written atomically. Images are opened only if
+they are regular files, because a named pipe or a device could block a scan or never end.
+"""
 
 from __future__ import annotations
 
@@ -19,106 +23,126 @@ try:
 except ImportError:  # Windows
     import msvcrt
 
-    def lock_file(file: IO[bytes]) -> bool:
-        """Take the lock for as long as the file is open; tell whether nobody else has it."""
-        position = file.tell()
-        try:
-            # Far beyond any row, because a locked byte cannot be read by others there.
-            file.seek(1 << 62)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # Windows alone
-        except OSError:
-            return False
-        finally:
-            file.seek(position)
-        return True
 
-else:
+def lock_file(file: IO[bytes]) -> bool:
+    """Return whether this process now has the exclusive lock on an open file; never wait for it.
 
-    def lock_file(file: IO[bytes]) -> bool:
-        """Take the lock for as long as the file is open; tell whether nobody else has it."""
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # some network folders know no locks: better without than not at all
-            return True
-        return True
-
-
-def write_atomic(path: Path, data: bytes, before: Callable[[], object] = lambda: None) -> None:
-    """Write beside, flush to the disk, call `before`, replace: never half a file under the name.
-
-    Raises OSError.
+    False means that another process has it. The system frees the lock when the file is closed or the process
+    ends, even if it is killed, so no stale lock remains.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    return _lock_with_fcntl(file) if os.name == "posix" else _lock_with_msvcrt(file)
+
+
+def _lock_with_fcntl(file: IO[bytes]) -> bool:
     try:
-        with beside.open("wb") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # Some network file systems support no locks. Working without one is better than not at all.
+        return True
+    return True
+
+
+def _lock_with_msvcrt(file: IO[bytes]) -> bool:
+    position = file.tell()
+    try:
+        # Other processes cannot read a locked byte on Windows, so lock one far behind the contents.
+        file.seek(1 << 62)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # Windows only
+    except OSError:
+        return False
+    finally:
+        file.seek(position)
+    return True
+
+
+def write_atomic(path: Path, data: bytes, before_replace: Callable[[], object] = lambda: None) -> None:
+    """Replace a file, or create it, so that `path` never names a partly written one.
+
+    - The data is written to a temporary file in the same folder, so a failed or interrupted write leaves the
+      old file as it was.
+    - The temporary file is flushed to the disk before it gets the name, so a power loss cannot leave an empty
+      file there.
+    - `before_replace` is called once the new data is safe. If it raises, the old file stays.
+    - The temporary file is renamed, and the folder is flushed, so a power loss does not undo the rename.
+
+    Raises OSError, and whatever `before_replace` raises; the temporary file is then deleted.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        before()
-        beside.replace(path)
-        _keep_names(path.parent)
+        before_replace()
+        temporary.replace(path)
+        _sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         raise
 
 
-def _keep_names(folder: Path) -> None:
-    """Make what was renamed safe against a loss of power, where the system can."""
-    with contextlib.suppress(OSError, AttributeError):  # Windows opens no folder
-        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk, so that a rename survives a power loss, where possible."""
+    with contextlib.suppress(OSError, AttributeError):  # Windows cannot open a folder
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(number)
+            os.fsync(descriptor)
         finally:
-            os.close(number)
+            os.close(descriptor)
 
 
-# Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
+# Without O_NONBLOCK, opening a named pipe waits for a writer, perhaps forever.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def open_regular_file(path: str | bytes) -> io.FileIO:
-    """Open a regular file for reading; a pipe or device is refused (ImageError) without waiting for it."""
-    number, _ = _open_descriptor(path)
-    return io.FileIO(number, "rb")
+    """Return a regular file opened for reading, unbuffered.
 
-
-def read_regular_file(path: str | bytes, most: int) -> bytes | io.FileIO:
-    """Return what a regular file holds; if that is more than `most` bytes, the open file instead.
-
-    In half the time of `FileIO.read`, which asks the system thrice as much. Raises as `open_regular_file`.
+    Raises ImageError if the path is a folder, pipe, socket or device, without waiting for it, and OSError.
     """
-    number, size = _open_descriptor(path)
-    if size > most:
-        return io.FileIO(number, "rb")
+    descriptor, _ = _open_descriptor(path)
+    return io.FileIO(descriptor, "rb")
+
+
+def read_regular_file(path: str | bytes, max_bytes: int) -> bytes | io.FileIO:
+    """Return the contents of a regular file, or the open file if it is larger than `max_bytes`.
+
+    One `os.read` of the known size takes half the time of `FileIO.read`, which makes three times as many
+    system calls. Raises ImageError and OSError as `open_regular_file` does.
+    """
+    descriptor, size = _open_descriptor(path)
+    if size > max_bytes:
+        return io.FileIO(descriptor, "rb")
     try:
-        data = os.read(number, size + 1)
+        data = os.read(descriptor, size + 1)
     finally:
-        os.close(number)
+        os.close(descriptor)
     if len(data) == size:
         return data
-    with open_regular_file(path) as file:  # it is being written, or its system reads in small parts
-        return file.read(most)
+    # The file is being written, or its file system returns less than was asked for.
+    with open_regular_file(path) as file:
+        return file.read(max_bytes)
 
 
 def _open_descriptor(path: str | bytes) -> tuple[int, int]:
-    """Return the descriptor of a regular file and its size."""
-    number = os.open(path, _OPEN_FLAGS)
+    """Return a descriptor of a regular file, which the caller must close, and the file's size in bytes."""
+    descriptor = os.open(path, _OPEN_FLAGS)
     try:
-        state = os.fstat(number)
-        if not stat.S_ISREG(state.st_mode):
-            kind = "a folder" if stat.S_ISDIR(state.st_mode) else "a pipe, socket or device"
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
             raise ImageError(f"not a file: {kind}")
     except BaseException:
-        os.close(number)
+        os.close(descriptor)
         raise
-    return number, state.st_size
+    return descriptor, status.st_size
 
 
 def describe_os_error(error: OSError) -> str:
-    """Return a system error as a short phrase that needs no knowledge of errno."""
+    """Return a short description of an error in opening a file, for readers who do not know errno."""
     if isinstance(error, FileNotFoundError):
         return "no longer there"
     if isinstance(error, PermissionError):

@@ -1,4 +1,4 @@
-"""What this process may use: cores and memory."""
+"""How many cores this process may use, and a limit on its memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: affinity and the cgroup's limit included."""
+    """Return how many cores this process may use, at least 1.
+
+    Counts CPU affinity and the quota of a container (cgroup v2 and v1), which `os.cpu_count` does not know.
+    """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):
@@ -17,22 +20,23 @@ def usable_cores() -> int:
         if quota != "max":
             cores = min(cores, -(-int(quota) // int(period)))
     with contextlib.suppress(OSError, ValueError):
-        limit = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        if limit > 0:
+        quota_v1 = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
+        if quota_v1 > 0:
             period_v1 = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
-            cores = min(cores, -(-limit // period_v1))
+            cores = min(cores, -(-quota_v1 // period_v1))
     return max(cores, 1)
 
 
-def limit_memory(most: int) -> None:
-    """Let whatever would make this process's data larger than `most` bytes fail with MemoryError (Linux).
+def limit_memory(max_bytes: int) -> None:
+    """Make allocations beyond `max_bytes` of data fail with MemoryError in this process.
 
-    Elsewhere the systems have no such limit that holds.
+    A small file can declare gigabytes of pixels; with the limit it fails alone, and the machine does not
+    start to swap. Linux only: the other systems offer no limit that they enforce.
     """
     if sys.platform == "linux":
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        # What the user has limited further stays so.
-        limit = min(most, sys.maxsize if soft == resource.RLIM_INFINITY else soft)
+        # Never raise a lower limit that the user has set.
+        limit = min(max_bytes, sys.maxsize if soft == resource.RLIM_INFINITY else soft)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

@@ -1,77 +1,76 @@
-"""What Ctrl-C and SIGTERM do, wherever they come."""
+"""What SIGINT (Ctrl-C) and SIGTERM do."""
 
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
-from tests.support.command import PACKAGE_FOLDER
+from tests.support.command import run_code
 
 if os.name == "posix":
-    # A signal that comes while an object is taken down: what it raises there is lost.
-    CODE = """
+    # `Destroyed` sends the signal from `__del__`, where Python ignores the exception of a signal handler.
+    PROGRAM = """
 import os, signal, sys
 from digitscan.system.signals import defer_signals, exit_on_signal, raise_on_signal
 
-class Deaf:
+class Destroyed:
     def __del__(self):
         os.kill(os.getpid(), int(sys.argv[1]))
 
-exit_on_signal(lambda: print("ends", flush=True))
+exit_on_signal(lambda: print("exits", flush=True))
 try:
     with raise_on_signal():
-        {0}
+        {inside}
 except (KeyboardInterrupt, SystemExit) as error:
     print(repr(error))
-{1}
-print("goes on")
+{after}
+print("continues")
 """
 
-    def run_with(number, inside, after, ignored=()):
-        def prepare():
-            for each in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(each, signal.SIG_IGN if each in ignored else signal.SIG_DFL)
+    SIGNALS = [signal.SIGINT, signal.SIGTERM]
+    SIGNALS_AND_EXCEPTIONS = [
+        (signal.SIGINT, "KeyboardInterrupt()"),
+        (signal.SIGTERM, "SystemExit(143)"),
+    ]
 
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", CODE.format(inside, after), str(int(number))],
-            env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
-            preexec_fn=prepare,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout.splitlines(), done.stderr
+    def run_program(signum, inside="pass", after="", ignored=()):
+        """Run the program with code in the block that raises on signals, and code after the block."""
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_where_nothing_is_to_be_undone_it_ends_at_once_wherever_the_signal_comes(number):
-        assert run_with(number, "pass", "Deaf()") == (128 + number, ["ends"], "")
+        def set_inherited_actions():
+            for inherited in SIGNALS:
+                signal.signal(inherited, signal.SIG_IGN if inherited in ignored else signal.SIG_DFL)
 
-    @pytest.mark.parametrize(
-        ("number", "error"), [(signal.SIGINT, "KeyboardInterrupt()"), (signal.SIGTERM, "SystemExit(143)")]
-    )
-    def test_where_something_is_to_be_undone_it_is_an_exception_once(number, error):
-        kill = f"os.kill(os.getpid(), {int(number)})"
-        assert run_with(number, kill, "") == (0, [error, "goes on"], "")
-        assert run_with(number, kill, kill) == (128 + number, [error, "ends"], "")
+        code = PROGRAM.format(inside=inside, after=after)
+        done = run_code(code, str(int(signum)), preexec_fn=set_inherited_actions)
+        return done.returncode, done.stdout.decode().splitlines(), done.stderr
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_what_the_caller_ignores_stays_ignored(number):
-        """As Ctrl-C is by the jobs that a shell starts in the background."""
-        kill = f"os.kill(os.getpid(), {int(number)})"
-        assert run_with(number, kill, kill, ignored=[number]) == (0, ["goes on"], "")
+    def kill_self(signum):
+        return f"os.kill(os.getpid(), {int(signum)})"
 
-    @pytest.mark.parametrize(
-        ("number", "error"), [(signal.SIGINT, "KeyboardInterrupt()"), (signal.SIGTERM, "SystemExit(143)")]
-    )
-    def test_what_is_held_waits_for_the_end_and_a_second_one_does_not(number, error):
-        held = """with defer_signals():
-            Deaf()
-            print("imported")
-        print("lost")"""
-        assert run_with(number, held, "") == (0, ["imported", error, "goes on"], "")
-        failing = held.replace("Deaf()", "Deaf(); 1 / 0")
-        assert run_with(number, failing, "") == (0, [error, "goes on"], "")
-        twice = held.replace("Deaf()", f"Deaf(); os.kill(os.getpid(), {int(number)})")
-        assert run_with(number, twice, "") == (0, [error, "goes on"], "")
+    @pytest.mark.parametrize("signum", SIGNALS)
+    def test_outside_of_the_block_a_signal_ends_the_process_at_once(signum):
+        assert run_program(signum, after="Destroyed()") == (128 + signum, ["exits"], b"")
+
+    @pytest.mark.parametrize(("signum", "exception"), SIGNALS_AND_EXCEPTIONS)
+    def test_inside_of_the_block_a_signal_is_an_exception(signum, exception):
+        kill = kill_self(signum)
+        assert run_program(signum, inside=kill) == (0, [exception, "continues"], b"")
+        assert run_program(signum, inside=kill, after=kill) == (128 + signum, [exception, "exits"], b"")
+
+    @pytest.mark.parametrize("signum", SIGNALS)
+    def test_a_signal_that_the_caller_ignores_stays_ignored(signum):
+        """A shell ignores Ctrl-C in the jobs that it starts in the background."""
+        kill = kill_self(signum)
+        assert run_program(signum, inside=kill, after=kill, ignored=[signum]) == (0, ["continues"], b"")
+
+    @pytest.mark.parametrize(("signum", "exception"), SIGNALS_AND_EXCEPTIONS)
+    def test_a_deferred_signal_waits_for_the_end_of_the_block_and_a_second_one_does_not(signum, exception):
+        deferred = """with defer_signals():
+            Destroyed()
+            print("finished")
+        print("not reached")"""
+        assert run_program(signum, inside=deferred) == (0, ["finished", exception, "continues"], b"")
+        failing = deferred.replace("Destroyed()", "Destroyed(); 1 / 0")
+        assert run_program(signum, inside=failing) == (0, [exception, "continues"], b"")
+        twice = deferred.replace("Destroyed()", f"Destroyed(); {kill_self(signum)}")
+        assert run_program(signum, inside=twice) == (0, [exception, "continues"], b"")
