@@ -1,8 +1,9 @@
-"""Where workers come from on Linux: one process loads what they need, once, and forks for each of them.
+"""The fork server: one process that loads numpy, OpenCV and LiteRT once, and forks every worker. Linux.
 
-To load numpy, OpenCV and LiteRT takes a tenth of a second of a core; to fork takes some thousandths. The
-process that forks never touches a picture. A scan starts it before all else, as a copy of itself while it has
-one thread and nothing loaded, so little is imported here.
+Loading the libraries takes a tenth of a second of a core, forking some milliseconds. The fork server itself
+never decodes a picture. The command starts it before anything else, as a copy of itself while it has one
+thread and has loaded nothing, so that both load at the same time; so little is imported here. The idea is
+that of `multiprocessing.forkserver`, which cannot be used: it needs a guard in the caller's script.
 """
 
 from __future__ import annotations
@@ -17,67 +18,128 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from mmap import mmap
 
-_SECONDS_TO_LOAD = 120.0
-_SECONDS_TO_END = 1.0
+_FORK_TIMEOUT_SECONDS = 120.0
+"""The libraries may be loaded from a slow disk before the first fork is answered."""
+_CLOSE_TIMEOUT_SECONDS = 1.0
 
-# -P: the current folder may hold anything, and must not lend its `json.py` to the process.
+# -P: the current folder may hold anything, and its `json.py` must not be imported instead of Python's.
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from digitscan.workers.worker import {0}; {0}()"
 
 
 def python_command(function: str) -> list[str]:
-    """Return the command that runs a function of `digitscan.workers.worker` in this Python."""
-    module = os.path.abspath(__file__)  # noqa: PTH100  # no pathlib yet
-    package = os.path.dirname(os.path.dirname(os.path.dirname(module)))  # noqa: PTH120  # the same
-    return [sys.executable, "-P", "-c", _CODE.format(function), package]
+    """Return the command that runs a function of `digitscan.workers.worker` in a new Python."""
+    module = os.path.abspath(__file__)  # noqa: PTH100  # pathlib is not loaded yet
+    package_parent = os.path.dirname(os.path.dirname(os.path.dirname(module)))  # noqa: PTH120  # likewise
+    return [sys.executable, "-P", "-c", _CODE.format(function), package_parent]
 
 
-def environment() -> dict[str, str]:
-    """Return what processes that read files see: with one a core, threads of libraries would only fight."""
+def worker_environment() -> dict[str, str]:
+    """Return the environment of workers: with one for each core, libraries need no threads."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class ForkedProcess:
-    """A worker's process, with its standard streams and the memory in which it notes what it has in hand."""
+    """A worker's process that was forked, with its pipes and the memory that it shares."""
 
-    shared_file: str | None = None
-    """The memory has no name."""
+    shared_path: str | None = None
+    """The shared memory has no name."""
 
-    def __init__(self, number: int, stdin: IO[bytes], stdout: IO[bytes], shared: mmap) -> None:
-        """Hold on to a process that nobody has waited for yet. Raises OSError."""
+    def __init__(self, pid: int, stdin: IO[bytes], stdout: IO[bytes], shared_memory: mmap) -> None:
+        """Open a pidfd for a child of the fork server that is not reaped yet. Raises OSError."""
         import signal
 
-        # Its number may be another process's once it is gone; the handle is its own.
-        self._handle: int | None = os.pidfd_open(number)
-        signal.pidfd_send_signal(self._handle, 0)  # fails here where it would when it is needed
-        self.number, self.stdin, self.stdout, self.shared = number, stdin, stdout, shared
+        # A pid may be given to another process once its own is gone; a pidfd stays with its process.
+        self._pidfd: int | None = os.pidfd_open(pid)
+        signal.pidfd_send_signal(
+            self._pidfd, 0
+        )  # a system that forbids this fails now and not when it is needed
+        self.pid, self.stdin, self.stdout, self.shared_memory = pid, stdin, stdout, shared_memory
 
     def kill(self) -> None:
-        """Kill it, whatever it does; nothing happens where it was waited for."""
+        """Kill it. Does nothing after `wait`."""
         import signal
 
-        if self._handle is not None:
+        if self._pidfd is not None:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def wait(self) -> None:
-        """Return when it is gone."""
+        """Return when it has ended."""
         import select
 
-        if self._handle is None:
+        if self._pidfd is None:
             return
-        end = select.poll()
-        end.register(self._handle, select.POLLIN)
-        end.poll()
-        handle, self._handle = self._handle, None
-        os.close(handle)
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        poll.poll()
+        pidfd, self._pidfd = self._pidfd, None
+        os.close(pidfd)
+
+
+class ForkServer:
+    """The process that has loaded the libraries, and the socket that carries workers' pipes to it."""
+
+    def __init__(self, copy_self: bool = False) -> None:
+        """Start it; it loads while this process goes on. Raises OSError.
+
+        `copy_self` forks this process instead of starting a new Python, which is quicker, but only right in a
+        process with one thread that has loaded nothing yet.
+        """
+        self._control, server_end = socket.socketpair()
+        with server_end:
+            try:
+                self.pid = (_fork_self if copy_self else _spawn)(server_end.fileno())
+            except OSError:
+                self._control.close()
+                raise
+        self._control.settimeout(_FORK_TIMEOUT_SECONDS)
+
+    def fork(self) -> ForkedProcess:
+        """Return a new worker's process. Raises OSError if it cannot be forked or the fork server is gone."""
+        from mmap import mmap
+
+        from digitscan.workers.protocol import CURRENT_FILE
+
+        with contextlib.ExitStack() as close_on_failure, contextlib.ExitStack() as close_always:
+            task_reader, task_writer = os.pipe()
+            close_always.callback(os.close, task_reader)
+            stdin = close_on_failure.enter_context(open(task_writer, "wb"))  # noqa: PTH123  # a descriptor
+            row_reader, row_writer = os.pipe()
+            close_always.callback(os.close, row_writer)
+            stdout = close_on_failure.enter_context(open(row_reader, "rb"))  # noqa: PTH123  # a descriptor
+            memory = os.memfd_create("digitscan-current-file")
+            close_always.callback(os.close, memory)
+            os.ftruncate(memory, CURRENT_FILE.size)
+            shared_memory = mmap(memory, CURRENT_FILE.size)
+            socket.send_fds(self._control, [b"+"], [task_reader, row_writer, memory])
+            pid = int.from_bytes(self._control.recv(4))
+            if pid == 0:
+                raise OSError("no more processes can be started")
+            process = ForkedProcess(pid, stdin, stdout, shared_memory)
+            close_on_failure.pop_all()
+            return process
+
+    def close(self) -> None:
+        """End it and the workers that are left, and wait until it is gone."""
+        import signal
+        import time
+
+        self._control.close()
+        deadline = time.monotonic() + _CLOSE_TIMEOUT_SECONDS
+        # A caller that ignores SIGCHLD leaves no child to wait for.
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            while not os.waitpid(self.pid, os.WNOHANG)[0]:
+                if time.monotonic() > deadline:
+                    os.kill(self.pid, signal.SIGKILL)
+                time.sleep(0.0005)
 
 
 def _spawn(control: int) -> int:
-    """Start a nursery in a Python of its own, its stdin that socket; return its number."""
+    """Start a fork server in a new Python, with the socket `control` as its stdin; return its pid."""
     return os.posix_spawn(
         sys.executable,
-        python_command("serve"),
-        environment(),
+        python_command("run_fork_server"),
+        worker_environment(),
         file_actions=[
             (os.POSIX_SPAWN_DUP2, control, 0),
             (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
@@ -86,117 +148,60 @@ def _spawn(control: int) -> int:
     )
 
 
-def _copy(control: int) -> int:
-    """Make a nursery of a copy of this process, without the time that another Python takes to start."""
-    number = os.fork()
-    if number:
-        return number
+def _fork_self(control: int) -> int:
+    """Turn a copy of this process into a fork server, without the time that a new Python takes to start."""
+    pid = os.fork()
+    if pid:
+        return pid
     try:
         os.dup2(control, 0)
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, 1)
-        os.dup2(nothing, 2)
-        os.environ.update(environment())
-        package = python_command("serve")[-1]
-        # The folder that this Python was started in or from may hold anything, see `_CODE`.
-        if not sys.flags.safe_path and sys.path[0] != package:
-            sys.path[0] = package
-        from digitscan.workers.worker import serve
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        os.environ.update(worker_environment())
+        package_parent = python_command("run_fork_server")[-1]
+        # The folder that this Python was started in may hold anything, see `_CODE`.
+        if not sys.flags.safe_path and sys.path[0] != package_parent:
+            sys.path[0] = package_parent
+        from digitscan.workers.worker import run_fork_server
 
-        serve()
+        run_fork_server()
     finally:
         os._exit(1)
 
 
-class ForkServer:
-    """The process that has loaded everything, and a socket that takes each worker's pipes to it."""
-
-    def __init__(self, as_copy: bool = False) -> None:
-        """Start it; it loads while this process goes on. Raises OSError.
-
-        `as_copy` is for a process that has one thread, and nothing loaded that minds.
-        """
-        self._control, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self.number = (_copy if as_copy else _spawn)(theirs.fileno())
-            except OSError:
-                self._control.close()
-                raise
-        self._control.settimeout(_SECONDS_TO_LOAD)
-
-    def fork(self) -> ForkedProcess:
-        """Return a new worker's process. Raises OSError where there can be none, or the nursery is gone."""
-        from mmap import mmap
-
-        from digitscan.workers.protocol import CURRENT_FILE
-
-        with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as handed_over:
-            tasks, stdin = os.pipe()
-            handed_over.callback(os.close, tasks)
-            to_worker = on_failure.enter_context(open(stdin, "wb"))  # noqa: PTH123  # a descriptor, not a path
-            stdout, answers = os.pipe()
-            handed_over.callback(os.close, answers)
-            from_worker = on_failure.enter_context(open(stdout, "rb"))  # noqa: PTH123  # the same
-            memory = os.memfd_create("digitscan-in-hand")
-            handed_over.callback(os.close, memory)
-            os.ftruncate(memory, CURRENT_FILE.size)
-            shared = mmap(memory, CURRENT_FILE.size)
-            socket.send_fds(self._control, [b"+"], [tasks, answers, memory])
-            number = int.from_bytes(self._control.recv(4))
-            if number == 0:
-                raise OSError("no more processes can be started")
-            process = ForkedProcess(number, to_worker, from_worker, shared)
-            on_failure.pop_all()
-            return process
-
-    def close(self) -> None:
-        """End it, and the workers that are left."""
-        import signal
-        import time
-
-        self._control.close()
-        end = time.monotonic() + _SECONDS_TO_END
-        # Nothing is left to wait for where the ends of children are ignored.
-        with contextlib.suppress(ChildProcessError, ProcessLookupError):
-            while not os.waitpid(self.number, os.WNOHANG)[0]:
-                if time.monotonic() > end:
-                    os.kill(self.number, signal.SIGKILL)
-                time.sleep(0.0005)
-
-
-_early: list[ForkServer] = []
+_early_servers: list[ForkServer] = []
 
 
 @contextlib.contextmanager
 def early_fork_server() -> Iterator[None]:
-    """Begin to load before a scan asks for it, so that both sides load at once.
+    """Start a fork server before the scan asks for it, so that both processes load at the same time.
 
-    For a process that has just started. Not under a debugger, whose prompt would be in the copy too.
+    For a command that has just started. Not under a debugger, whose prompt the copy would have too.
     """
-    if not sys.gettrace() and (fork_server := take_fork_server(as_copy=True)):
-        _early.append(fork_server)
+    if not sys.gettrace() and (fork_server := take_fork_server(copy_self=True)):
+        _early_servers.append(fork_server)
     try:
         yield
     finally:
-        while _early:
-            _early.pop().close()
+        while _early_servers:
+            _early_servers.pop().close()
 
 
 def kill_early_fork_server() -> None:
-    """Kill the one that was begun early, unless it was taken: this process is about to end."""
+    """Kill the fork server that was started early, unless a scan took it: this process is about to end."""
     import signal
 
-    for fork_server in _early:
+    for fork_server in _early_servers:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(fork_server.number, signal.SIGKILL)
+            os.kill(fork_server.pid, signal.SIGKILL)
 
 
-def take_fork_server(as_copy: bool = False) -> ForkServer | None:
-    """Return the one that was begun early, or a new one; None where there can be none."""
-    if _early:
-        return _early.pop()
+def take_fork_server(copy_self: bool = False) -> ForkServer | None:
+    """Return the fork server that was started early, or a new one; None where the system has none."""
+    if _early_servers:
+        return _early_servers.pop()
     if sys.platform == "linux" and hasattr(os, "pidfd_open") and hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):
-            return ForkServer(as_copy)
+            return ForkServer(copy_self)
     return None

@@ -1,15 +1,19 @@
-"""Files in, rows out: opens, preprocesses and classifies, a chunk at a time."""
+"""What a worker does with a chunk of files: decode, preprocess, classify, and make a row of each.
+
+Whatever is wrong with one file stays in that file's row.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from digitscan.errors import ImageError
 from digitscan.prediction import Status
 from digitscan.system.resources import limit_memory
+from digitscan.workers.protocol import ModelSetup, WorkerRow, WorkerSetup
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,26 +22,29 @@ if TYPE_CHECKING:
     from digitscan.imaging.decode import DecodedImage
     from digitscan.model.classifier import Cascade, Classifier
     from digitscan.model.metadata import ModelMetadata
-from digitscan.workers.protocol import Row
 
 BASE_MEMORY_BYTES = 2 << 30
-
-
 MEMORY_BYTES_PER_PIXEL = 32
-"""A process may use so much, and so much more for each pixel that a file may have: several times its need."""
-
+"""A worker may use the base and this for each pixel that a picture may have: several times its need."""
 
 MAX_BUFFERED_PIXELS = 1 << 20
-"""Opened pictures of so many pixels are looked at before more are opened."""
+"""Decoded pictures are preprocessed when they have so many pixels together."""
+
+SetCurrent = Callable[[int], object]
+"""Notes the index of the file that is being read, for the supervisor."""
+ProcessFiles = Callable[[list[str], SetCurrent], list[WorkerRow]]
+"""Turns paths into rows, in the same order."""
 
 
-ProcessFiles = Callable[[list[str], Callable[[int], object]], list[Row]]
-"""Paths, and what to call with the index of each before it is opened -> their rows, in order."""
+class _PreprocessedFile(NamedTuple):
+    file_index: int
+    pixels: NDArray[np.uint8]
+    note: str
 
 
 @dataclass(frozen=True)
 class ImageProcessor:
-    """What turns files into rows; whatever is wrong with one file stays in that file's row."""
+    """Turns paths into rows."""
 
     classifier: Classifier | Cascade
     metadata: ModelMetadata
@@ -45,128 +52,144 @@ class ImageProcessor:
     probabilities: bool
     max_megapixels: float
 
-    def read(self, paths: list[str], in_hand: Callable[[int], object]) -> list[Row]:
-        """Return one row for each path, in order, calling `in_hand` with each index before it is opened."""
+    def process(self, paths: list[str], set_current: SetCurrent) -> list[WorkerRow]:
+        """Return one row for each path, in order.
+
+        `set_current` is called with the index of a file before it is read, and with the number of files
+        before work on several files together.
+        """
         from digitscan.imaging.decode import decode_image
 
-        rows: list[Row] = [_failed("")] * len(paths)
-        seen: list[tuple[int, NDArray[np.uint8], str]] = []
-        opened: list[tuple[int, DecodedImage]] = []
-        held = 0
+        rows: list[WorkerRow] = [_error_row("")] * len(paths)
+        preprocessed: list[_PreprocessedFile] = []
+        decoded: list[tuple[int, DecodedImage]] = []
+        buffered_pixels = 0
         for index, path in enumerate(paths):
-            in_hand(index)
+            set_current(index)
             try:
-                picture = decode_image(path, self.max_megapixels)
+                image = decode_image(path, self.max_megapixels)
             except Exception as error:
-                rows[index] = _failed(_reason(error))
+                rows[index] = _error_row(_describe(error))
                 continue
-            opened.append((index, picture))
-            held += picture.pixels.size
-            # Several are opened, then looked at: the processor keeps the code of one step at hand.
-            if held > MAX_BUFFERED_PIXELS:
-                self._look_at(paths, opened, rows, seen, in_hand)
-                opened, held = [], 0
-        self._look_at(paths, opened, rows, seen, in_hand)
-        in_hand(len(paths))
-        self._classify(rows, seen)
+            decoded.append((index, image))
+            buffered_pixels += image.pixels.size
+            # Several are decoded, then preprocessed: the code of one step stays in the processor's cache.
+            if buffered_pixels > MAX_BUFFERED_PIXELS:
+                self._preprocess(paths, decoded, rows, preprocessed, set_current)
+                decoded, buffered_pixels = [], 0
+        self._preprocess(paths, decoded, rows, preprocessed, set_current)
+        set_current(len(paths))
+        self._classify(rows, preprocessed)
         return rows
 
-    def _look_at(
+    def _preprocess(
         self,
         paths: list[str],
-        opened: list[tuple[int, DecodedImage]],
-        rows: list[Row],
-        seen: list[tuple[int, NDArray[np.uint8], str]],
-        in_hand: Callable[[int], object],
+        decoded: list[tuple[int, DecodedImage]],
+        rows: list[WorkerRow],
+        preprocessed: list[_PreprocessedFile],
+        set_current: SetCurrent,
     ) -> None:
-        """Preprocess: what may be a digit goes to `seen` with its notes, the rest has its row."""
+        """Add the pictures that may be a digit to `preprocessed`; the others get their row."""
         from digitscan.imaging.decode import MIN_SHORT_SIDE_CLOSE_UP, decode_image
         from digitscan.imaging.preprocess import SMALL_DIGIT, preprocess
         from digitscan.imaging.preprocess_batch import is_batchable, preprocess_batch
 
-        in_hand(len(paths))  # none alone: if this ends the process, the supervisor tries parts of them
-        small = {index: picture.pixels for index, picture in opened if is_batchable(picture.pixels)}
-        done = dict(zip(small, preprocess_batch(list(small.values())), strict=True))
-        for index, picture in opened:
-            looked = done.get(index)
+        # If a whole batch ends this process, the supervisor tries halves of it.
+        set_current(len(paths))
+        small = {index: image.pixels for index, image in decoded if is_batchable(image.pixels)}
+        batch_results = dict(zip(small, preprocess_batch(list(small.values())), strict=True))
+        for index, image in decoded:
+            result = batch_results.get(index)
             try:
-                if looked is None:
-                    in_hand(index)
-                    looked = preprocess(picture.pixels)
-                if picture.reduced and 0 < looked.digit_size < SMALL_DIGIT:
-                    closer = decode_image(paths[index], self.max_megapixels, MIN_SHORT_SIDE_CLOSE_UP)
-                    looked = preprocess(closer.pixels)
+                if result is None:
+                    set_current(index)
+                    result = preprocess(image.pixels)
+                if image.reduced and 0 < result.digit_size < SMALL_DIGIT:
+                    close_up = decode_image(paths[index], self.max_megapixels, MIN_SHORT_SIDE_CLOSE_UP)
+                    result = preprocess(close_up.pixels)
             except Exception as error:
-                rows[index] = _failed(_reason(error))
+                rows[index] = _error_row(_describe(error))
                 continue
-            notes = (*picture.notes, *looked.notes)
-            if looked.pixels is None:
-                note = "; ".join((looked.rejection or "no digit", *notes))
-                rows[index] = (None, None, Status.NO_DIGIT, note, None)
+            notes = (*image.notes, *result.notes)
+            if result.pixels is None:
+                note = "; ".join((result.rejection or "no digit", *notes))
+                rows[index] = WorkerRow(None, None, Status.NO_DIGIT, note, None)
             else:
-                seen.append((index, looked.pixels, "; ".join(notes)))
+                preprocessed.append(_PreprocessedFile(index, result.pixels, "; ".join(notes)))
 
-    def _classify(self, rows: list[Row], seen: list[tuple[int, NDArray[np.uint8], str]]) -> None:
+    def _classify(self, rows: list[WorkerRow], preprocessed: list[_PreprocessedFile]) -> None:
+        """Set the rows of the preprocessed files."""
         import numpy as np
 
         from digitscan.model.classifier import decide
 
-        if not seen:
+        if not preprocessed:
             return
-        answers = self.classifier.classify(np.stack([pixels for _, pixels, _ in seen])).tolist()
-        for (index, _, done), answer in zip(seen, answers, strict=True):
-            digit, confidence, status, note = decide(answer, self.metadata, self.min_confidence)
-            note = f"{note}; {done}" if note and done else note or done
-            ten = [round(p, 6) for p in answer[:10]] if self.probabilities else None
-            rows[index] = (digit, confidence, status, note, ten)
+        pixels = np.stack([file.pixels for file in preprocessed])
+        answers = self.classifier.classify(pixels).tolist()
+        for (index, _, preprocess_note), probabilities in zip(preprocessed, answers, strict=True):
+            digit, confidence, status, note = decide(probabilities, self.metadata, self.min_confidence)
+            note = f"{note}; {preprocess_note}" if note and preprocess_note else note or preprocess_note
+            ten = [round(p, 6) for p in probabilities[:10]] if self.probabilities else None
+            rows[index] = WorkerRow(digit, confidence, status, note, ten)
 
 
-def _failed(reason: str) -> Row:
-    return None, None, Status.ERROR, reason, None
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ImageError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "too large: not enough memory to read it"
-    return f"unexpected: {type(error).__name__}"  # a bug met by one file must not cost the others their rows
-
-
-def load_image_processor(setup: dict[str, Any]) -> ProcessFiles:
-    """Make ready to read files with the program that the supervisor names. Raises ModelError."""
+def load_image_processor(setup: WorkerSetup) -> ProcessFiles:
+    """Load the models that the supervisor names and return what reads files. Raises ModelError."""
     import cv2
 
-    from digitscan.model.classifier import Cascade, Classifier
+    from digitscan.model.classifier import Cascade
+
+    limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * setup["max_megapixels"]))
+    # There is one worker for each core: more threads would only compete for them.
+    cv2.setNumThreads(1)
+    classifier: Classifier | Cascade
+    classifier, metadata = _load_classifier(setup["model"])
+    if setup["fast_model"]:
+        fast, fast_metadata = _load_classifier(setup["fast_model"])
+        assert fast_metadata.cascade_threshold is not None
+        classifier = Cascade(fast, fast_metadata.cascade_threshold, classifier)
+    processor = ImageProcessor(
+        classifier, metadata, setup["min_confidence"], setup["probabilities"], setup["max_megapixels"]
+    )
+    return processor.process
+
+
+def _load_classifier(setup: ModelSetup) -> tuple[Classifier, ModelMetadata]:
+    from digitscan.model.classifier import Classifier
     from digitscan.model.compiled_cache import read_compiled
     from digitscan.model.metadata import ModelMetadata
 
-    def ready(model: dict[str, str]) -> tuple[Classifier, ModelMetadata]:
-        metadata = ModelMetadata.from_json(model["metadata"])
-        return Classifier(read_compiled(model["compiled_path"], model["compiled_digest"]), metadata), metadata
-
-    limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * setup["max_megapixels"]))
-    # One process a core: threads of the libraries would only fight each other.
-    cv2.setNumThreads(1)
-    classifier: Classifier | Cascade
-    classifier, metadata = ready(setup["model"])
-    if setup["fast_model"]:
-        quick, its_facts = ready(setup["fast_model"])
-        assert its_facts.cascade_threshold is not None
-        classifier = Cascade(quick, its_facts.cascade_threshold, classifier)
-    reader = ImageProcessor(
-        classifier, metadata, setup["min_confidence"], setup["probabilities"], setup["max_megapixels"]
-    )
-    return reader.read
+    metadata = ModelMetadata.from_json(setup["metadata"])
+    compiled = read_compiled(setup["compiled_path"], setup["compiled_digest"])
+    return Classifier(compiled, metadata), metadata
 
 
-def load() -> None:
-    """Import what reading files takes; the first frame is not there yet."""
-    import cv2  # noqa: F401  # each is needed later
+def preload_libraries() -> None:
+    """Import what reading files needs, while the supervisor still looks for the files."""
+    import cv2  # noqa: F401  # imported for later
     import numpy as np  # noqa: F401
 
     from digitscan.imaging import decode, preprocess_batch  # noqa: F401
     from digitscan.model import classifier, compiled_cache  # noqa: F401
 
-    with contextlib.suppress(ImportError):  # there is another where this has no wheel
+    with contextlib.suppress(
+        ImportError
+    ):  # some systems have no wheel; `Classifier` uses another interpreter there
         import ai_edge_litert.interpreter  # noqa: F401
+
+
+def _error_row(note: str) -> WorkerRow:
+    return WorkerRow(None, None, Status.ERROR, note, None)
+
+
+def _describe(error: Exception) -> str:
+    """Return why a file could not be read, as a short phrase for its row."""
+    if isinstance(error, ImageError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "too large: not enough memory to read it"
+    return (
+        f"unexpected: {type(error).__name__}"  # a bug that one file meets must not cost the others their rows
+    )

@@ -1,4 +1,4 @@
-"""One worker process under supervision: start it, feed it, know the file it has in hand, end it."""
+"""A worker process under supervision: start it, give it tasks, know which file it is reading, end it."""
 
 from __future__ import annotations
 
@@ -14,163 +14,176 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from digitscan.workers.forkserver import ForkedProcess, environment, python_command, take_fork_server
-from digitscan.workers.protocol import CURRENT_FILE, read_frame, write_frame
+from digitscan.workers.forkserver import ForkedProcess, python_command, take_fork_server, worker_environment
+from digitscan.workers.protocol import CURRENT_FILE, WorkerSetup, read_frame, write_frame
 
-# A look that comes late (a stopped process, a full pipe) must not be held against the file in hand.
-_LONGEST_LOOK = 0.5
+# If this process was stopped or busy for longer, the time does not count against the file that is being read.
+_MAX_CHECK_INTERVAL_SECONDS = 0.5
 
 
 class SpawnedProcess:
-    """A worker's process that loads everything itself; else as one that was forked.
-
-    `shared_file` is the name of what it shares, a small file.
-    """
+    """A worker's process that loads its libraries itself, where there is no fork server."""
 
     def __init__(self, command: Sequence[str]) -> None:
         """Start it. Raises OSError."""
-        number, self.shared_file = tempfile.mkstemp(prefix="digitscan-in-hand-")
+        descriptor, self.shared_path = tempfile.mkstemp(prefix="digitscan-current-file-")
         try:
-            with open(number, "r+b") as file:  # noqa: PTH123  # a descriptor, not a path
+            with open(descriptor, "r+b") as file:  # noqa: PTH123  # a descriptor
                 file.write(bytes(CURRENT_FILE.size))
                 file.flush()
-                self.shared = mmap.mmap(number, CURRENT_FILE.size)
+                self.shared_memory = mmap.mmap(descriptor, CURRENT_FILE.size)
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=environment(),
+                env=worker_environment(),
             )
-        except BaseException:  # also where it is interrupted: nothing is left behind
+        except BaseException:  # also an interrupt: no file is left behind
             self._remove_shared_file()
             raise
         assert self._process.stdin is not None and self._process.stdout is not None
-        self.number, self.stdin, self.stdout = self._process.pid, self._process.stdin, self._process.stdout
+        self.pid, self.stdin, self.stdout = self._process.pid, self._process.stdin, self._process.stdout
 
     def kill(self) -> None:
-        """Kill it, whatever it does."""
+        """Kill it."""
         self._process.kill()
 
     def wait(self) -> None:
-        """Return when it is gone, and its small file too."""
+        """Return when it has ended, with its shared file removed."""
         self._process.wait()
         self._remove_shared_file()
 
     def _remove_shared_file(self) -> None:
-        # The worker has done it, unless it never came so far or the system keeps open files.
+        # The worker has removed it, unless it ended too early or the system keeps open files.
         with contextlib.suppress(OSError):
-            os.unlink(self.shared_file)  # noqa: PTH108  # a plain name, as the worker gets it
+            os.unlink(self.shared_path)  # noqa: PTH108  # a plain name, as the worker gets it
 
 
 class ProcessFactory:
-    """Starts workers' processes: forked where there can be a nursery, else spawned."""
+    """Starts the processes of workers: forked where there is a fork server, else spawned."""
 
     def __init__(self, command: Sequence[str] | None = None) -> None:
-        """Begin to load what workers need, unless it is another command that they run."""
-        self._command = command or python_command("work")
+        """Start to load what workers need, unless `command` is to be run as the worker instead."""
+        self._command = command or python_command("run_worker")
         self._fork_server = take_fork_server() if command is None else None
+
+    @property
+    def fork_server_pid(self) -> int | None:
+        """The process that forks the workers, None if they are spawned."""
+        return self._fork_server.pid if self._fork_server else None
 
     def start(self) -> ForkedProcess | SpawnedProcess:
         """Return a new process. Raises OSError."""
         if self._fork_server:
             try:
                 return self._fork_server.fork()
-            except OSError:  # it is gone, or this system has less than it needs
+            except OSError:  # it was killed, or the system forbids what it needs
                 self._fork_server.close()
                 self._fork_server = None
         return SpawnedProcess(self._command)
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """End the fork server and all that it forked."""
         if self._fork_server:
             self._fork_server.close()
 
 
 @dataclass
 class Task:
-    """Some paths to read. `positions` say where their rows belong, `again` that it was in hand at a death."""
+    """Some files of a chunk for a worker to read."""
 
     chunk: Any
+    """What the owner collects rows in."""
     positions: Sequence[int]
-    again: bool = False
+    """The places of the files in the chunk."""
+    is_retry: bool = False
+    """Whether a worker died while it read this file, which is alone now."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something a worker said, or (frame is None) that it is gone."""
+    """A frame that a worker sent, or its end."""
 
     worker: Worker
     frame: Mapping[str, Any] | None
+    """None if the worker has ended."""
 
 
 class Worker:
-    """A worker process with its two threads: one feeds it, one listens.
+    """A worker process with two threads of this process: one sends it tasks, one receives its frames.
 
-    Every frame it answers, and its end, become an Event in `events`, so the owner waits in one place
-    and never on a pipe.
+    Every frame, and the end of the process, becomes an Event in `events`, so that the owner waits for all its
+    workers in one place and never on a pipe.
     """
 
     def __init__(
-        self, process_factory: ProcessFactory, setup: Mapping[str, Any], events: queue.SimpleQueue[Event]
+        self, process_factory: ProcessFactory, setup: WorkerSetup, events: queue.SimpleQueue[Event]
     ) -> None:
         """Start the process. Raises OSError."""
         self.tasks: dict[int, Task] = {}
-        self.ready = False
-        self._serial = 0
-        self._feed: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._seen = (0, 0)
-        self._seconds = 0.0
-        self._looked = time.monotonic()
+        """The tasks without an answer, by serial number."""
+        self.is_ready = False
+        """Whether it has loaded the model; the owner sets this at its "ready" frame."""
+        self._last_serial = 0
+        self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._last_current_file = (0, 0)
+        self._seconds_on_current_file = 0.0
+        self._checked_at = time.monotonic()
         self._process = process_factory.start()
-        self._feed.put({**setup, "in_hand": self._process.shared_file})
+        self._outbox.put({**setup, "shared_path": self._process.shared_path})
         try:
             threading.Thread(target=self._send, args=(self._process.stdin,), daemon=True).start()
-            threading.Thread(target=self._listen, args=(self._process.stdout, events), daemon=True).start()
-        except RuntimeError as error:
+            threading.Thread(target=self._receive, args=(self._process.stdout, events), daemon=True).start()
+        except RuntimeError as error:  # the system has no more threads
             self.kill()
             self.wait()
             raise OSError(str(error)) from error
 
-    def give(self, task: Task, paths: Sequence[str]) -> None:
-        """Hand over a task; its answer will be an event whose frame has its serial number."""
-        self._serial += 1
-        self.tasks[self._serial] = task
-        self._feed.put([self._serial, paths])
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
 
-    def in_hand(self) -> tuple[Task | None, int]:
-        """Return the task begun and the index of its file in hand; (None, 0) between tasks."""
-        serial, index = CURRENT_FILE.unpack_from(self._process.shared)
+    def assign(self, task: Task, paths: Sequence[str]) -> None:
+        """Send a task; the event with its rows will have its serial number."""
+        self._last_serial += 1
+        self.tasks[self._last_serial] = task
+        self._outbox.put([self._last_serial, paths])
+
+    def current_file(self) -> tuple[Task | None, int]:
+        """Return the task in progress and the index of its current file; (None, 0) between tasks."""
+        serial, index = CURRENT_FILE.unpack_from(self._process.shared_memory)
         return self.tasks.get(serial), index
 
     def seconds_on_current_file(self) -> float:
-        """Return how long it has been seen at the same spot with work to do; call this often."""
+        """Return how long the current file has been the same while there is work to do. Call this often."""
         now = time.monotonic()
-        seen = CURRENT_FILE.unpack_from(self._process.shared)
-        if seen != self._seen or (self.ready and not self.tasks):
-            self._seen, self._seconds = seen, 0.0
+        current_file = CURRENT_FILE.unpack_from(self._process.shared_memory)
+        if current_file != self._last_current_file or (self.is_ready and not self.tasks):
+            self._last_current_file, self._seconds_on_current_file = current_file, 0.0
         else:
-            self._seconds += min(now - self._looked, _LONGEST_LOOK)
-        self._looked = now
-        return self._seconds
+            self._seconds_on_current_file += min(now - self._checked_at, _MAX_CHECK_INTERVAL_SECONDS)
+        self._checked_at = now
+        return self._seconds_on_current_file
 
     def kill(self) -> None:
-        """End the process now, whatever it does."""
+        """Kill the process."""
         self._process.kill()
-        self._feed.put(None)
+        self._outbox.put(None)
 
     def wait(self) -> None:
-        """Return when the killed process is gone; nothing is left behind."""
+        """Return when the killed process has ended; nothing is left behind."""
         self._process.wait()
 
     def _send(self, pipe: IO[bytes]) -> None:
         with contextlib.suppress(OSError, ValueError):
-            while (frame := self._feed.get()) is not None:
+            while (frame := self._outbox.get()) is not None:
                 write_frame(pipe, frame)
         with contextlib.suppress(OSError):
             pipe.close()
 
-    def _listen(self, pipe: IO[bytes], events: queue.SimpleQueue[Event]) -> None:
+    def _receive(self, pipe: IO[bytes], events: queue.SimpleQueue[Event]) -> None:
         try:
             with contextlib.suppress(EOFError, OSError, ValueError):
                 while True:

@@ -1,8 +1,7 @@
-"""The process that reads files for a scan: opens, preprocesses and classifies, a chunk at a time.
+"""The processes that read files: the worker, and on Linux the fork server that workers are forked from.
 
-Started by `supervise`, and told what to do in frames on stdin: 4 bytes of length, then JSON. Frames,
-never pickle: a worker that a picture has taken over could answer with nothing but rows. Which file is
-in hand stands in a little shared memory, so that the supervisor knows it even when this process is gone.
+A worker is told what to do by its supervisor, see `protocol`. It ends when its stdin closes, so none outlives
+a supervisor that was killed.
 """
 
 from __future__ import annotations
@@ -16,48 +15,46 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from digitscan.errors import DigitscanError
+from digitscan.workers.image_processor import ProcessFiles, load_image_processor, preload_libraries
+from digitscan.workers.protocol import CURRENT_FILE, WorkerSetup, read_frame, write_frame
 
-if TYPE_CHECKING:
-    pass
-from digitscan.workers.image_processor import ProcessFiles, load, load_image_processor
-from digitscan.workers.protocol import CURRENT_FILE, read_frame, write_frame
-
-_DESCRIPTORS = 1 << 12
+_MAX_DESCRIPTORS = 1 << 12
 
 
-def work() -> None:
-    """Load what reading files takes, then answer."""
-    main(prepare=load)
+def run_worker() -> None:
+    """Be a worker that was spawned: load the libraries, then answer tasks."""
+    answer_tasks(preload=preload_libraries)
 
 
-def main(
-    load_processor: Callable[[dict[str, Any]], ProcessFiles] = load_image_processor,
-    shared: mmap.mmap | None = None,
-    prepare: Callable[[], None] = lambda: None,
+def answer_tasks(
+    load_processor: Callable[[WorkerSetup], ProcessFiles] = load_image_processor,
+    shared_memory: mmap.mmap | None = None,
+    preload: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer frames on stdin with frames on stdout until stdin closes.
+    """Answer the frames on stdin with frames on stdout until stdin closes.
 
-    `load_processor` gets the first frame and returns what turns paths into rows. `shared` is where to note
-    what is in hand, else the first frame names a file for it. `prepare` is called when
-    nothing prints to the real stdout any more.
+    `load_processor` gets the supervisor's setup and returns what turns paths into rows. `shared_memory` is
+    where the current file is noted; without it the setup names a file to map. `preload` is called when stdout
+    is already safe from what libraries print while they load.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
-    answers = open(os.dup(1), "wb")  # noqa: SIM115, PTH123  # the process's own stdout, for all its life
+    # Ctrl-C reaches the whole process group; the supervisor decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = open(os.dup(1), "wb")  # noqa: SIM115, PTH123  # this process's real stdout, as long as it lives
     os.dup2(2, 1)
-    requests = open(os.dup(0), "rb")  # noqa: SIM115, PTH123  # the same
+    requests = open(os.dup(0), "rb")  # noqa: SIM115, PTH123  # its stdin, likewise
     tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    prepare()
+    preload()
     try:
         setup = read_frame(requests)
-    except EOFError:  # started early, and no scan came
+    except EOFError:  # started ahead of a scan that never came
         return
-    in_hand = shared or _open_shared(setup["in_hand"])
-    threading.Thread(target=_receive, args=(requests, tasks), daemon=True).start()
+    current_file = shared_memory or _map_shared_file(setup["shared_path"])
+    threading.Thread(target=_receive_tasks, args=(requests, tasks), daemon=True).start()
     try:
-        read = load_processor(setup)
+        process_files = load_processor(setup)
     except DigitscanError as error:
         write_frame(answers, {"refused": str(error)})
         return
@@ -65,89 +62,101 @@ def main(
     while True:
         serial, paths = tasks.get()
         start = time.perf_counter()
-        rows = read(paths, partial(CURRENT_FILE.pack_into, in_hand, 0, serial))
+        rows = process_files(paths, partial(CURRENT_FILE.pack_into, current_file, 0, serial))
         write_frame(answers, {"serial": serial, "seconds": time.perf_counter() - start, "rows": rows})
 
 
-def _open_shared(name: str) -> mmap.mmap:
-    with open(name, "r+b") as file:  # noqa: PTH123  # a plain name, before pathlib is needed
-        shared = mmap.mmap(file.fileno(), CURRENT_FILE.size)
-    with contextlib.suppress(OSError):  # both sides have it open: so even a killed scan leaves no file behind
-        os.unlink(name)  # noqa: PTH108  # the same
-    return shared
+def _map_shared_file(path: str) -> mmap.mmap:
+    with open(path, "r+b") as file:  # noqa: PTH123  # pathlib is not loaded yet
+        shared_memory = mmap.mmap(file.fileno(), CURRENT_FILE.size)
+    # Both sides have it open now. Without a name it is gone when they are, even if the scan is killed.
+    with contextlib.suppress(OSError):
+        os.unlink(path)  # noqa: PTH108  # likewise
+    return shared_memory
 
 
-def serve() -> None:
-    """Load what reading files takes, then fork a worker at each word on stdin, a socket, until it closes.
-
-    With each word come the worker's stdin, its stdout and the memory it shares; the answer is its process
-    number in four bytes, 0 where there can be none. When the socket closes, the workers that are left end.
-    """
-    import gc
-    import socket
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in `main`
-    # Whoever ignores the end of their children leaves that to us: a number must stay its child's.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _close_all_but_standard_streams()  # what others left open is not for strangers' pictures
-    load()
-    gc.freeze()
-    workers: set[int] = set()
-    with socket.socket(fileno=os.dup(0)) as control:
-        while True:
-            word, given, _, _ = socket.recv_fds(control, 1, 3)
-            if not word:
-                break
-            _forget_the_dead(workers)
-            child = None
-            with contextlib.suppress(OSError):
-                child = os.fork()
-            if child == 0:
-                control.close()
-                stdin, stdout, memory = given
-                os.dup2(stdin, 0)
-                os.dup2(stdout, 1)
-                shared = mmap.mmap(memory, CURRENT_FILE.size)
-                for descriptor in given:
-                    os.close(descriptor)
-                main(shared=shared)
-                os._exit(0)
-            for descriptor in given:
-                os.close(descriptor)
-            if child:
-                workers.add(child)
-            with contextlib.suppress(BrokenPipeError):  # the scan is gone: the next word is its end
-                control.sendall((child or 0).to_bytes(4))
-    _forget_the_dead(workers)
-    for worker in workers:
-        os.kill(worker, signal.SIGKILL)
-        os.waitpid(worker, 0)
-    os._exit(0)  # to take down all that was loaded would take as long as to load it
-
-
-def _close_all_but_standard_streams() -> None:
-    # A container may allow a billion descriptors, and not every system closes a range in one call.
-    try:
-        open_ones = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208  # no pathlib yet
-    except OSError:
-        open_ones = [*range(min(os.sysconf("SC_OPEN_MAX"), _DESCRIPTORS))]
-    for number in open_ones:
-        if number > 2:
-            with contextlib.suppress(OSError):
-                os.close(number)
-
-
-def _forget_the_dead(workers: set[int]) -> None:
-    # Only now: while one was not waited for its number was its own, and the supervisor could take hold of it.
-    with contextlib.suppress(ChildProcessError):
-        while number := os.waitpid(-1, os.WNOHANG)[0]:
-            workers.discard(number)
-
-
-def _receive(requests: IO[bytes], tasks: queue.SimpleQueue[Any]) -> None:
-    """Read tasks ahead; when the supervisor is gone, end at once, even if a decoder hangs."""
+def _receive_tasks(requests: IO[bytes], tasks: queue.SimpleQueue[Any]) -> None:
+    """Read tasks ahead of the work. When the supervisor is gone, exit at once, even while a decoder hangs."""
     try:
         while True:
             tasks.put(read_frame(requests))
     except (EOFError, ValueError, OSError):
         os._exit(0)
+
+
+def run_fork_server() -> None:
+    """Be the fork server: load the libraries, then fork a worker for each message on stdin, a socket.
+
+    With each message come three descriptors: the worker's stdin, its stdout, and the memory that it shares.
+    The answer is the worker's pid in four bytes, 0 if it could not be forked. When the socket closes, the
+    workers that are left are killed.
+    """
+    import gc
+    import socket
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in `answer_tasks`
+    # A caller that ignores SIGCHLD passes that on. Then the system would reap workers, and reuse their pids.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # Files that the caller left open are not for processes that decode untrusted pictures.
+    _close_inherited_descriptors()
+    preload_libraries()
+    gc.freeze()
+    worker_pids: set[int] = set()
+    with socket.socket(fileno=os.dup(0)) as control:
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 3)
+            if not message:
+                break
+            _reap_workers(worker_pids)
+            pid = None
+            with contextlib.suppress(OSError):
+                pid = os.fork()
+            if pid == 0:
+                control.close()
+                _run_forked_worker(*descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            if pid:
+                worker_pids.add(pid)
+            with contextlib.suppress(BrokenPipeError):  # the scan is gone: the next receive says so
+                control.sendall((pid or 0).to_bytes(4))
+    _reap_workers(worker_pids)
+    for pid in worker_pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    os._exit(0)  # tearing down the loaded libraries would take a tenth of a second
+
+
+def _run_forked_worker(stdin: int, stdout: int, memory: int) -> None:
+    """Answer tasks in a process that was just forked, and exit."""
+    os.dup2(stdin, 0)
+    os.dup2(stdout, 1)
+    shared_memory = mmap.mmap(memory, CURRENT_FILE.size)
+    for descriptor in (stdin, stdout, memory):
+        os.close(descriptor)
+    answer_tasks(shared_memory=shared_memory)
+    os._exit(0)
+
+
+def _close_inherited_descriptors() -> None:
+    """Close all descriptors but stdin, stdout and stderr."""
+    # Asked of /proc, because a container may allow a billion descriptors, too many to close one by one.
+    try:
+        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208  # no pathlib yet
+    except OSError:
+        descriptors = [*range(min(os.sysconf("SC_OPEN_MAX"), _MAX_DESCRIPTORS))]
+    for descriptor in descriptors:
+        if descriptor > 2:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def _reap_workers(worker_pids: set[int]) -> None:
+    """Wait for the workers that have ended.
+
+    Only here, before the next fork: until a worker is reaped its pid is its own, and the supervisor can still
+    open a pidfd for it.
+    """
+    with contextlib.suppress(ChildProcessError):
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            worker_pids.discard(pid)

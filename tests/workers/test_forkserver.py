@@ -1,4 +1,4 @@
-"""Processes that are forked from one that has loaded everything: who forks, and what if it is gone. Linux."""
+"""Workers are forked from a process that has loaded the libraries; where that is gone, spawned. Linux."""
 
 import contextlib
 import os
@@ -11,8 +11,8 @@ import pytest
 
 from digitscan.model.registry import load_model
 from digitscan.prediction import ImageFile
-from digitscan.scanning.scheduler import ScanOptions, predict_in_batches, scan
-from digitscan.workers import forkserver as fork_server
+from digitscan.scanning.config import ScanConfig
+from digitscan.scanning.scheduler import Scheduler, predict
 from digitscan.workers.forkserver import ForkServer, early_fork_server, take_fork_server
 from digitscan.workers.supervisor import ProcessFactory, SpawnedProcess
 from tests.support.pictures import digit_picture
@@ -20,108 +20,112 @@ from tests.support.pictures import digit_picture
 if sys.platform == "linux":
 
     @pytest.fixture
-    def found(tmp_path):
+    def files(tmp_path):
+        """600 files: one picture and one empty file, in turn."""
         digit_picture(28).save(tmp_path / "a.png")
         (tmp_path / "b.png").write_bytes(b"")
         return [
-            ImageFile(str(tmp_path / name), f"{number}-{name}")
-            for number in range(300)
+            ImageFile(str(tmp_path / name), f"{index}-{name}")
+            for index in range(300)
             for name in ("a.png", "b.png")
         ]
 
     @pytest.fixture
-    def rows(found):
-        return list(scan(found, load_model("cnn")))
+    def two_workers(files):
+        """A scheduler with two workers that has returned its first rows, and these rows."""
+        with Scheduler(files, load_model("cnn"), ScanConfig(workers=2, chunk_size=8)) as scheduler:
+            batches = scheduler.batches()
+            yield scheduler, batches, next(batches)
 
-    def parent_of(number):
-        return int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
+    def parent_of(pid):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
-    def inside(batches):
-        """What a running scan has: its nursery, and the numbers of its workers."""
-        run = batches.gi_frame.f_locals["run"]
-        return run._process_factory._fork_server, [worker._process.number for worker in run._workers]
+    def is_running(pid):
+        return Path(f"/proc/{pid}").exists()
 
-    def test_workers_are_forked_from_one_process_and_all_are_gone_at_the_end(found):
-        batches = predict_in_batches(found, load_model("cnn"), ScanOptions(workers=2, batch_size=8))
-        with contextlib.closing(batches):
-            next(batches)
-            forker, workers = inside(batches)
-            assert len(workers) == 2
-            assert {parent_of(number) for number in workers} == {forker.number}
-            assert parent_of(forker.number) == os.getpid()
-        for number in (*workers, forker.number):
-            assert not Path(f"/proc/{number}").exists()
+    def test_workers_are_forked_from_one_process_and_all_are_gone_at_the_end(two_workers):
+        scheduler, _, _ = two_workers
+        fork_server, workers = scheduler.fork_server_pid, scheduler.worker_pids
+        assert len(workers) == 2
+        assert {parent_of(pid) for pid in workers} == {fork_server}
+        assert parent_of(fork_server) == os.getpid()
+        scheduler.close()
+        assert not any(is_running(pid) for pid in (*workers, fork_server))
 
-    @pytest.mark.parametrize("with_nursery", [False, True])
-    def test_killed_workers_are_replaced_and_cost_no_row(found, rows, with_nursery):
-        """Also where the process that forks is killed with them."""
-        batches = predict_in_batches(found, load_model("cnn"), ScanOptions(workers=2, batch_size=8))
-        with contextlib.closing(batches):
-            got = next(batches)
-            forker, workers = inside(batches)
-            for number in (*([forker.number] if with_nursery else []), *workers):
-                os.kill(number, signal.SIGKILL)
-            for more in batches:
-                got += more
-                others = inside(batches)[1]
-        assert got == rows
-        assert others and not set(others) & set(workers)
+    @pytest.mark.parametrize("kill_fork_server", [False, True])
+    def test_killed_workers_are_replaced_and_cost_no_row(files, two_workers, kill_fork_server):
+        """Also if the fork server is killed with them."""
+        scheduler, batches, rows = two_workers
+        killed = scheduler.worker_pids
+        for pid in (*([scheduler.fork_server_pid] if kill_fork_server else []), *killed):
+            os.kill(pid, signal.SIGKILL)
+        replacements = []
+        for batch in batches:
+            rows += batch
+            replacements = scheduler.worker_pids
+        assert rows == list(predict(files, load_model("cnn")))
+        assert replacements and not set(replacements) & set(killed)
 
-    def test_workers_that_nobody_has_ended_end_with_the_nursery():
-        """As those do that an interrupted scan has started and does not know yet."""
-        forker = ForkServer()
-        process = forker.fork()
-        assert parent_of(process.number) == forker.number
-        forker.close()
-        assert not Path(f"/proc/{process.number}").exists()
+    def test_workers_that_nobody_has_ended_end_with_the_fork_server():
+        """An interrupted scan may have forked some that it does not know yet."""
+        fork_server = ForkServer()
+        process = fork_server.fork()
+        assert parent_of(process.pid) == fork_server.pid
+        fork_server.close()
+        assert not is_running(process.pid)
         process.wait()
 
-    def test_a_scan_puts_no_file_beside_its_output(found, tmp_path, monkeypatch):
-        """What is killed leaves no litter then, and a full or closed disk for such files hinders none."""
+    def test_a_scan_makes_no_temporary_file(files, tmp_path, monkeypatch):
+        """So a killed scan leaves none, and a full disk for temporary files hinders none."""
         (tmp_path / "temporary").mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-        with contextlib.closing(predict_in_batches(found, load_model("cnn"))) as batches:
-            next(batches)
+        with Scheduler(files, load_model("cnn")) as scheduler:
+            next(scheduler.batches())
             assert not list((tmp_path / "temporary").iterdir())
 
-    def test_to_end_a_process_twice_ends_no_other(found):
-        with contextlib.closing(ForkServer()) as forker:
-            process = forker.fork()
+    def test_to_end_a_process_twice_ends_no_other(files):
+        with contextlib.closing(ForkServer()) as fork_server:
+            process = fork_server.fork()
             process.kill()
             process.wait()
-            # Its handle's number is free now, and another's at once.
-            other = forker.fork()
+            # The number of its pidfd is free now, and the next process gets it.
+            other = fork_server.fork()
             process.kill()
             process.wait()
-            assert Path(f"/proc/{other.number}").exists()
+            assert is_running(other.pid)
             other.kill()
             other.wait()
 
-    def test_what_others_left_open_is_not_open_in_a_worker(tmp_path):
+    def test_a_file_that_the_caller_left_open_is_not_open_in_a_worker(tmp_path):
         with (tmp_path / "secret").open("w") as file:
             os.set_inheritable(file.fileno(), True)
-            with contextlib.closing(ForkServer()) as forker:
-                process = forker.fork()
-                opened = [os.readlink(link) for link in Path(f"/proc/{process.number}/fd").iterdir()]
+            with contextlib.closing(ForkServer()) as fork_server:
+                process = fork_server.fork()
+                open_files = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
                 process.kill()
                 process.wait()
-        assert opened and str(tmp_path / "secret") not in opened
+        assert open_files and str(tmp_path / "secret") not in open_files
 
-    def test_one_that_was_begun_early_is_taken_once(found):
+    def test_a_fork_server_that_was_started_early_is_taken_once():
         with early_fork_server():
-            early = take_fork_server()
-            other = take_fork_server()
-            assert early.number != other.number
-            early.close()
-            other.close()
+            first = take_fork_server()
+            second = take_fork_server()
+            assert first.pid != second.pid
+            first.close()
+            second.close()
 
-    def test_one_that_was_begun_early_and_not_taken_is_closed():
+    def test_a_fork_server_that_was_started_early_and_not_taken_is_closed():
+        def children():
+            tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
+            return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+
+        before = children()
         with early_fork_server():
-            (early,) = fork_server._early
-            assert Path(f"/proc/{early.number}").exists()
-        assert not Path(f"/proc/{early.number}").exists()
+            (pid,) = children() - before
+            assert is_running(pid)
+        assert not is_running(pid)
 
-    def test_where_none_can_fork_workers_are_spawned(monkeypatch):
+    def test_where_nothing_can_be_forked_workers_are_spawned(monkeypatch):
         def refuse(self):
             raise OSError("no more processes")
 

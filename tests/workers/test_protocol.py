@@ -1,0 +1,28 @@
+"""Frames between a supervisor and its workers."""
+
+import io
+
+import pytest
+
+from digitscan.workers.protocol import WorkerRow, read_frame, write_frame
+
+
+def test_a_frame_comes_back_as_it_was_written():
+    file = io.BytesIO()
+    write_frame(file, [WorkerRow(7, 0.5, "ok", "é", None), {"serial": 1}])
+    file.seek(0)
+    assert read_frame(file) == [[7, 0.5, "ok", "é", None], {"serial": 1}]
+    with pytest.raises(EOFError):
+        read_frame(file)
+
+
+def test_a_frame_that_is_cut_off_is_the_end_of_the_stream():
+    file = io.BytesIO()
+    write_frame(file, "a long text")
+    with pytest.raises(EOFError):
+        read_frame(io.BytesIO(file.getvalue()[:-1]))
+
+
+def test_a_frame_longer_than_any_of_ours_is_refused_before_memory_is_taken():
+    with pytest.raises(ValueError, match="not a frame"):
+        read_frame(io.BytesIO(b"word" + bytes(100)))
