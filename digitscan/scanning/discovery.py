@@ -1,6 +1,7 @@
-"""Find image files, lazily and in one stable order.
+"""Find the image files among the paths given, one folder at a time and in one stable order.
 
-Standard library only: the main process of a scan imports neither NumPy nor an image library.
+The scan's own process runs this, so it uses the standard library only: numpy and the image libraries would
+delay the start.
 """
 
 from __future__ import annotations
@@ -13,121 +14,128 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from digitscan.errors import ImageError, UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 from digitscan.imaging.formats import detect_format, has_image_suffix
 from digitscan.prediction import NOT_UTF8, ImageFile, path_to_text
 from digitscan.system.files import describe_os_error, open_regular_file
 
-_RUN = 16_384
+if TYPE_CHECKING:
+    from pathlib import Path
 
-
+_SIGNATURE_BYTES = 32
+_SORTED_RUN_LENGTH = 16_384
 _SEPARATOR = os.fsencode(os.sep)
 
 
 @dataclass
 class WalkStats:
-    """What a walk has met so far; grows while `find_images` is consumed."""
+    """What a walk has met so far; it grows while `find_images` is consumed."""
 
     images: int = 0
+    """Files that get a row."""
     skipped: Counter[str] = field(default_factory=Counter)
+    """Everything else, counted by the reason."""
     unreadable_folders: list[str] = field(default_factory=list)
+    """Folders whose names could not be listed, or not to the end."""
 
 
 def check_paths(paths: Sequence[Path]) -> None:
-    """Raise UsageError for the first path that does not exist (a dead link exists: it has a row)."""
+    """Raise UsageError for the first path that does not exist. A dead link exists: it gets a row."""
     for path in paths:
         try:
             path.lstat()
         except OSError as error:
             reason = "does not exist" if isinstance(error, FileNotFoundError) else describe_os_error(error)
-            raise UsageError(f"{str(path)!r}: {reason}. Name a folder or an image that is there.") from None
+            raise UsageError(
+                f"{str(path)!r}: {reason}. Give the path of a folder or an image that exists."
+            ) from None
 
 
 def find_images(
     paths: Sequence[Path], stats: WalkStats, exclude: Collection[Path] = ()
 ) -> Iterator[ImageFile]:
-    """Yield the files that get a row, lazily, holding one folder's names at a time.
+    """Yield the files that get a row, with the names of one folder in memory at a time.
 
-    A named path that is no folder is always yielded. In folders: a file whose suffix or first bytes
-    are an image's; everything else is counted in `tally`. Paths come in the order given, a folder's
-    files before its subfolders, sorted by bytes. Links to folders are not followed. `exclude` holds
-    files that are never yielded from a folder: our own outputs.
+    A path that is given and is no folder always gets a row. In a folder, a file gets one if its suffix or its
+    first bytes are an image's; everything else is counted in `stats`. The order is that of the paths given;
+    in a folder files come before subfolders, both sorted by the bytes of their names. Links to folders are
+    not followed, so a link cannot make the walk endless. Files in `exclude`, our own outputs, are left out.
     """
-    outputs = {os.path.realpath(os.fsencode(path)) for path in exclude}
+    excluded = {os.path.realpath(os.fsencode(path)) for path in exclude}
     for path in paths:
-        shown = os.fsencode(path.as_posix())
+        name = os.fsencode(path.as_posix())
         if not os.path.isdir(path):
             stats.images += 1
-            yield _image_file(os.fsencode(path), shown)
+            yield _image_file(os.fsencode(path), name)
         elif len(paths) == 1:
-            yield from _walk(os.fsencode(path), b"", stats, outputs)
+            yield from _walk(os.fsencode(path), b"", stats, excluded)
         else:
-            yield from _walk(os.fsencode(path), shown.rstrip(b"/") + b"/", stats, outputs)
+            yield from _walk(os.fsencode(path), name.rstrip(b"/") + b"/", stats, excluded)
 
 
 def count_images(paths: Sequence[Path]) -> int:
-    """Count quickly what `find_images` will yield, by suffix alone: for the progress bar."""
+    """Estimate how many files `find_images` will yield, by suffix alone: quick, for the progress bar."""
     count = 0
     for path in paths:
         if not os.path.isdir(path):
             count += 1
             continue
-        waiting = [os.fsencode(path)]
-        while waiting:
-            folder = _with_separator(waiting.pop())
-            files, folders, _ = _names_in(folder, WalkStats())
-            count += sum(map(has_image_suffix, files.in_order()))
-            waiting.extend(folder + name for name in folders)
+        pending = [os.fsencode(path)]
+        while pending:
+            folder = _with_separator(pending.pop())
+            files, subfolders, _ = _list_folder(folder, WalkStats())
+            count += sum(map(has_image_suffix, files))
+            pending.extend(folder + name for name in subfolders)
     return count
 
 
-def _walk(root: bytes, prefix: bytes, stats: WalkStats, outputs: set[bytes]) -> Iterator[ImageFile]:
-    waiting = [(root, prefix)]
-    while waiting:
-        path, shown = waiting.pop()
+def _walk(root: bytes, prefix: bytes, stats: WalkStats, excluded: set[bytes]) -> Iterator[ImageFile]:
+    """Yield the image files below `root`; the rows show their names with `prefix` in front."""
+    pending = [(root, prefix)]
+    while pending:
+        path, shown = pending.pop()
         folder = _with_separator(path)
-        files, folders, complete = _names_in(folder, stats)
+        files, subfolders, complete = _list_folder(folder, stats)
         if not complete:
             stats.unreadable_folders.append(path_to_text(shown or b"./")[0])
-        real = _with_separator(os.path.realpath(folder)) if outputs else b""
-        for name in files.in_order():
-            if outputs and real + name in outputs:
+        real_folder = _with_separator(os.path.realpath(folder)) if excluded else b""
+        for name in files:
+            if excluded and real_folder + name in excluded:
                 continue
-            if not has_image_suffix(name) and not _starts_like_an_image(folder + name):
+            if not has_image_suffix(name) and not _has_image_signature(folder + name):
                 stats.skipped["no image"] += 1
                 continue
             stats.images += 1
             yield _image_file(folder + name, shown + name)
-        waiting.extend((folder + name, shown + name + b"/") for name in sorted(folders, reverse=True))
+        pending.extend((folder + name, shown + name + b"/") for name in sorted(subfolders, reverse=True))
 
 
-class _Names:
-    """Names of one folder, which may be a million: packed in sorted runs, a fifth of a list's memory."""
+class _SortedNames:
+    """The names of one folder, in order, in a fifth of the memory of a list.
+
+    300,000 names take 17 MB as a list and 3 MB here, as sorted runs of joined bytes. The peak memory of a
+    scan, some 90 MB, must not grow by more than a tenth from 10,000 files to 300,000.
+    """
 
     def __init__(self) -> None:
         self._runs: list[bytes] = []
-        self._last: list[bytes] = []
+        self._names: list[bytes] = []
 
     def append(self, name: bytes) -> None:
-        self._last.append(name)
-        if len(self._last) == _RUN:
-            self._pack()
+        self._names.append(name)
+        if len(self._names) == _SORTED_RUN_LENGTH:
+            self._names.sort()
+            self._runs.append(b"/".join(self._names))  # no name holds a slash
+            self._names = []
 
-    def in_order(self) -> Iterator[bytes]:
-        self._last.sort()
+    def __iter__(self) -> Iterator[bytes]:
+        self._names.sort()
         if not self._runs:
-            return iter(self._last)
-        return heapq.merge(*map(_unpacked, self._runs), self._last)
-
-    def _pack(self) -> None:
-        self._last.sort()
-        self._runs.append(b"/".join(self._last))  # no name holds a slash
-        self._last = []
+            return iter(self._names)
+        return heapq.merge(*map(_split_lazily, self._runs), self._names)
 
 
-def _unpacked(run: bytes) -> Iterator[bytes]:
+def _split_lazily(run: bytes) -> Iterator[bytes]:
+    """Yield what `run.split(b"/")` returns, without the list."""
     start = 0
     while start < len(run):
         end = run.find(b"/", start)
@@ -136,15 +144,15 @@ def _unpacked(run: bytes) -> Iterator[bytes]:
         start = end + 1
 
 
-def _names_in(folder: bytes, stats: WalkStats) -> tuple[_Names, list[bytes], bool]:
-    """Names of the folder's files and subfolders, and whether it could be read to the end."""
-    files = _Names()
-    folders: list[bytes] = []
+def _list_folder(folder: bytes, stats: WalkStats) -> tuple[_SortedNames, list[bytes], bool]:
+    """Return the names of a folder's files and of its subfolders, and whether it was read to the end."""
+    files = _SortedNames()
+    subfolders: list[bytes] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_symlink():
-                    # An entry's own is_dir raises where a link leads in a circle or through a closed folder.
+                    # `entry.is_dir` raises for a link in a circle or through a closed folder.
                     if os.path.isdir(folder + entry.name):
                         stats.skipped["link to a folder"] += 1
                     else:
@@ -152,26 +160,26 @@ def _names_in(folder: bytes, stats: WalkStats) -> tuple[_Names, list[bytes], boo
                 elif entry.is_file(follow_symlinks=False):
                     files.append(entry.name)
                 elif entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.name)
+                    subfolders.append(entry.name)
                 else:
                     stats.skipped["pipe, socket or device"] += 1
     except OSError:
-        return files, folders, False
-    return files, folders, True
+        return files, subfolders, False
+    return files, subfolders, True
 
 
 def _image_file(path: bytes, name: bytes) -> ImageFile:
-    shown, exact = path_to_text(name)
-    return ImageFile(os.fsdecode(path), shown, () if exact else (NOT_UTF8,))
+    text, is_utf8 = path_to_text(name)
+    return ImageFile(os.fsdecode(path), text, () if is_utf8 else (NOT_UTF8,))
 
 
 def _with_separator(folder: bytes) -> bytes:
     return folder if folder.endswith((b"/", _SEPARATOR)) else folder + _SEPARATOR
 
 
-def _starts_like_an_image(path: bytes) -> bool:
+def _has_image_signature(path: bytes) -> bool:
     try:
         with open_regular_file(path) as file:
-            return detect_format(file.read(32)) is not None
+            return detect_format(file.read(_SIGNATURE_BYTES)) is not None
     except (OSError, ImageError):
         return False

@@ -1,4 +1,4 @@
-"""One scan from the paths to the CSV and its summary: what the command `scan` calls."""
+"""A whole scan: `Scan` turns paths into predictions, `run_scan` writes them and prints the summary."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
-from digitscan import __version__
-from digitscan.errors import SOME_FILES_UNREADABLE, NoImagesError, OutputError, UsageError
+from digitscan.errors import ExitCode, NoImagesError, OutputError
 from digitscan.prediction import ImageFile, Prediction
+from digitscan.scanning.config import ScanConfig
 from digitscan.scanning.discovery import WalkStats, check_paths, count_images, find_images
+from digitscan.scanning.output.config import OutputConfig
 from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter, read_csv, truncate_to_whole_rows
 from digitscan.scanning.output.manifest import ScanManifest, check_manifest, start_output
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.report import SummaryContext, SummaryCounts, print_summary
 from digitscan.scanning.resume import RemainingFiles
 from digitscan.scanning.retry import retry_errors
-from digitscan.scanning.scheduler import ScanOptions, predict_in_batches
+from digitscan.scanning.scheduler import Scheduler
 from digitscan.system.log import log
+from digitscan.version import __version__
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,189 +35,282 @@ if TYPE_CHECKING:
     from digitscan.model.registry import Model
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for. output: a file's name, "-" for stdout, None to choose."""
+class Scan(Iterator[Prediction]):
+    """The predictions for all images among some paths: an iterator, and a context manager.
 
-    paths: Sequence[Path]
-    model: str | None = None
-    input_maximum: float | None = None
-    output: str | None = None
-    overwrite: bool = False
-    resume: bool = False
-    retry_errors: bool = False
-    raw: bool = False
-    excel: bool = False
-    model_sha256: str | None = None
-    quiet: bool = False
-    options: ScanOptions = field(default_factory=ScanOptions)
+    Reading starts with the first prediction asked for, in worker processes; files are found as they are
+    needed, so that a folder of any size takes the same memory. The workers end after the last prediction, at
+    `close`, at the end of a `with` block, or when the Scan is no longer referenced.
 
-
-def run(request: Request, console: Console | None = None) -> int:
-    """Scan, write, and say what was done; return the exit code: 0, or 3 if some files failed.
-
-    The summary goes to `console`, by default one on stderr.
-
-    Raises UsageError, OutputError, ModelError or NoImagesError before anything is written, OutputError
-    later if the disk fails, OutputClosedError if stdout's reader has gone.
+    >>> with Scan("examples/digits", ScanConfig(model="cnn")) as scan:
+    ...     first = next(scan)
+    >>> (first.path, first.digit, first.status.value)
+    ('black-and-white.gif', 6, 'ok')
     """
-    from digitscan.model.registry import load_model
 
+    def __init__(self, paths: str | Path | Iterable[str | Path], config: ScanConfig | None = None) -> None:
+        """Take one path or several, of folders and image files. Raises UsageError if one does not exist."""
+        given = [paths] if isinstance(paths, str | Path) else paths
+        self.paths = [Path(path) for path in given]
+        self.config = config or ScanConfig()
+        self.stats = WalkStats()
+        """What was found and skipped so far."""
+        self._scheduler: Scheduler | None = None
+        self._predictions: Iterator[Prediction] | None = None
+        check_paths(self.paths)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model that reads the images, loaded at the first use. Raises ModelError or UsageError."""
+        from digitscan.model.registry import load_model
+
+        return load_model(
+            self.config.model,
+            input_maximum=self.config.input_maximum,
+            sha256=self.config.model_sha256,
+            log=log,
+        )
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The processes that read files now."""
+        return self._scheduler.worker_pids if self._scheduler else []
+
+    def __next__(self) -> Prediction:
+        """Return the prediction for the next file, in the order that `find_images` describes.
+
+        Raises NoImagesError if there is no image at all, ModelError if the model cannot be used,
+        DigitscanError if no worker can be kept alive. A file that cannot be read is a prediction with status
+        ERROR.
+        """
+        if self._predictions is None:
+            self._scheduler = Scheduler(self.find_files(), self.model, self.config)
+            self._predictions = _predict(self._scheduler)
+        return next(self._predictions)
+
+    def __enter__(self) -> Scan:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """End the workers."""
+        self.close()
+
+    def close(self) -> None:
+        """End the workers; there are no more predictions."""
+        predictions, self._predictions = self._predictions, iter(())
+        if isinstance(predictions, Generator):
+            predictions.close()
+
+    def find_files(self, exclude: Collection[Path] = ()) -> Iterator[ImageFile]:
+        """Return the files to read, without those in `exclude`. Raises NoImagesError if there are none."""
+        files = find_images(self.paths, self.stats, exclude)
+        first = next(files, None)
+        if first is None:
+            raise NoImagesError(_no_images_message(self.paths, self.stats))
+        return chain([first], files)
+
+
+def _predict(scheduler: Scheduler) -> Generator[Prediction, None, None]:
+    # No method of Scan: a generator that refers to its Scan would keep it, and the workers, alive.
+    with scheduler:
+        for batch in scheduler.batches():
+            yield from batch
+
+
+def scan(paths: str | Path | Iterable[str | Path], config: ScanConfig | None = None) -> Scan:
+    """Return the predictions for all images among some paths, one for each file, in a stable order.
+
+    `paths` is a folder or an image file, or several. Folders are read with their subfolders. A file that
+    cannot be read is a prediction with status ERROR: it never ends the scan.
+
+    Works in a script, a notebook and a child process however that was started; scripts need no `if __name__
+    == "__main__"`. Raises UsageError if a path does not exist, ModelError if the model is missing, broken or
+    refused. Iterating raises NoImagesError if there is no image among the paths.
+
+    >>> import digitscan
+    >>> rows = list(digitscan.scan("examples/digits", digitscan.ScanConfig(model="cnn")))
+    >>> len(rows), rows[0].digit, rows[0].confidence > 0.9
+    (32, 6, True)
+    """
+    predictions = Scan(paths, config)
+    _ = predictions.model  # a model that cannot be used is an error here, not in the loop
+    return predictions
+
+
+def run_scan(
+    paths: Sequence[Path],
+    config: ScanConfig,
+    output_config: OutputConfig,
+    console: Console | None = None,
+) -> ExitCode:
+    """Scan, write the CSV, print the summary; return OK, or UNREADABLE_FILES if some files could not be read.
+
+    The summary goes to `console`, by default one on stderr. Raises UsageError, OutputError, ModelError or
+    NoImagesError before anything is written, OutputError later if the disk fails, OutputClosedError if the
+    reader of stdout has gone.
+    """
     start = time.perf_counter()
-    if request.overwrite and (request.resume or request.retry_errors):
-        raise UsageError("--overwrite begins anew, --resume and --retry-errors go on: choose")
-    check_paths(request.paths)
-    output = OutputSink(request.output, request.overwrite, request.resume or request.retry_errors)
-    model = load_model(
-        request.model, input_maximum=request.input_maximum, sha256=request.model_sha256, say=log
-    )
-    csv_format = CsvFormat(request.options.probabilities, request.raw, request.excel)
-    record = _record(request, model, csv_format)
-    if output.appending and output.path:
-        check_manifest(output.path, record)
-    elif request.retry_errors:
-        raise OutputError(f"{output.where} holds no rows yet: there is nothing to read again")
-    stats = WalkStats()
-    found = find_images(request.paths, stats, output.own_files)
-    first = next(found, None)
-    if first is None:
-        raise NoImagesError(_nothing(request.paths, stats))
-    if output.path is None and request.output is None and not request.quiet:
+    scan = Scan(paths, config)
+    sink = OutputSink(output_config)
+    manifest = _create_manifest(scan, output_config)
+    _check_can_continue(sink, manifest, output_config)
+    files = scan.find_files(exclude=sink.own_files)
+    if sink.path is None and output_config.path is None and not output_config.quiet:
         log("The rows go to stdout; -o FILE keeps them in a file.")
     counts = SummaryCounts()
     try:
-        rest = RemainingFiles(
-            chain([first], found), _rows_before(request, output, model, record, counts), record.roots
-        )
-        with _progress(request, output) as bar:
-            _write_rows(rest, output, model, request.options, csv_format, counts, bar)
+        sink.open()
+        _prepare_output(sink, manifest)
+        if output_config.retry_errors and sink.appending:
+            retry_errors(sink, scan.paths, scan.model, config, manifest.csv_format)
+        previous_rows = counts.count_previous(_read_previous_rows(sink, manifest))
+        remaining = RemainingFiles(files, previous_rows, manifest.roots)
+        with (
+            Scheduler(remaining, scan.model, config) as scheduler,
+            _progress_bar(scan.paths, sink, output_config.quiet) as update_progress,
+        ):
+            _write_rows(scheduler.batches(), sink, manifest.csv_format, counts, update_progress)
     except (KeyboardInterrupt, SystemExit):
-        more = "; --resume goes on" if output.is_resumable else ""
-        log(f"Stopped. {counts.total:,} rows are written: {output.where}{more}")
+        hint = "; --resume continues" if sink.is_resumable else ""
+        log(f"Stopped. {counts.total:,} rows are written: {sink.description}{hint}")
         raise
     finally:
-        output.close()
-    if rest.appeared:
+        sink.close()
+    if remaining.missed_count:
         log(
-            f"{rest.appeared:,} files came in before the point this scan had reached, for example "
-            f"{rest.example}: they have no row; scan them alone, or all again with --overwrite"
+            f"{remaining.missed_count:,} files were added before the point that this scan had reached, "
+            f"for example {remaining.missed_example}: they have no row; scan them alone, or everything "
+            "again with --overwrite"
         )
-    if not request.quiet:
-        context = _ending(model, stats, output, time.perf_counter() - start, request.options)
-        if console is None:
-            from rich.console import Console
-
-            console = Console(stderr=True, highlight=False)
-        print_summary(counts, context, console)
-    return SOME_FILES_UNREADABLE if counts.errors or stats.unreadable_folders else 0
+    if not output_config.quiet:
+        _print_summary(scan, sink, counts, time.perf_counter() - start, console)
+    has_failures = counts.errors or scan.stats.unreadable_folders
+    return ExitCode.UNREADABLE_FILES if has_failures else ExitCode.OK
 
 
-def _record(request: Request, model: Model, csv_format: CsvFormat) -> ScanManifest:
+def _create_manifest(scan: Scan, output_config: OutputConfig) -> ScanManifest:
     """Return what the rows of this scan depend on."""
-    alone = len(request.paths) == 1 and os.path.isdir(request.paths[0])
+    is_one_folder = len(scan.paths) == 1 and os.path.isdir(scan.paths[0])
+    model, config = scan.model, scan.config
+    csv_format = CsvFormat(config.probabilities, output_config.raw, output_config.excel)
     return ScanManifest(
         digitscan=__version__,
-        # Rows show the paths as they were given, but not that of a folder alone.
-        roots=() if alone else tuple(path.as_posix() for path in request.paths),
-        places=tuple(os.path.realpath(path) for path in request.paths),
+        roots=() if is_one_folder else tuple(path.as_posix() for path in scan.paths),
+        targets=tuple(os.path.realpath(path) for path in scan.paths),
         model=model.digest,
-        quick_model=model.fast_model.digest if model.fast_model else None,
+        fast_model=model.fast_model.digest if model.fast_model else None,
         preprocess_version=model.metadata.preprocess_version,
         input_maximum=model.metadata.input_maximum,
-        min_confidence=request.options.min_confidence,
-        max_megapixels=request.options.max_megapixels,
+        min_confidence=config.min_confidence,
+        max_megapixels=config.max_megapixels,
         columns=csv_format.columns,
         raw=csv_format.raw,
         excel=csv_format.excel,
     )
 
 
-def _rows_before(
-    request: Request, output: OutputSink, model: Model, record: ScanManifest, counts: SummaryCounts
-) -> Iterable[Prediction]:
-    """Open the output; return the rows that stand there already, each counted as it is taken.
+def _check_can_continue(sink: OutputSink, manifest: ScanManifest, output_config: OutputConfig) -> None:
+    """Raise OutputError if the rows to be continued are missing or were made with other settings."""
+    if sink.appending and sink.path:
+        check_manifest(sink.path, manifest)
+    elif output_config.retry_errors:
+        raise OutputError(f"{sink.description} holds no rows yet: there is nothing to read again")
 
-    A new output gets its record first: no row is ever without. Of an old one what a killed scan left of
-    its last row is cut off, and files that could not be read are read again if that was asked for.
+
+def _prepare_output(sink: OutputSink, manifest: ScanManifest) -> None:
+    """Bring the open output to a state to which rows can be added.
+
+    A new file gets its manifest before its first row. Of one that is continued, the incomplete last row that
+    a killed scan left is removed. Only regular files have a manifest.
     """
-    file = output.open()
-    if output.path is None or not output.is_resumable:
+    if sink.path is None or not sink.is_resumable:
+        return
+    with sink.translate_os_errors():
+        if not sink.appending:
+            start_output(sink.path, sink.file, manifest)
+            return
+        check_manifest(sink.path, manifest)  # again, now that the lock keeps others from writing
+        sink.appending = truncate_to_whole_rows(sink.file) > 0
+
+
+def _read_previous_rows(sink: OutputSink, manifest: ScanManifest) -> Iterable[Prediction]:
+    """Return the rows that are in the output already."""
+    if sink.path is None or not sink.appending:
         return ()
-    csv_format = record.csv_format
-    with output.translate_os_errors():
-        if not output.appending:
-            start_output(output.path, file, record)
-            return ()
-        check_manifest(output.path, record)  # again, now that nobody else writes there
-        if truncate_to_whole_rows(file) == 0:
-            output.appending = False
-            return ()
-    if request.retry_errors:
-        retry_errors(output, request.paths, model, request.options, csv_format)
-    return counts.counted(read_csv(output.path, csv_format.raw))
+    return read_csv(sink.path, manifest.csv_format.raw)
 
 
 def _write_rows(
-    rest: Iterable[ImageFile],
-    output: OutputSink,
-    model: Model,
-    options: ScanOptions,
+    batches: Iterable[list[Prediction]],
+    sink: OutputSink,
     csv_format: CsvFormat,
     counts: SummaryCounts,
-    bar: tqdm[Never] | None,
+    update_progress: Callable[[SummaryCounts], None],
 ) -> None:
-    """Write a row for each file that is left, whole rows at a time."""
-    with contextlib.closing(predict_in_batches(rest, model, options)) as batches:
-        with output.translate_os_errors():
-            writer = CsvWriter(output.file, csv_format, header=not output.appending)
-        for rows in batches:
-            with output.translate_os_errors():
-                writer.write(rows)
-            output.sync()
-            counts.add(rows)
-            if bar is not None:
-                bar.initial = counts.before  # what took no time now tells nothing of the time left
-                bar.update(counts.total - bar.n)
+    """Write the batches as they come, whole rows at a time."""
+    with sink.translate_os_errors():
+        writer = CsvWriter(sink.file, csv_format, header=not sink.appending)
+    for batch in batches:
+        with sink.translate_os_errors():
+            writer.write(batch)
+        sink.sync()
+        counts.add(batch)
+        update_progress(counts)
 
 
 @contextlib.contextmanager
-def _progress(request: Request, output: OutputSink) -> Iterator[tqdm[Never] | None]:
-    """Show a progress bar where a person watches; files are counted beside, to tell the time left."""
-    if request.quiet or output.is_terminal or not sys.stderr.isatty():
-        yield None
+def _progress_bar(
+    paths: Sequence[Path], sink: OutputSink, quiet: bool
+) -> Iterator[Callable[[SummaryCounts], None]]:
+    """Show a progress bar if stderr is a terminal; give a function that updates it.
+
+    A thread counts the files meanwhile, so that the bar can tell the time left.
+    """
+    if quiet or sink.is_terminal or not sys.stderr.isatty():
+        yield lambda counts: None
         return
     from tqdm import tqdm
 
-    # Its monitor thread is of no use here: every batch updates the bar.
-    tqdm.monitor_interval = 0
+    tqdm.monitor_interval = 0  # no thread that redraws the bar: every batch does
+    bar: tqdm[Never]
     with tqdm(unit=" images", leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
 
-        def count() -> None:
-            bar.total = max(count_images(request.paths), bar.n)
+        def count_files() -> None:
+            bar.total = max(count_images(paths), bar.n)
 
-        with contextlib.suppress(RuntimeError):  # no more threads: it goes without the time left
-            threading.Thread(target=count, daemon=True).start()
-        yield bar
+        def update(counts: SummaryCounts) -> None:
+            bar.initial = counts.previous_rows  # rows that took no time say nothing about the time left
+            bar.update(counts.total - bar.n)
+
+        with contextlib.suppress(RuntimeError):  # the system has no more threads: the bar shows no time left
+            threading.Thread(target=count_files, daemon=True).start()
+        yield update
 
 
-def _ending(
-    model: Model, stats: WalkStats, output: OutputSink, seconds: float, options: ScanOptions
-) -> SummaryContext:
-    metadata = model.metadata
-    return SummaryContext(
-        model=f"{model.name} ({metadata.architecture}, {model.digest[:12]})",
+def _print_summary(
+    scan: Scan, sink: OutputSink, counts: SummaryCounts, seconds: float, console: Console | None
+) -> None:
+    if console is None:
+        from rich.console import Console
+
+        console = Console(stderr=True, highlight=False)
+    metadata = scan.model.metadata
+    context = SummaryContext(
+        model=f"{scan.model.name} ({metadata.architecture}, {scan.model.digest[:12]})",
         seconds=seconds,
-        where=output.where,
-        skipped=stats.skipped,
-        unreadable_folders=tuple(stats.unreadable_folders),
-        calibrated=metadata.ok_confidence is not None or options.min_confidence is not None,
+        output=sink.description,
+        skipped=scan.stats.skipped,
+        unreadable_folders=tuple(scan.stats.unreadable_folders),
+        is_calibrated=metadata.ok_confidence is not None or scan.config.min_confidence is not None,
     )
+    print_summary(counts, context, console)
 
 
-def _nothing(paths: Sequence[Path], stats: WalkStats) -> str:
-    where = ", ".join(repr(str(path)) for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
+def _no_images_message(paths: Sequence[Path], stats: WalkStats) -> str:
+    names = ", ".join(repr(str(path)) for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
     if stats.unreadable_folders:
-        return f"No images found: there is no permission to read {where}. Ask for it, or name another folder."
+        return f"No images found: there is no permission to read {names}. Ask for it, or name another folder."
     others = f" ({stats.skipped.total():,} other files)" if stats.skipped else ""
     formats = "PNG, JPEG, BMP, GIF, TIFF or WebP"
-    return f"No images found in {where}{others}. Name a folder that holds {formats} files."
+    return f"No images found in {names}{others}. Name a folder that holds {formats} files."

@@ -1,4 +1,8 @@
-"""What a scan's user reads at the end: counts, confidence, what to look at, what failed and why."""
+"""The summary at the end of a scan: counts, confidence, what to look at, what failed and why.
+
+File names and reasons come from strangers' files. All text passes through `escape_control_characters` and
+`rich.text.Text`, so that neither the terminal nor rich's markup obeys it.
+"""
 
 from __future__ import annotations
 
@@ -16,136 +20,150 @@ if TYPE_CHECKING:
 
     from digitscan.model.registry import Model
 
-_MOST_REASONS = 10
-_LONGEST_NAME = 60
+_MAX_REASONS = 10
+_MAX_NAME_CHARACTERS = 60
 
 
 @dataclass
 class SummaryCounts:
-    """Running totals of a scan; its size does not grow with the number of rows.
+    """Running totals of a scan, of a size that does not grow with the number of rows."""
 
-    `before` counts those rows that an earlier scan had written.
-    """
-
-    before: int = 0
+    previous_rows: int = 0
+    """Rows that an earlier, interrupted scan had written."""
     images: Counter[int] = field(default_factory=Counter)
+    """Rows with a digit, by digit."""
     review: Counter[int] = field(default_factory=Counter)
-    confidence: dict[int, float] = field(default_factory=dict)
+    """Of these, the rows with status `review`."""
+    confidence_sums: dict[int, float] = field(default_factory=dict)
+    """The sums of the confidence, by digit."""
     no_digit: Counter[str] = field(default_factory=Counter)
+    """Rows without a digit, by reason."""
     errors: Counter[str] = field(default_factory=Counter)
-    example: dict[str, str] = field(default_factory=dict)
+    """Files that could not be read, by reason."""
+    error_examples: dict[str, str] = field(default_factory=dict)
+    """The first file with each of these reasons."""
 
     def add(self, rows: Iterable[Prediction]) -> None:
         """Count some rows."""
         for row in rows:
             if row.digit is not None:
                 self.images[row.digit] += 1
-                self.confidence[row.digit] = self.confidence.get(row.digit, 0.0) + (row.confidence or 0.0)
+                confidence_sum = self.confidence_sums.get(row.digit, 0.0)
+                self.confidence_sums[row.digit] = confidence_sum + (row.confidence or 0.0)
                 if row.status is Status.REVIEW:
                     self.review[row.digit] += 1
             elif row.status is Status.NO_DIGIT:
                 self.no_digit[row.note.partition(";")[0]] += 1
             else:
+                # What follows the colon differs from file to file.
                 reason = row.note.partition(";")[0].partition(":")[0]
                 self.errors[reason] += 1
-                self.example.setdefault(reason, row.path)
+                self.error_examples.setdefault(reason, row.path)
 
-    def counted(self, rows: Iterable[Prediction]) -> Iterator[Prediction]:
-        """Yield the rows of an earlier scan on, each counted."""
+    def count_previous(self, rows: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Yield the rows of an earlier scan, each counted when it is taken."""
         for row in rows:
             self.add([row])
-            self.before += 1
+            self.previous_rows += 1
             yield row
 
     @property
     def total(self) -> int:
-        """All rows counted."""
+        """The number of rows counted."""
         return self.images.total() + self.no_digit.total() + self.errors.total()
 
 
 @dataclass(frozen=True)
 class SummaryContext:
-    """What else the summary says: who answered, how long it took, where the rows are."""
+    """What the summary says besides the counts."""
 
     model: str
+    """The model that read the images, in words."""
     seconds: float
-    where: str
+    output: str
+    """Where the rows are."""
     skipped: Mapping[str, int]
+    """Files without a row, by reason."""
     unreadable_folders: tuple[str, ...] = ()
-    calibrated: bool = True
+    is_calibrated: bool = True
+    """Whether rows can be `ok`: by the model's threshold or by --min-confidence."""
 
 
 def print_summary(counts: SummaryCounts, context: SummaryContext, console: Console) -> None:
-    """Print the summary. File names in it are shown as text, whatever they contain."""
-    from rich.text import Text
-
-    console.print(Text(f"Read by {escape_control_characters(context.model)}", style="bold"))
-    for part in _parts(counts, context):
-        console.print(part)
-
-
-def _parts(counts: SummaryCounts, context: SummaryContext) -> Iterable[RenderableType]:
+    """Print the summary to a rich console."""
     from rich.padding import Padding
     from rich.text import Text
 
+    console.print(Text(f"Read by {escape_control_characters(context.model)}", style="bold"))
     if counts.images:
-        yield _digits(counts)
-    lines: list[tuple[str, str]] = []
-    review = counts.review.total()
-    if review:
-        lines.append(("to review", f"{review:,} with status review: look at these"))
-    if counts.no_digit:
-        lines.append(("no digit", f"{counts.no_digit.total():,} ({_reasons(counts.no_digit)})"))
-    if counts.errors:
-        lines.append(("failed", f"{counts.errors.total():,}"))
-        for reason, number in counts.errors.most_common(_MOST_REASONS):
-            link = ", for example" if number > 1 else ":"
-            lines.append(
-                ("", f"{number:,} {escape_control_characters(reason)}{link} {_short(counts.example[reason])}")
-            )
-        others = len(counts.errors) - _MOST_REASONS
-        if others > 0:
-            lines.append(("", f"and {others} more reasons"))
-    if context.skipped:
-        lines.append(("skipped", f"{sum(context.skipped.values()):,} ({_reasons(context.skipped)})"))
-    if context.unreadable_folders:
-        number, example = len(context.unreadable_folders), _short(context.unreadable_folders[0])
-        words = (
-            f"{number:,} folders could not be opened, for example" if number > 1 else "could not be opened:"
-        )
-        lines.append(("folders" if number > 1 else "folder", f"{words} {example}"))
-    if not context.calibrated:
-        lines.append(("careful", "the model is not calibrated: all rows are review without --min-confidence"))
-    lines.append(("time", _time(counts, context.seconds)))
-    lines.append(("rows", escape_control_characters(context.where)))
-    yield Padding(_lines(lines), (0, 0, 0, 2), expand=False)
-    yield Text()
+        console.print(_digits_table(counts))
+    lines = [*_rows_lines(counts), *_files_lines(context), *_run_lines(counts, context)]
+    console.print(Padding(_lines_table(lines), (0, 0, 0, 2), expand=False))
+    console.print(Text())
 
 
-def _digits(counts: SummaryCounts) -> Table:
+def _digits_table(counts: SummaryCounts) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, show_footer=len(counts.images) > 1)
-    number = counts.images.total()
-    mean = sum(counts.confidence.values()) / number
+    total = counts.images.total()
+    mean_confidence = sum(counts.confidence_sums.values()) / total
     review = counts.review.total()
+    table = Table(box=box.SIMPLE_HEAD, show_footer=len(counts.images) > 1)
     table.add_column("digit", footer="all", justify="right")
-    table.add_column("images", footer=f"{number:,}", justify="right")
-    table.add_column("mean confidence", footer=f"{mean:.3f}", justify="right")
+    table.add_column("images", footer=f"{total:,}", justify="right")
+    table.add_column("mean confidence", footer=f"{mean_confidence:.3f}", justify="right")
     table.add_column("to review", footer=f"{review:,}" if review else "", justify="right")
     for digit in sorted(counts.images):
-        number = counts.images[digit]
+        images = counts.images[digit]
         table.add_row(
             str(digit),
-            f"{number:,}",
-            f"{counts.confidence[digit] / number:.3f}",
+            f"{images:,}",
+            f"{counts.confidence_sums[digit] / images:.3f}",
             f"{counts.review[digit]:,}" if counts.review[digit] else "",
         )
     return table
 
 
-def _lines(lines: list[tuple[str, str]]) -> Table:
+def _rows_lines(counts: SummaryCounts) -> Iterator[tuple[str, str]]:
+    """Yield (title, text) for what a person has to do with the rows."""
+    review = counts.review.total()
+    if review:
+        yield "to review", f"{review:,} with status review: look at these"
+    if counts.no_digit:
+        yield "no digit", f"{counts.no_digit.total():,} ({_format_reasons(counts.no_digit)})"
+    if counts.errors:
+        yield "failed", f"{counts.errors.total():,}"
+        for reason, count in counts.errors.most_common(_MAX_REASONS):
+            link = ", for example" if count > 1 else ":"
+            example = _shorten(counts.error_examples[reason])
+            yield "", f"{count:,} {escape_control_characters(reason)}{link} {example}"
+        more_reasons = len(counts.errors) - _MAX_REASONS
+        if more_reasons > 0:
+            yield "", f"and {more_reasons} more reasons"
+
+
+def _files_lines(context: SummaryContext) -> Iterator[tuple[str, str]]:
+    """Yield (title, text) for what got no row."""
+    if context.skipped:
+        yield "skipped", f"{sum(context.skipped.values()):,} ({_format_reasons(context.skipped)})"
+    if context.unreadable_folders:
+        count, example = len(context.unreadable_folders), _shorten(context.unreadable_folders[0])
+        if count > 1:
+            yield "folders", f"{count:,} folders could not be opened, for example {example}"
+        else:
+            yield "folder", f"could not be opened: {example}"
+
+
+def _run_lines(counts: SummaryCounts, context: SummaryContext) -> Iterator[tuple[str, str]]:
+    """Yield (title, text) about the run itself."""
+    if not context.is_calibrated:
+        yield "careful", "the model is not calibrated: all rows are review without --min-confidence"
+    yield "time", _format_time(counts, context.seconds)
+    yield "rows", escape_control_characters(context.output)
+
+
+def _lines_table(lines: list[tuple[str, str]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -157,30 +175,31 @@ def _lines(lines: list[tuple[str, str]]) -> Table:
     return table
 
 
-def _reasons(reasons: Mapping[str, int]) -> str:
+def _format_reasons(reasons: Mapping[str, int]) -> str:
     if len(reasons) == 1:
         return escape_control_characters(next(iter(reasons)))
-    shown = Counter(reasons).most_common(_MOST_REASONS)
-    rest = len(reasons) - len(shown)
-    words = [f"{number:,} {escape_control_characters(reason)}" for reason, number in shown]
-    return ", ".join(words + [f"{rest:,} more reasons"] * (rest > 0))
+    frequent = Counter(reasons).most_common(_MAX_REASONS)
+    texts = [f"{count:,} {escape_control_characters(reason)}" for reason, count in frequent]
+    more_reasons = len(reasons) - len(frequent)
+    return ", ".join([*texts, f"{more_reasons:,} more reasons"] if more_reasons else texts)
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     text = escape_control_characters(name)
-    return text if len(text) <= _LONGEST_NAME else f"...{text[-_LONGEST_NAME:]}"
+    return text if len(text) <= _MAX_NAME_CHARACTERS else f"...{text[-_MAX_NAME_CHARACTERS:]}"
 
 
-def _time(counts: SummaryCounts, seconds: float) -> str:
-    words = [f"{_duration(seconds)} for {counts.total:,} images"]
-    if counts.before:
-        words.append(f"{counts.before:,} of them read before")
-    if counts.total > counts.before and seconds > 0:
-        words.append(f"{(counts.total - counts.before) / seconds:,.0f} images/s")
-    return ", ".join(words)
+def _format_time(counts: SummaryCounts, seconds: float) -> str:
+    texts = [f"{_format_duration(seconds)} for {counts.total:,} images"]
+    if counts.previous_rows:
+        texts.append(f"{counts.previous_rows:,} of them read before")
+    read_now = counts.total - counts.previous_rows
+    if read_now > 0 and seconds > 0:
+        texts.append(f"{read_now / seconds:,.0f} images/s")
+    return ", ".join(texts)
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -188,24 +207,24 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def models_table(models: Sequence[Model]) -> Table:
-    """Return a table of models with what they score, one row each."""
+def models_table(models: Sequence[Model]) -> RenderableType:
+    """Return a table of models with their scores, one row each."""
     from rich import box
     from rich.table import Table
 
-    scores = list(dict.fromkeys(name for model in models for name in model.metadata.scores))
+    score_names = list(dict.fromkeys(name for model in models for name in model.metadata.scores))
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("model", style="bold")
     table.add_column("network")
-    for name in scores:
+    for name in score_names:
         table.add_column(name.replace("_", " "), justify="right")
     for model in models:
-        cells = [_score(model.metadata.scores.get(name)) for name in scores]
-        table.add_row(model.name, model.metadata.architecture, *cells)
+        scores = [_format_score(model.metadata.scores.get(name)) for name in score_names]
+        table.add_row(model.name, model.metadata.architecture, *scores)
     return table
 
 
-def _score(value: object) -> str:
+def _format_score(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     return "" if value is None else str(value)

@@ -1,7 +1,7 @@
-"""Going on with a scan that was cut short: what must agree, what its CSV holds, what is left to read.
+"""Continue a scan that was interrupted: which of the files found have a row already.
 
-The CSV's last whole record is the truth about how far a scan came. Beside it, `FILE.json`, written before
-the first row, holds what the rows depend on: a scan goes on only with the same.
+The last whole row of the CSV says how far the scan came. Rows and files come in the same order, so one pass
+over both, like the merge of two sorted lists, finds the files that are left, in constant memory.
 """
 
 from __future__ import annotations
@@ -11,78 +11,81 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from digitscan.prediction import NOT_UTF8, ImageFile, Prediction, text_to_path
 
-Key = tuple[tuple[int, bytes], ...]
+SortKey = tuple[tuple[int, bytes], ...]
+Position = tuple[int, SortKey]
+"""Which of the paths given, and where below it."""
 
 
 class RemainingFiles:
-    """What is left to read, in order: the files found, without those that have a row.
+    """The files that are left to read, in order: those found, without those that have a row.
 
-    `appeared` counts the files that came into the folder before the point the scan had reached: they are
-    not read, because their rows would stand out of order. `example` is the first of them.
+    A file that was added to a folder after the scan had passed its place gets no row, because its row would
+    be out of order. Such files are counted in `missed_count`; `missed_example` is the name of the first.
     """
 
-    def __init__(self, found: Iterable[ImageFile], rows: Iterable[Prediction], roots: Sequence[str]) -> None:
-        """Take files and rows, both in a scan's order; `roots` are those of the record."""
-        self.appeared = 0
-        self.example = ""
-        self._image_file, self._rows, self._roots = found, rows, roots
+    def __init__(self, files: Iterable[ImageFile], rows: Iterable[Prediction], roots: Sequence[str]) -> None:
+        """Take the files found and the rows written, both in a scan's order; `roots` are the manifest's."""
+        self.missed_count = 0
+        self.missed_example = ""
+        self._files, self._rows, self._roots = files, rows, roots
 
     def __iter__(self) -> Iterator[ImageFile]:
-        """Yield the files to read; consumes all rows first."""
-        place_of_row, place_of_file = _Places(self._roots), _Places(self._roots)
-        rows = iter(self._rows)
-
-        def next_place() -> tuple[int, Key] | None:
-            row = next(rows, None)
-            if row is None:
-                return None
-            return place_of_row.of(text_to_path(row.path, NOT_UTF8 not in row.note))
-
-        found = iter(self._image_file)
-        waiting = next_place()
-        if waiting is None:
-            yield from found
-        for file in found:
-            place = place_of_file.of(text_to_path(file.name, NOT_UTF8 not in file.notes))
-            while waiting is not None and waiting < place:
-                waiting = next_place()
-            if waiting is None:
+        """Yield the files to read. All rows are consumed, also those of files that are gone."""
+        row_positions = _row_positions(self._rows, self._roots)
+        files = iter(self._files)
+        next_row = next(row_positions, None)
+        if next_row is None:
+            yield from files
+        file_positions = _Positions(self._roots)
+        for file in files:
+            position = file_positions.of(text_to_path(file.name, NOT_UTF8 not in file.notes))
+            while next_row is not None and next_row < position:
+                next_row = next(row_positions, None)
+            if next_row is None:
                 yield file
-            elif waiting == place:
-                waiting = next_place()
+            elif next_row == position:
+                next_row = next(row_positions, None)
             else:
-                self.appeared += 1
-                self.example = self.example or file.name
-        while waiting is not None:
-            waiting = next_place()
+                self.missed_count += 1
+                self.missed_example = self.missed_example or file.name
+        for _ in row_positions:
+            pass
 
 
-class _Places:
-    """The place of each name in a scan's order: which of the paths given, and where below it."""
+def _row_positions(rows: Iterable[Prediction], roots: Sequence[str]) -> Iterator[Position]:
+    positions = _Positions(roots)
+    for row in rows:
+        yield positions.of(text_to_path(row.path, NOT_UTF8 not in row.note))
+
+
+class _Positions:
+    """The positions of paths in a scan's order. Paths must be asked for in that order."""
 
     def __init__(self, roots: Sequence[str]) -> None:
         self._roots = [os.fsencode(root).rstrip(b"/") for root in roots]
-        self._number = 0
-        self._before: Key | None = None
+        self._root_index = 0
+        self._previous: SortKey | None = None
 
-    def of(self, name: bytes) -> tuple[int, Key]:
-        key = _key(name)
+    def of(self, path: bytes) -> Position:
+        key = _sort_key(path)
         if len(self._roots) < 2:
             return 0, key
-        # Names come in the order of the roots: one that does not fit, or goes back, is of a later root.
-        while self._number < len(self._roots) - 1 and not self._fits(name, key):
-            self._number += 1
-            self._before = None
-        self._before = key
-        return self._number, key
+        # Paths come in the order of the roots: one that is not below this root, or sorts back, is of a later
+        # one.
+        while self._root_index < len(self._roots) - 1 and not self._follows(path, key):
+            self._root_index += 1
+            self._previous = None
+        self._previous = key
+        return self._root_index, key
 
-    def _fits(self, name: bytes, key: Key) -> bool:
-        root = self._roots[self._number]
-        below = name == root or name.startswith(root + b"/")
-        return below and (self._before is None or self._before < key)
+    def _follows(self, path: bytes, key: SortKey) -> bool:
+        """Return whether the path is below the current root and after the previous path."""
+        root = self._roots[self._root_index]
+        is_below = path == root or path.startswith(root + b"/")
+        return is_below and (self._previous is None or self._previous < key)
 
 
-def _key(name: bytes) -> Key:
-    """Return what sorts as a walk does: a folder's files before its subfolders, each by its bytes."""
-    *folders, file = name.split(b"/")
+def _sort_key(path: bytes) -> SortKey:
+    """Return what sorts as `find_images` walks: a folder's files before its subfolders, both by bytes."""
+    *folders, file = path.split(b"/")
     return (*((1, folder) for folder in folders), (0, file))

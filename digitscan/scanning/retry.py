@@ -1,4 +1,4 @@
-"""Read again what could not be read: the rows of a CSV stay, those with status error are replaced."""
+"""Read again the files whose rows say `error`; all other rows stay as they are."""
 
 from __future__ import annotations
 
@@ -10,39 +10,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitscan.prediction import NOT_UTF8, ImageFile, Status, text_to_path
+from digitscan.scanning.config import ScanConfig
 from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter, read_csv
 from digitscan.scanning.output.sink import OutputSink
-from digitscan.scanning.scheduler import ScanOptions, scan
+from digitscan.scanning.scheduler import predict
 
 if TYPE_CHECKING:
     from digitscan.model.registry import Model
 
-_ROWS_A_WRITE = 1000
+_ROWS_PER_WRITE = 1000
 
 
 def retry_errors(
-    output: OutputSink, paths: Sequence[Path], model: Model, options: ScanOptions, csv_format: CsvFormat
+    sink: OutputSink, paths: Sequence[Path], model: Model, config: ScanConfig, csv_format: CsvFormat
 ) -> None:
-    """Write the output anew, with its error rows read again.
+    """Replace the output by one with new rows for the files that could not be read.
 
-    `paths` are those of the scan that wrote it. Raises OutputError; the old file then stays as it was.
+    `paths` are those of the scan that wrote it. Raises OutputError; the old file is then unchanged.
     """
-    assert output.path is not None
-    with contextlib.closing(scan(_failed_files(output.path, paths, csv_format), model, options)) as again:
-        rows = read_csv(output.path, csv_format.raw)
-        replaced = (next(again) if row.status is Status.ERROR else row for row in rows)
-        with output.atomic_rewrite() as file:
+    assert sink.path is not None
+    failed_files = _find_failed_files(sink.path, paths, csv_format)
+    with contextlib.closing(predict(failed_files, model, config)) as new_rows:
+        rows = read_csv(sink.path, csv_format.raw)
+        updated_rows = (next(new_rows) if row.status is Status.ERROR else row for row in rows)
+        with sink.atomic_rewrite() as file:
             writer = CsvWriter(file, csv_format)
-            while some := list(islice(replaced, _ROWS_A_WRITE)):
-                writer.write(some)
+            while batch := list(islice(updated_rows, _ROWS_PER_WRITE)):
+                writer.write(batch)
 
 
-def _failed_files(csv: Path, paths: Sequence[Path], csv_format: CsvFormat) -> Iterator[ImageFile]:
-    """Yield the files whose rows say error, where they were found."""
-    alone = len(paths) == 1 and os.path.isdir(paths[0])
-    folder = os.fsencode(paths[0]) + b"/" if alone else b""
-    for row in read_csv(csv, csv_format.raw):
+def _find_failed_files(csv_path: Path, paths: Sequence[Path], csv_format: CsvFormat) -> Iterator[ImageFile]:
+    """Yield the files whose rows say `error`, with the paths at which they were found."""
+    is_one_folder = len(paths) == 1 and os.path.isdir(paths[0])
+    folder = os.fsencode(paths[0]) + b"/" if is_one_folder else b""
+    for row in read_csv(csv_path, csv_format.raw):
         if row.status is Status.ERROR:
-            name = text_to_path(row.path, NOT_UTF8 not in row.note)
-            notes = (NOT_UTF8,) if NOT_UTF8 in row.note else ()
-            yield ImageFile(os.fsdecode(folder + name), row.path, notes)
+            is_utf8 = NOT_UTF8 not in row.note
+            path = folder + text_to_path(row.path, is_utf8)
+            yield ImageFile(os.fsdecode(path), row.path, () if is_utf8 else (NOT_UTF8,))

@@ -1,7 +1,7 @@
-"""Files in, predictions out, in the same order, over supervised worker processes.
+"""Hand files to supervised workers and return their predictions in the order of the files.
 
-Decoding never happens in this process: a file that crashes or hangs a decoder ends one worker and
-costs its own row, no other. The number of files held is bounded, however many there are.
+Untrusted files are never decoded in this process: a file that crashes or hangs its decoder ends one worker
+and costs its own row, no other. The number of files in flight is bounded, however many there are.
 """
 
 from __future__ import annotations
@@ -11,162 +11,148 @@ import itertools
 import os
 import queue
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.prediction import ImageFile, Prediction, Status
+from digitscan.scanning.config import ScanConfig
 from digitscan.system.resources import usable_cores
+from digitscan.workers.protocol import ModelSetup, WorkerRow, WorkerSetup
 from digitscan.workers.supervisor import Event, ProcessFactory, Task, Worker
 
 if TYPE_CHECKING:
     from digitscan.model.registry import Model
 
-MAX_READ_AHEAD = 4096
-"""Files whose rows may wait for an earlier one that takes long."""
+MAX_IN_FLIGHT = 4096
+"""Files that are being read, or whose rows wait for those of an earlier file."""
 
-_LOOK_AHEAD = 4096
-_MANY_FILES = 256
-_MANY_BYTES = 4 << 20
-_FIRST_BYTES = 1 << 20
-_FIRST_CHUNK = 16
-_CHUNK_SECONDS = 0.2
-_WORTH_ANOTHER_WORKER = 0.5
-_QUEUED_PER_WORKER = 2
-_START_SECONDS = 120.0
-_IDLE_DEATHS_IN_A_ROW = 5
+_FIRST_CHUNK_SIZE = 16
+_FIRST_CHUNK_BYTES = 1 << 20
+"""The first chunk is small, so that the first rows come soon."""
+_TARGET_CHUNK_SECONDS = 0.2
+_QUEUED_TASKS_PER_WORKER = 2
+"""One that a worker works on, and one that waits in its pipe."""
 
+# Another worker takes some 10 ms to start: it is worth that for so many files, bytes or seconds of work.
+_MIN_FILES_FOR_WORKER = 256
+_MIN_BYTES_FOR_WORKER = 4 << 20
+_MIN_SECONDS_FOR_WORKER = 0.5
 
-@dataclass(frozen=True)
-class ScanOptions:
-    """How to scan. None of them but the first two changes a row of a readable file.
+_START_TIMEOUT_SECONDS = 120.0
+_POLL_SECONDS = 0.1
+_MAX_IDLE_DEATHS = 5
+"""Workers that end in a row with no file to blame, before the scan gives up."""
 
-    timeout: seconds one file may take. workers: at most so many processes (None: the usable cores).
-    worker_command: what to start as a worker instead of `digitscan.workers.worker`.
-    """
-
-    min_confidence: float | None = None
-    probabilities: bool = False
-    max_megapixels: float = 64.0
-    timeout: float = 30.0
-    workers: int | None = None
-    batch_size: int = 512
-    worker_command: tuple[str, ...] | None = None
+_STATUSES = {status.value: status for status in Status}
 
 
-def scan(
-    files: Iterable[ImageFile], model: Model, options: ScanOptions | None = None
+def predict(
+    files: Iterable[ImageFile],
+    model: Model,
+    config: ScanConfig | None = None,
+    worker_command: Sequence[str] | None = None,
 ) -> Generator[Prediction, None, None]:
-    """Yield one prediction for every file, in order. See `predict_in_batches`."""
-    with contextlib.closing(predict_in_batches(files, model, options)) as batches:
-        for rows in batches:
-            yield from rows
-
-
-def predict_in_batches(
-    files: Iterable[ImageFile], model: Model, options: ScanOptions | None = None
-) -> Generator[list[Prediction], None, None]:
-    """Yield the predictions that are ready, in order, as lists that are worth one write.
-
-    `files` is consumed lazily. Raises ModelError if the workers refuse the model, DigitscanError if
-    none can be kept alive. Closing the iterator ends all workers.
-    """
-    run = Scheduler(files, model, options or ScanOptions())
-    try:
-        yield from run.batches()
-    finally:
-        run.close()
-
-
-class Chunk:
-    """Consecutive files and their rows so far."""
-
-    def __init__(self, files: list[ImageFile]) -> None:
-        """Begin with no rows."""
-        self.files = files
-        self.rows: list[Prediction | None] = [None] * len(files)
-        self.left = len(files)
-
-    def put(self, position: int, row: Any) -> None:
-        """Set the row of the file at a position."""
-        digit, confidence, status, note, probabilities = row
-        file = self.files[position]
-        if file.notes:
-            note = "; ".join((note, *file.notes) if note else file.notes)
-        ten = tuple(probabilities) if probabilities else None
-        self.rows[position] = Prediction(file.name, digit, confidence, _STATUS[status], note, ten)
-        self.left -= 1
-
-    def fail(self, position: int, reason: str) -> None:
-        """Give the file at a position an error row."""
-        self.put(position, (None, None, Status.ERROR, reason, None))
-
-
-def _as_setup(model: Model) -> dict[str, str]:
-    return {
-        "compiled_path": str(model.compiled_path),
-        "compiled_digest": model.compiled_digest,
-        "metadata": model.metadata.to_json(),
-    }
-
-
-_STATUS = {status.value: status for status in Status}
+    """Yield one prediction for each file, in order. Takes and raises what `Scheduler` does."""
+    with Scheduler(files, model, config, worker_command) as scheduler:
+        for batch in scheduler.batches():
+            yield from batch
 
 
 class Scheduler:
-    """Hands files to workers and collects rows in order."""
+    """Reads files with worker processes. A context manager: leaving it ends all workers."""
 
-    def __init__(self, files: Iterable[ImageFile], model: Model, options: ScanOptions) -> None:
-        """Begin; no process is started yet."""
+    def __init__(
+        self,
+        files: Iterable[ImageFile],
+        model: Model,
+        config: ScanConfig | None = None,
+        worker_command: Sequence[str] | None = None,
+    ) -> None:
+        """Take the files, which are consumed lazily. No worker is started yet.
+
+        `worker_command` is run as the worker instead of digitscan's own.
+        """
+        self._config = config or ScanConfig()
         self._files = iter(files)
-        self._options = options
-        self._setup = {
-            "model": _as_setup(model),
-            "fast_model": _as_setup(model.fast_model) if model.fast_model else None,
-            "min_confidence": options.min_confidence,
-            "probabilities": options.probabilities,
-            "max_megapixels": options.max_megapixels,
-        }
-        self._process_factory = ProcessFactory(options.worker_command)
-        self._most_workers = options.workers or usable_cores()
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._setup = _worker_setup(model, self._config)
+        self._process_factory = ProcessFactory(worker_command)
+        self._max_workers = self._config.workers or usable_cores()
         self._workers: list[Worker] = []
-        self._ahead: deque[ImageFile] = deque()
-        self._exhausted = False
-        self._order: deque[Chunk] = deque()
-        self._held = 0
-        self._again: deque[Task] = deque()
-        self._chunk_size = min(_FIRST_CHUNK, options.batch_size)
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._waiting: deque[ImageFile] = deque()
+        self._files_exhausted = False
+        self._chunks: deque[_Chunk] = deque()
+        self._in_flight = 0
+        self._retries: deque[Task] = deque()
+        self._chunk_size = min(_FIRST_CHUNK_SIZE, self._config.chunk_size)
         self._seconds_per_file: float | None = None
         self._bytes_per_file = 0.0
         self._idle_deaths = 0
 
+    def __enter__(self) -> Scheduler:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """End all workers."""
+        self.close()
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The processes that read files now."""
+        return [worker.pid for worker in self._workers]
+
+    @property
+    def fork_server_pid(self) -> int | None:
+        """The process that forks the workers, None if they are spawned."""
+        return self._process_factory.fork_server_pid
+
     def batches(self) -> Iterator[list[Prediction]]:
-        """Yield the rows that are ready, in order."""
-        self._look_ahead()
-        self._look_at_sizes()
+        """Yield the predictions that are ready, in order, in lists that are each worth one write.
+
+        Raises ModelError if the workers refuse the model, DigitscanError if no worker can be kept alive.
+        """
+        self._take_files()
+        self._measure_first_files()
         self._start_worker()
         while True:
-            self._look_ahead()
+            self._take_files()
             self._start_more_workers()
-            self._hand_out()
-            ready = self._ready_rows()
+            self._assign_tasks()
+            ready = self._pop_ready_rows()
             if ready:
                 yield ready
                 continue
-            if not self._order:
+            if not self._chunks:
                 return
-            self._wait()
-            self._watch_the_clock()
+            self._wait_for_events()
+            self._replace_hanging_workers()
 
     def close(self) -> None:
         """End all workers."""
         for worker in self._workers:
             worker.kill()
-        for worker in self._workers:  # together, since each takes its time
+        for worker in self._workers:  # all are killed first, because each takes its time to end
             worker.wait()
+        self._workers.clear()
         self._process_factory.close()
+
+    def _take_files(self) -> None:
+        free = MAX_IN_FLIGHT - self._in_flight - len(self._waiting)
+        if free > 0 and not self._files_exhausted:
+            files = list(itertools.islice(self._files, free))
+            self._files_exhausted = len(files) < free
+            self._waiting.extend(files)
+
+    def _measure_first_files(self) -> None:
+        """Choose the size of the first chunk by the bytes of the first files: their time is not known yet."""
+        first_files = list(itertools.islice(self._waiting, _FIRST_CHUNK_SIZE))
+        with contextlib.suppress(OSError):
+            sizes = [os.stat(file.path).st_size for file in first_files]  # noqa: PTH116  # ImageFile.path is a str
+            self._bytes_per_file = sum(sizes) / max(1, len(sizes))
+            files_in_bytes = int(_FIRST_CHUNK_BYTES / max(1, self._bytes_per_file))
+            self._chunk_size = max(1, min(self._chunk_size, files_in_bytes))
 
     def _start_worker(self) -> None:
         try:
@@ -175,67 +161,54 @@ class Scheduler:
             if not self._workers:
                 raise DigitscanError(
                     f"No process to read the files can be started: {error}. "
-                    "Free what it is short of (memory, processes, open files), then try again."
+                    "Free some memory, processes or open files, then try again."
                 ) from error
-            self._most_workers = len(self._workers)
-
-    def _look_ahead(self) -> None:
-        wanted = min(_LOOK_AHEAD, MAX_READ_AHEAD - self._held) - len(self._ahead)
-        if wanted > 0 and not self._exhausted:
-            more = list(itertools.islice(self._files, wanted))
-            self._exhausted = len(more) < wanted
-            self._ahead.extend(more)
+            self._max_workers = len(self._workers)
 
     def _start_more_workers(self) -> None:
-        waiting = len(self._ahead)
-        if len(self._workers) >= self._most_workers or not waiting:
+        """Start one more worker if the files that wait are worth its start."""
+        waiting = len(self._waiting)
+        if len(self._workers) >= self._max_workers or not waiting:
             return
         if self._seconds_per_file is None:
-            worth = waiting >= _MANY_FILES or waiting * self._bytes_per_file >= _MANY_BYTES
+            is_much_work = waiting * self._bytes_per_file >= _MIN_BYTES_FOR_WORKER
         else:
-            worth = waiting >= _MANY_FILES or waiting * self._seconds_per_file > _WORTH_ANOTHER_WORKER
-        if worth:
+            is_much_work = waiting * self._seconds_per_file > _MIN_SECONDS_FOR_WORKER
+        if waiting >= _MIN_FILES_FOR_WORKER or is_much_work:
             self._start_worker()
 
-    def _look_at_sizes(self) -> None:
-        """Guess by the first files' sizes how long a file takes, until the first rows tell."""
-        looked_at = list(itertools.islice(self._ahead, _FIRST_CHUNK))
-        with contextlib.suppress(OSError):
-            sizes = [os.stat(file.path).st_size for file in looked_at]  # noqa: PTH116  # no path objects
-            self._bytes_per_file = sum(sizes) / max(1, len(sizes))
-            self._chunk_size = max(1, min(self._chunk_size, int(_FIRST_BYTES / max(1, self._bytes_per_file))))
-
-    def _hand_out(self) -> None:
-        # Those with fewest tasks first, so that a short queue is shared and not hoarded by one.
-        for depth in range(_QUEUED_PER_WORKER):
+    def _assign_tasks(self) -> None:
+        # Workers with the fewest tasks first, so that they share a short queue.
+        for queued in range(_QUEUED_TASKS_PER_WORKER):
             for worker in self._workers:
-                if len(worker.tasks) <= depth and (task := self._next_task()):
-                    worker.give(task, [task.chunk.files[position].path for position in task.positions])
+                if len(worker.tasks) <= queued and (task := self._next_task()):
+                    worker.assign(task, [task.chunk.files[position].path for position in task.positions])
 
     def _next_task(self) -> Task | None:
-        if self._again:
-            return self._again.popleft()
-        size = min(self._chunk_size, len(self._ahead))
-        if self._exhausted:  # shared out evenly, so that none works on alone at the end
-            size = min(size, max(_FIRST_CHUNK, len(self._ahead) // (2 * len(self._workers))))
-            size = min(size, len(self._ahead))
+        if self._retries:
+            return self._retries.popleft()
+        waiting = len(self._waiting)
+        size = min(self._chunk_size, waiting)
+        if self._files_exhausted:  # the last files are shared evenly, so that no worker is alone at the end
+            size = min(size, max(_FIRST_CHUNK_SIZE, waiting // (2 * len(self._workers))))
         if not size:
             return None
-        chunk = Chunk([self._ahead.popleft() for _ in range(size)])
-        self._order.append(chunk)
-        self._held += size
+        chunk = _Chunk([self._waiting.popleft() for _ in range(size)])
+        self._chunks.append(chunk)
+        self._in_flight += size
         return Task(chunk, range(size))
 
-    def _ready_rows(self) -> list[Prediction]:
+    def _pop_ready_rows(self) -> list[Prediction]:
+        """Return the rows of all chunks that are complete and have no incomplete one before them."""
         ready: list[Prediction] = []
-        while self._order and not self._order[0].left:
-            ready.extend(row for row in self._order.popleft().rows if row is not None)
-        self._held -= len(ready)
+        while self._chunks and not self._chunks[0].missing:
+            ready.extend(row for row in self._chunks.popleft().rows if row is not None)
+        self._in_flight -= len(ready)
         return ready
 
-    def _wait(self) -> None:
+    def _wait_for_events(self) -> None:
         try:
-            event = self._events.get(timeout=0.1)
+            event = self._events.get(timeout=_POLL_SECONDS)
             while True:
                 self._handle(event)
                 event = self._events.get_nowait()
@@ -244,74 +217,116 @@ class Scheduler:
 
     def _handle(self, event: Event) -> None:
         worker, frame = event.worker, event.frame
-        if worker not in self._workers:
+        if worker not in self._workers:  # it was replaced
             return
         if frame is None:
             self._replace(worker, timed_out=False)
         elif "refused" in frame:
             raise ModelError(frame["refused"])
         elif "ready" in frame:
-            worker.ready = True
+            worker.is_ready = True
         else:
             task = worker.tasks.pop(frame["serial"])
             for position, row in zip(task.positions, frame["rows"], strict=True):
-                task.chunk.put(position, row)
+                task.chunk.set_row(position, row)
             self._idle_deaths = 0
-            self._adapt(frame["seconds"] / len(task.positions))
+            self._adapt_chunk_size(frame["seconds"] / len(task.positions))
 
-    def _adapt(self, seconds: float) -> None:
-        """Let a chunk take a fraction of a second: slow files come out soon, fast ones in full batches."""
-        mean = seconds if self._seconds_per_file is None else (self._seconds_per_file + seconds) / 2
+    def _adapt_chunk_size(self, seconds_per_file: float) -> None:
+        """Let a chunk take a fraction of a second: slow files come out soon, fast ones in long chunks."""
+        previous = self._seconds_per_file
+        mean = seconds_per_file if previous is None else (previous + seconds_per_file) / 2
         self._seconds_per_file = mean
-        # Each process finds its share in what may be held at a time, however many there are.
-        share = MAX_READ_AHEAD // (_QUEUED_PER_WORKER * self._most_workers)
-        most = min(self._options.batch_size, max(share, _FIRST_CHUNK))
-        self._chunk_size = max(1, min(most, int(_CHUNK_SECONDS / max(mean, 1e-6))))
+        # Each worker must find its share in what may be in flight, however many workers there are.
+        share = MAX_IN_FLIGHT // (_QUEUED_TASKS_PER_WORKER * self._max_workers)
+        maximum = min(self._config.chunk_size, max(share, _FIRST_CHUNK_SIZE))
+        self._chunk_size = max(1, min(maximum, int(_TARGET_CHUNK_SECONDS / max(mean, 1e-6))))
 
-    def _watch_the_clock(self) -> None:
+    def _replace_hanging_workers(self) -> None:
         for worker in list(self._workers):
-            task, index = worker.in_hand()
-            reading = task is not None and index < len(task.positions)
-            if worker.seconds_on_current_file() > (self._options.timeout if reading else _START_SECONDS):
-                self._replace(worker, timed_out=reading)
+            task, index = worker.current_file()
+            is_reading = task is not None and index < len(task.positions)
+            timeout = self._config.timeout if is_reading else _START_TIMEOUT_SECONDS
+            if worker.seconds_on_current_file() > timeout:
+                self._replace(worker, timed_out=is_reading)
 
     def _replace(self, worker: Worker, timed_out: bool) -> None:
-        """End a worker that hangs or is gone, settle or repeat what it had in hand, start another."""
+        """End a worker that hangs or has died, decide about its tasks, and start another."""
         worker.kill()
         worker.wait()
         self._workers.remove(worker)
-        begun, index = worker.in_hand()
-        # Deaths with a file in hand end by themselves: two a file. Those before any could go on for ever.
-        self._idle_deaths += begun is None
-        again: list[Task] = []
+        current_task, index = worker.current_file()
+        # Deaths with a current file are at most two for each file. Deaths without one could go on for ever.
+        self._idle_deaths += current_task is None
+        retries: list[Task] = []
         for task in worker.tasks.values():
-            again += self._settle(task, index, timed_out) if task is begun else [task]
-        self._again.extendleft(reversed(again))
-        if self._idle_deaths > _IDLE_DEATHS_IN_A_ROW:
+            retries += self._split_failed_task(task, index, timed_out) if task is current_task else [task]
+        self._retries.extendleft(reversed(retries))
+        if self._idle_deaths > _MAX_IDLE_DEATHS:
             raise DigitscanError(
                 "The processes that read the files end as soon as they start. "
                 "Free some memory, or install digitscan again."
             )
-        if self._order or self._ahead or not self._exhausted:
+        if self._chunks or self._waiting or not self._files_exhausted:
             self._start_worker()
 
-    def _settle(self, task: Task, index: int, timed_out: bool) -> list[Task]:
-        """Return what to read again of the task that was begun; its file in hand may get its row now."""
+    def _split_failed_task(self, task: Task, index: int, timed_out: bool) -> list[Task]:
+        """Return the tasks that read the files of a failed one again; its current file may get its row."""
         count = len(task.positions)
         if index >= count:
-            # It died while classifying: halves, until the one that does it is alone.
+            # It died while it worked on all files together: try halves, until the file to blame is alone.
             if count > 1:
                 half = count // 2
                 return [Task(task.chunk, task.positions[:half]), Task(task.chunk, task.positions[half:])]
             index = 0
         suspect = task.positions[index]
-        rest = [position for position in task.positions if position != suspect]
-        again = [Task(task.chunk, rest)] if rest else []
+        others = [position for position in task.positions if position != suspect]
+        retries = [Task(task.chunk, others)] if others else []
         if timed_out:
-            task.chunk.fail(suspect, f"timed out: more than {self._options.timeout:g} seconds")
-        elif task.again:
-            task.chunk.fail(suspect, "crashed the decoder: the process that read it ended")
+            task.chunk.set_error(suspect, f"timed out: more than {self._config.timeout:g} seconds")
+        elif task.is_retry:
+            task.chunk.set_error(suspect, "crashed the decoder: the process that read it ended")
         else:
-            # The worker may have been killed for no fault of this file: it gets one more chance, alone.
-            again.append(Task(task.chunk, [suspect], again=True))
-        return again
+            # The worker may have been killed from outside: the file gets a second chance, alone.
+            retries.append(Task(task.chunk, [suspect], is_retry=True))
+        return retries
+
+
+class _Chunk:
+    """Consecutive files and the rows that have arrived."""
+
+    def __init__(self, files: list[ImageFile]) -> None:
+        self.files = files
+        self.rows: list[Prediction | None] = [None] * len(files)
+        self.missing = len(files)
+
+    def set_row(self, position: int, row: Sequence[Any]) -> None:
+        """Set the row of a file from the values of a WorkerRow, which come out of JSON as a list."""
+        digit, confidence, status, note, probabilities = row
+        file = self.files[position]
+        if file.notes:
+            note = "; ".join((note, *file.notes) if note else file.notes)
+        ten = tuple(probabilities) if probabilities else None
+        self.rows[position] = Prediction(file.name, digit, confidence, _STATUSES[status], note, ten)
+        self.missing -= 1
+
+    def set_error(self, position: int, reason: str) -> None:
+        self.set_row(position, WorkerRow(None, None, Status.ERROR, reason, None))
+
+
+def _worker_setup(model: Model, config: ScanConfig) -> WorkerSetup:
+    return WorkerSetup(
+        model=_model_setup(model),
+        fast_model=_model_setup(model.fast_model) if model.fast_model else None,
+        min_confidence=config.min_confidence,
+        probabilities=config.probabilities,
+        max_megapixels=config.max_megapixels,
+    )
+
+
+def _model_setup(model: Model) -> ModelSetup:
+    return ModelSetup(
+        compiled_path=str(model.compiled_path),
+        compiled_digest=model.compiled_digest,
+        metadata=model.metadata.to_json(),
+    )

@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import socket
-import subprocess
 import sys
 import time
 
@@ -15,20 +14,21 @@ import pytest
 
 from digitscan.prediction import Status, path_to_text
 from digitscan.scanning.output.csv_format import read_csv
-from tests.support.command import PACKAGE_FOLDER
-from tests.support.damaged_files import NAMES, crafted_files, damaged_files, endless_files, sound_files
+from tests.support.command import environment, run, run_shell, start
+from tests.support.crafted_files import HOSTILE_NAMES, crafted_files, sparse_files
+from tests.support.damaged_files import damaged_files, valid_files
 from tests.support.pictures import digit_picture
 
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory):
-    """A folder of 420 damaged files, each with a sound neighbour, and one of the sound ones alone."""
+    """A folder of 420 damaged files, each beside a valid one, and a folder of the valid ones alone."""
     folder = tmp_path_factory.mktemp("damaged")
-    for place in ("mixed", "sound"):
+    for place in ("mixed", "valid"):
         (folder / place).mkdir()
-    for (bad, bad_data), (good, good_data) in zip(damaged_files(1, 420), sound_files(1, 420), strict=True):
+    for (bad, bad_data), (good, good_data) in zip(damaged_files(1, 420), valid_files(1, 420), strict=True):
         (folder / "mixed" / bad).write_bytes(bad_data)
-        for place in ("mixed", "sound"):
+        for place in ("mixed", "valid"):
             (folder / place / good).write_bytes(good_data)
     return folder
 
@@ -37,15 +37,11 @@ def lines_by_name(path):
     return {line.split(b",")[0]: line for line in path.read_bytes().splitlines()[1:]}
 
 
-def test_damaged_files_have_their_rows_and_cost_their_neighbours_nothing(damaged, run_command):
-    alone = run_command("scan", "sound", "-o", "sound.csv", "--probabilities", cwd=damaged)
+def test_damaged_files_get_rows_and_do_not_change_those_of_their_neighbours(damaged):
+    alone = run("scan", "valid", "-o", "valid.csv", "--probabilities", cwd=damaged)
     assert (alone.returncode, alone.stderr.count(b"failed")) == (0, 0)
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "digitscan", "scan", "mixed", "-o", "mixed.csv", "--probabilities"],
-        cwd=damaged,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
-        stderr=subprocess.PIPE,
-        start_new_session=True,
+    process = start(
+        "scan", "mixed", "-o", "mixed.csv", "--probabilities", cwd=damaged, start_new_session=True
     )
     words = process.communicate(timeout=120)[1]
     assert process.returncode == 3
@@ -54,22 +50,22 @@ def test_damaged_files_have_their_rows_and_cost_their_neighbours_nothing(damaged
         os.killpg(process.pid, 0)
     rows = list(read_csv(damaged / "mixed.csv"))
     assert [row.path for row in rows] == sorted(os.listdir(damaged / "mixed"))
-    mixed, sound = lines_by_name(damaged / "mixed.csv"), lines_by_name(damaged / "sound.csv")
-    assert len(sound) == 420 and {name: mixed[name] for name in sound} == sound
+    mixed, valid = lines_by_name(damaged / "mixed.csv"), lines_by_name(damaged / "valid.csv")
+    assert len(valid) == 420 and {name: mixed[name] for name in valid} == valid
     errors = [row for row in rows if row.status is Status.ERROR]
-    assert 200 < len(errors) < 420 and not any(row.path.encode() in sound for row in errors)
+    assert 200 < len(errors) < 420 and not any(row.path.encode() in valid for row in errors)
     assert all(row.note and row.note.isprintable() for row in errors)
 
 
-def test_crafted_files_have_the_rows_that_they_deserve(tmp_path, run_command):
+def test_crafted_files_are_read_or_refused_for_the_right_reason(tmp_path):
     """Bombs, odd shapes and modes, many frames, huge EXIF: read, or refused for the right reason."""
     images = tmp_path / "images"
     images.mkdir()
     expected = {}
     for crafted in crafted_files():
         (images / crafted.name).write_bytes(crafted.data)
-        expected[crafted.name] = (crafted.error, crafted.notes)
-    done = run_command("scan", images, "-o", "rows.csv", "--timeout", "60", cwd=tmp_path)
+        expected[crafted.name] = (crafted.error, crafted.note)
+    done = run("scan", images, "-o", "rows.csv", "--timeout", "60", cwd=tmp_path)
     assert done.returncode == 3 and b"Traceback" not in done.stderr
     rows = {row.path: row for row in read_csv(tmp_path / "rows.csv")}
     assert list(rows) == sorted(expected)
@@ -83,24 +79,24 @@ def test_crafted_files_have_the_rows_that_they_deserve(tmp_path, run_command):
     "rows",
     [b"\xe9 no text\n", b"path,\xff\n", b'"a"b,c\n', b"other,columns\n", b"path" + b"x" * 200_000 + b"\n"],
 )
-def test_rows_that_are_no_longer_ours_are_not_gone_on_with(tmp_path, run_command, rows):
+def test_a_csv_that_was_damaged_or_edited_is_not_continued(tmp_path, rows):
     digit_picture().save(tmp_path / "7.png")
-    assert run_command("scan", "7.png", "-o", "rows.csv", cwd=tmp_path).returncode == 0
+    assert run("scan", "7.png", "-o", "rows.csv", cwd=tmp_path).returncode == 0
     (tmp_path / "rows.csv").write_bytes(rows)
     for how in ("--resume", "--retry-errors"):
-        done = run_command("scan", "7.png", "-o", "rows.csv", how, cwd=tmp_path)
+        done = run("scan", "7.png", "-o", "rows.csv", how, cwd=tmp_path)
         assert done.returncode == 6
         assert done.stderr.startswith(b"digitscan: rows.csv: ") and done.stderr.count(b"\n") == 1
         assert (tmp_path / "rows.csv").read_bytes() == rows
 
 
 @pytest.mark.parametrize("record", [b"[" * 200_000, b'{"a":' * 100_000, b"\xff", b"{}", b""])
-def test_a_record_that_is_not_ours_is_neither_believed_nor_replaced(tmp_path, run_command, record):
+def test_a_file_with_the_manifests_name_is_neither_believed_nor_replaced(tmp_path, record):
     digit_picture().save(tmp_path / "7.png")
-    assert run_command("scan", "7.png", "-o", "rows.csv", cwd=tmp_path).returncode == 0
+    assert run("scan", "7.png", "-o", "rows.csv", cwd=tmp_path).returncode == 0
     (tmp_path / "rows.csv.json").write_bytes(record)
     for how, words in (("--resume", b"--overwrite"), ("--overwrite", b"rows.csv.json is in the way")):
-        done = run_command("scan", "7.png", "-o", "rows.csv", how, cwd=tmp_path)
+        done = run("scan", "7.png", "-o", "rows.csv", how, cwd=tmp_path)
         assert done.returncode == 6
         assert words in done.stderr and done.stderr.count(b"\n") == 1
         assert (tmp_path / "rows.csv.json").read_bytes() == record
@@ -108,21 +104,21 @@ def test_a_record_that_is_not_ours_is_neither_believed_nor_replaced(tmp_path, ru
 
 if sys.platform == "linux":
 
-    def test_files_of_gigabytes_that_hold_nothing_cost_no_gigabytes(tmp_path, run_command):
+    def test_sparse_files_of_gigabytes_take_no_gigabytes_of_memory(tmp_path):
         """They take no room on the disk, so anyone can make and send them."""
         images = tmp_path / "images"
         images.mkdir()
-        for name, start, size in endless_files():
+        for name, head, size in sparse_files():
             with (images / name).open("wb") as file:
-                file.write(start)
+                file.write(head)
                 file.truncate(size)
-        digit_picture().save(images / "sound.png")
-        done = run_command("scan", images, "-o", "rows.csv", "--timeout", "2", cwd=tmp_path)
+        digit_picture().save(images / "valid.png")
+        done = run("scan", images, "-o", "rows.csv", "--timeout", "2", cwd=tmp_path)
         assert done.returncode == 3, done.stderr
         rows = {row.path: row.note for row in read_csv(tmp_path / "rows.csv")}
-        assert rows.pop("sound.png") == "" and len(rows) == 6
+        assert rows.pop("valid.png") == "" and len(rows) == 6
         assert not any("crashed" in note for note in rows.values()), rows
-        assert rows["endless.webp"] == "too large: not enough memory to decode it"
+        assert rows["sparse.webp"] == "too large: not enough memory to decode it"
         kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         assert kilobytes < 5 << 20
 
@@ -166,8 +162,8 @@ if os.name == "posix":
         yield folder
         closed.chmod(0o700)
 
-    def test_each_trap_in_a_folder_has_its_row_or_is_counted_with_its_reason(traps, run_command):
-        done = run_command("scan", ".", cwd=traps, preexec_fn=without_privilege)
+    def test_each_trap_in_a_folder_gets_a_row_or_is_counted_with_its_reason(traps):
+        done = run("scan", ".", cwd=traps, preexec_fn=without_privilege)
         assert done.returncode == 3
         rows = {row["path"]: row for row in csv.DictReader(io.StringIO(done.stdout.decode()))}
         assert list(rows) == [
@@ -183,9 +179,9 @@ if os.name == "posix":
         assert "2 link to a folder" in words and "2 pipe, socket or device" in words
         assert r"could not be opened: [red]closed\x1b[31m/" in words
 
-    def test_files_of_no_kind_are_refused_by_name_without_waiting_for_them(traps, run_command):
+    def test_pipes_sockets_and_devices_that_are_named_are_refused_without_waiting_for_them(traps):
         named = ["pipe.png", "socket.png", "/dev/null", "/dev/zero", "folder.png"]
-        done = run_command("scan", *named, "--timeout", "5", cwd=traps)
+        done = run("scan", *named, "--timeout", "5", cwd=traps)
         assert done.returncode == 3
         rows = {row["path"]: row for row in csv.DictReader(io.StringIO(done.stdout.decode()))}
         assert list(rows) == [*named[:4], "folder.png/7.png"]
@@ -193,7 +189,7 @@ if os.name == "posix":
             assert rows[name]["note"] == "not a file: a pipe, socket or device"
         assert rows["socket.png"]["status"] == "error"
 
-    def test_what_is_closed_is_said_for_every_path_that_can_be_named(traps, run_command):
+    def test_a_path_without_permission_is_named_in_the_error(traps):
         (closed,) = traps.glob("[[]red*")
         long = "n" * 300
         for words, code, said in (
@@ -207,45 +203,47 @@ if os.name == "posix":
             (["a", "--model", closed / "digits.h5"], 5, "does not exist"),
             (["a", "--model", f"{long}.h5"], 5, "does not exist"),
         ):
-            done = run_command("scan", *words, cwd=traps, preexec_fn=without_privilege)
+            done = run("scan", *words, cwd=traps, preexec_fn=without_privilege)
             assert done.returncode == code, (words, done.stderr)
             assert said in done.stderr.decode() and b"Traceback" not in done.stderr
 
-    def test_a_link_in_a_circle_is_said_where_it_is_named(tmp_path, run_command):
+    def test_a_link_to_itself_that_is_named_gets_a_row_or_an_error(tmp_path):
         (tmp_path / "loop.png").symlink_to("loop.png")
-        done = run_command("scan", "loop.png", cwd=tmp_path)
+        done = run("scan", "loop.png", cwd=tmp_path)
         assert done.returncode == 3 and b"loop.png,,,error,cannot be opened: " in done.stdout
         for how in ("--overwrite", "--resume"):
-            done = run_command("scan", ".", "-o", "loop.png", how, cwd=tmp_path)
+            done = run("scan", ".", "-o", "loop.png", how, cwd=tmp_path)
             assert done.returncode in (4, 6) and done.stderr.count(b"\n") == 1
 
-    def test_a_folder_of_models_that_is_closed_does_not_stop_a_scan(traps, run_command):
+    def test_a_models_folder_without_permission_does_not_stop_a_scan(traps):
         (traps / "models").mkdir(mode=0)
-        done = run_command("scan", "a", cwd=traps, preexec_fn=without_privilege)
+        done = run("scan", "a", cwd=traps, preexec_fn=without_privilege)
         assert done.returncode == 0, done.stderr
 
     @pytest.mark.parametrize("options", [(), ("--raw",), ("--excel",)])
-    def test_every_name_comes_back_exactly(tmp_path, run_command, options):
+    def test_every_name_comes_back_exactly(tmp_path, options):
         images = tmp_path / "images"
         (images / "=sub,folder\n").mkdir(parents=True)
-        for name in NAMES:
+        for name in HOSTILE_NAMES:
             for folder in (b"", b"=sub,folder\n"):
                 with open(os.path.join(os.fsencode(images), folder, name), "wb"):
                     pass
-        done = run_command("scan", images, "-o", "rows.csv", *options, cwd=tmp_path)
+        done = run("scan", images, "-o", "rows.csv", *options, cwd=tmp_path)
         assert done.returncode == 3
         rows = list(read_csv(tmp_path / "rows.csv", raw="--raw" in options))
         expected = [
-            path_to_text(folder + name)[0] for folder in (b"", b"=sub,folder\n/") for name in sorted(NAMES)
+            path_to_text(folder + name)[0]
+            for folder in (b"", b"=sub,folder\n/")
+            for name in sorted(HOSTILE_NAMES)
         ]
         assert [row.path for row in rows] == expected
         marked = sum("name is not UTF-8" in row.note for row in rows)
-        assert marked == 2 * sum(not path_to_text(name)[1] for name in NAMES)
+        assert marked == 2 * sum(not path_to_text(name)[1] for name in HOSTILE_NAMES)
 
-    TO_OBEY = [name for name in NAMES if b"[" in name or not path_to_text(name)[0].isprintable()]
+    TO_OBEY = [name for name in HOSTILE_NAMES if b"[" in name or not path_to_text(name)[0].isprintable()]
 
     @pytest.mark.parametrize("name", TO_OBEY, ids=range(len(TO_OBEY)))
-    def test_the_terminal_obeys_no_name(tmp_path, run_command, name):
+    def test_no_file_name_reaches_the_terminal_unescaped(tmp_path, name):
         """As a file that failed, as the output, as an output that exists, as a path that is not there."""
         as_folder = os.path.join(os.fsencode(tmp_path), b"./" + name.removesuffix(b".png"))
         os.mkdir(as_folder)
@@ -257,16 +255,16 @@ if os.name == "posix":
             ((as_folder, "-o", output), 6),
             ((file,), 2),
         ):
-            done = run_command("scan", *map(os.fsdecode, words), cwd=tmp_path)
+            done = run("scan", *map(os.fsdecode, words), cwd=tmp_path)
             assert done.returncode == code, done.stderr
             text = done.stderr.decode()
             assert all(letter.isprintable() or letter == "\n" for letter in text), done.stderr
             assert "Traceback" not in text
 
-    def test_markup_in_a_name_is_shown_as_text(tmp_path, run_command):
+    def test_markup_in_a_name_is_shown_as_text(tmp_path):
         (tmp_path / "[red]x[").mkdir()
         (tmp_path / "[red]x[" / "red] [blink]y.png").touch()
-        done = run_command("scan", ".", "-o", "[bold]z.csv", cwd=tmp_path, env={"COLUMNS": "200"})
+        done = run("scan", ".", "-o", "[bold]z.csv", cwd=tmp_path, env=environment(COLUMNS="200"))
         assert b"[red]x[/red] [blink]y.png" in done.stderr and b"[bold]z.csv" in done.stderr
 
     def test_files_that_vanish_or_change_while_the_scan_runs_cost_only_their_own_rows(tmp_path):
@@ -279,12 +277,8 @@ if os.name == "posix":
         for name in names[1:]:
             os.link(picture, images / name)
         last = [images / name for name in names[-30:]]
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "digitscan", "scan", "images", "-o", "rows.csv", "--workers", "1"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
-            stderr=subprocess.PIPE,
-            start_new_session=True,
+        process = start(
+            "scan", "images", "-o", "rows.csv", "--workers", "1", cwd=tmp_path, start_new_session=True
         )
         output = tmp_path / "rows.csv"
         while not output.exists() or output.stat().st_size < 100:
@@ -304,21 +298,16 @@ if os.name == "posix":
         assert [row.path for row in rows] == names
         assert {row.digit for row in rows[:-30]} == {7}
         assert {row.note for row in rows[-30:-20]} == {"no longer there"}
-        assert all(row.note.startswith(("cut short PNG", "damaged PNG")) for row in rows[-20:-10])
+        assert all(row.note.startswith(("truncated PNG", "damaged PNG")) for row in rows[-20:-10])
         assert {row.note for row in rows[-10:]} == {"not a file: a folder"}
 
-    def test_a_folder_that_vanishes_before_its_turn_is_said(tmp_path):
+    def test_a_folder_that_vanishes_before_its_turn_is_reported(tmp_path):
         images = tmp_path / "images"
         (images / "sub").mkdir(parents=True)
         digit_picture(28).save(images / "00000.png")
         for number in range(1, 12_000):
             os.link(images / "00000.png", images / f"{number:05d}.png")
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "digitscan", "scan", "images", "-o", "rows.csv", "--workers", "1"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
-            stderr=subprocess.PIPE,
-        )
+        process = start("scan", "images", "-o", "rows.csv", "--workers", "1", cwd=tmp_path)
         output = tmp_path / "rows.csv"
         while not output.exists() or output.stat().st_size < 100:
             time.sleep(0.005)
@@ -329,25 +318,19 @@ if os.name == "posix":
         assert len(list(read_csv(output))) == 12_000
 
     @pytest.mark.parametrize("where", ["2>/dev/full", "2> >(true)", "2>&-"])
-    def test_words_that_nobody_can_take_cost_no_row_and_change_no_exit_code(tmp_path, where):
+    def test_an_stderr_that_cannot_be_written_changes_no_row_and_no_exit_code(tmp_path, where):
         """A full disk under the log, a reader of it that has gone, none at all."""
         digit_picture().save(tmp_path / "7.png")
         (tmp_path / "8.png").touch()
-        script = f'"$0" -P -m digitscan scan . {where} | cat; exit ${{PIPESTATUS[0]}}'
+        script = f"digitscan scan . {where} | cat; exit ${{PIPESTATUS[0]}}"
         for _ in range(3):
-            done = subprocess.run(
-                ["bash", "-c", script, sys.executable],
-                cwd=tmp_path,
-                env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
-                stdout=subprocess.PIPE,
-                timeout=60,
-            )
+            done = run_shell(script, cwd=tmp_path)
             assert done.returncode == 3
             assert [line.split(b",")[0] for line in done.stdout.splitlines()] == [b"path", b"7.png", b"8.png"]
 
-    def test_an_output_with_an_images_name_in_the_scanned_folder_is_no_input(tmp_path, run_command):
+    def test_an_output_that_is_named_like_an_image_is_not_scanned(tmp_path):
         digit_picture().save(tmp_path / "a.png")
         for how in ("--overwrite", "--resume", "--retry-errors"):
-            done = run_command("scan", ".", "-o", "z.png", how, cwd=tmp_path)
+            done = run("scan", ".", "-o", "z.png", how, cwd=tmp_path)
             assert done.returncode == 0, done.stderr
             assert [row.path for row in read_csv(tmp_path / "z.png")] == ["a.png"]

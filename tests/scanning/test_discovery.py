@@ -60,18 +60,18 @@ def test_names_are_relative_to_one_folder_and_as_given_for_several(tmp_path, mon
     assert names(".") == ["one/a.png", "two/a.png"]
 
 
-def test_our_own_outputs_are_no_inputs(tmp_path, monkeypatch):
+def test_our_own_outputs_are_left_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make(tmp_path, "a.png", "sub/out.png", "sub/b.png")
     assert names(tmp_path, exclude=[Path("sub/out.png")]) == ["a.png", "sub/b.png"]
 
 
-def test_a_path_that_is_not_there_is_said_before_anything_else(tmp_path):
+def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="does not exist"):
         check_paths([tmp_path, tmp_path / "missing"])
 
 
-def test_counting_ahead_agrees_with_finding(tmp_path):
+def test_the_estimated_count_agrees_with_the_files_found(tmp_path):
     make(tmp_path, "a.png", "x/b.jpg", "x/y/c.TIF", "x/notes.txt")
     assert count_images([tmp_path, tmp_path / "a.png"]) == 4
 
@@ -86,7 +86,7 @@ def test_one_folders_names_are_read_only_when_its_turn_comes(tmp_path):
 
 if os.name == "posix":
 
-    def test_a_name_that_is_no_utf8_is_shown_by_its_bytes_and_opened_by_them(tmp_path):
+    def test_a_name_that_is_not_utf8_is_shown_with_escapes_and_opened_by_its_bytes(tmp_path):
         raw = os.path.join(os.fsencode(tmp_path), b"a\\\xff.png")
         with open(raw, "wb") as file:
             file.write(PNG)
@@ -104,7 +104,7 @@ if os.name == "posix":
         assert names(tmp_path, stats=stats) == ["a.png", "dead.png", "link.png"]
         assert stats.skipped == {"link to a folder": 1, "pipe, socket or device": 1}
 
-    def test_a_folder_that_cannot_be_listed_is_remembered(tmp_path, monkeypatch):
+    def test_a_folder_that_cannot_be_listed_is_recorded(tmp_path, monkeypatch):
         make(tmp_path, "a.png", "closed/b.png")
         real = os.scandir
 

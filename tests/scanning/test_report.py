@@ -1,4 +1,4 @@
-"""The summary: what it counts, and that a file name in it stays a file name."""
+"""The summary: what it counts, and that a file name in it is never obeyed."""
 
 import io
 
@@ -11,9 +11,9 @@ from digitscan.scanning.report import SummaryContext, SummaryCounts, print_summa
 def summary(rows, width=80, **more):
     counts = SummaryCounts()
     counts.add(rows)
-    metadata = {"model": "cnn", "seconds": 2.0, "where": "predictions.csv", "skipped": {}} | more
+    context = {"model": "cnn", "seconds": 2.0, "output": "predictions.csv", "skipped": {}} | more
     file = io.StringIO()
-    print_summary(counts, SummaryContext(**metadata), Console(file=file, width=width, highlight=False))
+    print_summary(counts, SummaryContext(**context), Console(file=file, width=width, highlight=False))
     return file.getvalue()
 
 
@@ -44,7 +44,7 @@ def test_each_digit_has_its_count_mean_confidence_and_rows_to_review():
 
 def test_what_was_read_before_is_said_and_not_taken_for_speed():
     counts = SummaryCounts()
-    for _ in counts.counted([digit(3)] * 4):
+    for _ in counts.count_previous([digit(3)] * 4):
         pass
     counts.add([digit(3)] * 6)
     file = io.StringIO()
@@ -53,14 +53,10 @@ def test_what_was_read_before_is_said_and_not_taken_for_speed():
 
 
 def test_failures_are_grouped_by_reason_with_an_example():
-    rows = [
-        failed(f"{n}.png", f"cut short {kind}: its end is missing")
-        for n, kind in enumerate(["PNG", "PNG", "GIF"])
-    ]
+    rows = [failed(f"{n}.png", f"truncated {kind}") for n, kind in enumerate(["PNG", "PNG", "GIF"])]
     text = summary(rows)
-    assert (
-        "failed" in text and "2 cut short PNG, for example 0.png" in text and "1 cut short GIF: 2.png" in text
-    )
+    assert "failed" in text
+    assert "2 truncated PNG, for example 0.png" in text and "1 truncated GIF: 2.png" in text
 
 
 def test_a_million_kinds_of_failure_give_ten_lines():
@@ -88,11 +84,11 @@ def test_time_rate_and_place_are_said():
 
 
 def test_a_model_without_calibration_is_said():
-    assert "not calibrated" in summary([digit(1)], calibrated=False)
+    assert "not calibrated" in summary([digit(1)], is_calibrated=False)
 
 
 def test_a_file_name_is_shown_as_text_and_never_obeyed():
-    text = summary([failed("[bold]a[/bold]\x1b[2J\n:smile:.png", "empty file")], where="[red]x[/red].csv")
+    text = summary([failed("[bold]a[/bold]\x1b[2J\n:smile:.png", "empty file")], output="[red]x[/red].csv")
     assert "[bold]a[/bold]\\x1b[2J\\n:smile:.png" in text
     assert "[red]x[/red].csv" in text
 

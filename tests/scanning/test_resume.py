@@ -1,11 +1,10 @@
-"""A scan that was cut short goes on where it stood, and ends with the bytes of one that never was."""
+"""A scan that was interrupted continues, and ends with the bytes of one that never was."""
 
 import json
 import os
 import random
 import shutil
 import subprocess
-import sys
 import time
 
 import pytest
@@ -13,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digitscan.prediction import ImageFile, Prediction, Status, path_to_text, text_to_path
-from digitscan.scanning.output import sink as outputs
 from digitscan.scanning.output.csv_format import read_csv
 from digitscan.scanning.resume import RemainingFiles
-from tests.support.command import PACKAGE_FOLDER
+from tests.support.command import run, start
 from tests.support.pictures import digit_picture
 
 NAMES = st.lists(
@@ -41,53 +39,49 @@ def folder(tmp_path):
     return images
 
 
-def whole_scan(run_command, folder, *options):
-    done = run_command("scan", folder, "-o", "whole.csv", *options, cwd=folder.parent)
+def whole_scan(folder, *options):
+    done = run("scan", folder, "-o", "whole.csv", *options, cwd=folder.parent)
     assert done.returncode in (0, 3), done.stderr
     return (folder.parent / "whole.csv").read_bytes()
 
 
-def test_cut_anywhere_it_goes_on_to_the_same_bytes(folder, run_command):
-    whole = whole_scan(run_command, folder)
+def test_a_csv_cut_anywhere_is_continued_to_the_same_bytes(folder):
+    whole = whole_scan(folder)
     output = folder.parent / "part.csv"
-    run_command("scan", folder, "-o", "part.csv", cwd=folder.parent)
+    run("scan", folder, "-o", "part.csv", cwd=folder.parent)
     for cut in [1, 20, *random.Random(1).sample(range(34, len(whole)), 4), len(whole)]:
         output.write_bytes(whole[:cut])
-        done = run_command("scan", folder, "-o", "part.csv", "--resume", cwd=folder.parent)
+        done = run("scan", folder, "-o", "part.csv", "--resume", cwd=folder.parent)
         assert done.returncode == 3, done.stderr
         assert output.read_bytes() == whole, cut
 
 
-def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(folder, run_command):
-    whole = whole_scan(run_command, folder)
+def test_a_scan_killed_at_random_moments_is_continued_to_the_same_bytes(folder):
+    whole = whole_scan(folder)
     output = folder.parent / "part.csv"
-    command = [sys.executable, "-P", "-m", "digitscan", "scan", str(folder), "-o", str(output), "--resume"]
     moments = random.Random(2)
     for _ in range(4):
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        process = start(
+            "scan", folder, "-o", output, "--resume", stderr=subprocess.DEVNULL, start_new_session=True
         )
         time.sleep(moments.uniform(0.1, 1.2))
         os.killpg(process.pid, 9)
         process.wait()
-    done = run_command("scan", folder, "-o", output, "--resume", cwd=folder.parent)
+    done = run("scan", folder, "-o", output, "--resume", cwd=folder.parent)
     assert done.returncode == 3, done.stderr
     assert output.read_bytes() == whole
 
 
-def test_a_finished_scan_has_nothing_left_and_says_all_of_it(folder, run_command):
-    whole = whole_scan(run_command, folder)
-    done = run_command("scan", folder, "-o", "whole.csv", "--resume", cwd=folder.parent)
+def test_a_finished_scan_has_nothing_left_to_read_and_counts_all_rows(folder):
+    whole = whole_scan(folder)
+    done = run("scan", folder, "-o", "whole.csv", "--resume", cwd=folder.parent)
     assert done.returncode == 3
     assert (folder.parent / "whole.csv").read_bytes() == whole
     assert b"for 301 images" in done.stderr
 
 
-def test_what_differs_is_said_and_nothing_is_touched(folder, run_command):
-    whole = whole_scan(run_command, folder)
+def test_different_settings_are_named_and_the_file_is_not_touched(folder):
+    whole = whole_scan(folder)
     record = json.loads((folder.parent / "whole.csv.json").read_text())
     for options, words in [
         (["--min-confidence", "0.5"], "min confidence was null and is 0.5"),
@@ -95,132 +89,105 @@ def test_what_differs_is_said_and_nothing_is_touched(folder, run_command):
         (["--probabilities"], "columns was"),
         (["--raw"], "raw was false and is true"),
     ]:
-        done = run_command("scan", folder, "-o", "whole.csv", "--resume", *options, cwd=folder.parent)
+        done = run("scan", folder, "-o", "whole.csv", "--resume", *options, cwd=folder.parent)
         assert done.returncode == 6
         assert words in done.stderr.decode()
     assert (folder.parent / "whole.csv").read_bytes() == whole
     assert json.loads((folder.parent / "whole.csv.json").read_text()) == record
 
 
-def test_without_its_record_a_file_is_not_gone_on_with(folder, run_command):
-    whole_scan(run_command, folder)
+def test_a_csv_without_its_manifest_is_not_continued(folder):
+    whole_scan(folder)
     (folder.parent / "whole.csv.json").unlink()
-    done = run_command("scan", folder, "-o", "whole.csv", "--resume", cwd=folder.parent)
+    done = run("scan", folder, "-o", "whole.csv", "--resume", cwd=folder.parent)
     assert done.returncode == 6
     assert "whole.csv.json is missing" in done.stderr.decode()
 
 
-def test_files_that_came_in_before_the_point_reached_are_reported_and_not_read(folder, run_command):
-    whole = whole_scan(run_command, folder)
+def test_files_added_before_the_point_reached_are_reported_and_not_read(folder):
+    whole = whole_scan(folder)
     output = folder.parent / "whole.csv"
     lines = whole.split(b"\n")
     output.write_bytes(b"\n".join(lines[:120]) + b"\n")
     digit_picture().save(folder / "=c" / "000 a.png")
     (folder / "broken.png").unlink()
     digit_picture().save(folder / "a\nb" / "999.png")
-    done = run_command("scan", folder, "-o", "whole.csv", "--resume", cwd=folder.parent)
+    done = run("scan", folder, "-o", "whole.csv", "--resume", cwd=folder.parent)
     assert done.returncode == 3, "the row of the file that vanished stays"
-    assert "1 files came in before" in done.stderr.decode() and "=c/000 a.png" in done.stderr.decode()
+    assert "1 files were added before" in done.stderr.decode() and "=c/000 a.png" in done.stderr.decode()
     rows = [row.path for row in read_csv(output)]
     assert len(rows) == 302 and rows[-1] == "a\nb/999.png" and "=c/000 a.png" not in rows
 
 
-def test_stdout_cannot_be_resumed_and_says_so(folder, run_command):
-    done = run_command("scan", folder, "-o", "-", "--resume", cwd=folder.parent)
+def test_resuming_stdout_is_a_usage_error(folder):
+    done = run("scan", folder, "-o", "-", "--resume", cwd=folder.parent)
     assert (done.returncode, done.stdout) == (2, b"")
     assert "stdout cannot be resumed" in done.stderr.decode()
 
 
-def test_two_scans_never_write_the_same_file(folder, run_command):
+def test_two_scans_never_write_the_same_file(folder):
     output = folder.parent / "part.csv"
-    first = subprocess.Popen(
-        [sys.executable, "-P", "-m", "digitscan", "scan", *[str(folder)] * 40, "-o", str(output), "--quiet"],
-        env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
-    )
+    first = start("scan", *[folder] * 40, "-o", output, "--quiet", stderr=None)
     try:
         while not output.exists() or output.stat().st_size == 0:
             time.sleep(0.01)
         for how in ("--resume", "--overwrite"):
-            done = run_command("scan", *[folder] * 40, "-o", output, how, cwd=folder.parent)
+            done = run("scan", *[folder] * 40, "-o", output, how, cwd=folder.parent)
             assert first.poll() is None, "the first scan was too quick for this test"
             assert done.returncode == 6
             assert "another scan is writing" in done.stderr.decode()
     finally:
         first.kill()
         first.wait()
-    done = run_command("scan", *[folder] * 40, "-o", output, "--overwrite", "--quiet", cwd=folder.parent)
+    done = run("scan", *[folder] * 40, "-o", output, "--overwrite", "--quiet", cwd=folder.parent)
     assert done.returncode == 3, "a killed scan leaves no lock"
 
 
-def test_nothing_is_cut_where_the_record_of_a_new_scan_has_no_place(folder, run_command):
-    whole = whole_scan(run_command, folder)
+def test_overwriting_keeps_the_rows_if_another_file_has_the_manifests_name(folder):
+    whole = whole_scan(folder)
     (folder.parent / "whole.csv.json").write_text('{"of": "somebody else"}')
-    done = run_command("scan", folder, "-o", "whole.csv", "--overwrite", cwd=folder.parent)
+    done = run("scan", folder, "-o", "whole.csv", "--overwrite", cwd=folder.parent)
     assert done.returncode == 6
     assert "whole.csv.json is in the way" in done.stderr.decode()
     assert (folder.parent / "whole.csv").read_bytes() == whole
 
 
-def test_nothing_is_cut_where_the_record_of_a_new_scan_cannot_be_written(folder, run_command):
+def test_overwriting_keeps_the_rows_if_the_manifest_cannot_be_written(folder):
     """The name of the record is longer by five letters."""
     output = folder.parent / ("a" * 248 + ".csv")
     output.write_text("path,digit\n")
-    done = run_command("scan", folder, "-o", output, "--overwrite", cwd=folder.parent)
-    assert done.returncode == 6 and "the rows that stand there are whole" in done.stderr.decode()
+    done = run("scan", folder, "-o", output, "--overwrite", cwd=folder.parent)
+    assert done.returncode == 6 and "the rows that were written before are whole" in done.stderr.decode()
     assert output.read_text() == "path,digit\n"
 
 
-def test_several_folders_whose_names_are_not_utf8_are_gone_on_with(folder, run_command):
+def test_several_folders_whose_names_are_not_utf8_are_continued(folder):
     names = [os.fsdecode(name) for name in (b"b\xff", b"b\\xff", b"a\xfe")]
     for name in names:
         shutil.copytree(folder / "=c", folder.parent / name)
     words = ("scan", *names, "-o", "rows.csv")
-    assert run_command(*words, cwd=folder.parent).returncode == 0
+    assert run(*words, cwd=folder.parent).returncode == 0
     output = folder.parent / "rows.csv"
     whole = output.read_bytes()
     # One with a row, the last of its folder: what comes next belongs to another one of the paths.
     sorted((folder.parent / names[0]).iterdir())[-1].unlink()
     for share in (0.5, 0.8, 1):
         output.write_bytes(whole[: int(share * len(whole))])
-        done = run_command(*words, "--resume", cwd=folder.parent)
+        done = run(*words, "--resume", cwd=folder.parent)
         assert done.returncode == 0, done.stderr
         assert output.read_bytes() == whole
-        assert b"came in before" not in done.stderr
-
-
-def test_a_file_that_another_scan_has_replaced_is_opened_again(tmp_path, monkeypatch):
-    """As by --retry-errors, between the moment it is opened and the lock."""
-    path = tmp_path / "rows.csv"
-    path.write_bytes(b"old rows\n")
-    real_lock = outputs.lock_file
-
-    def replace_then_lock(file):
-        if path.read_bytes() == b"old rows\n":
-            (tmp_path / "beside").write_bytes(b"new rows\n")
-            (tmp_path / "beside").replace(path)
-        return real_lock(file)
-
-    monkeypatch.setattr(outputs, "lock_file", replace_then_lock)
-    place = outputs.OutputSink(str(path), resume=True)
-    stdout = os.dup(1)
-    try:
-        file = place.open()
-    finally:
-        os.dup2(stdout, 1)
-        os.close(stdout)
-    assert file.read() == b"new rows\n"
-    place.close()
+        assert b"were added before" not in done.stderr
 
 
 @given(NAMES, st.sets(st.integers(0, 7)), st.integers(0, 8))
-def test_what_is_left_is_what_has_no_row_and_comes_later(names, missing, reached):
+def test_the_remaining_files_are_those_without_a_row_after_the_last_row(names, missing, reached):
     ordered = sorted((b"/".join(name) for name in names), key=walk_order)
     rows = [row_of(name) for number, name in enumerate(ordered[:reached]) if number not in missing]
     remaining = RemainingFiles([image_file(name) for name in ordered], rows, ())
     left = [text_to_path(file.name, not file.notes) for file in remaining]
     last = max((ordered.index(name) for name in map(name_of, rows)), default=-1)
     assert left == ordered[last + 1 :]
-    assert remaining.appeared == last + 1 - len(rows)
+    assert remaining.missed_count == last + 1 - len(rows)
 
 
 def walk_order(name):
@@ -240,8 +207,3 @@ def row_of(name):
 
 def name_of(row):
     return text_to_path(row.path, "UTF-8" not in row.note)
-
-
-@given(st.binary(max_size=20))
-def test_the_bytes_of_a_name_come_back_from_how_it_is_shown(name):
-    assert text_to_path(*path_to_text(name)) == name

@@ -6,6 +6,7 @@ import pytest
 
 from digitscan.prediction import Status
 from digitscan.scanning.output.csv_format import read_csv
+from tests.support.command import run
 from tests.support.pictures import digit_picture
 
 BROKEN = ("=a/1.png", "9.png", "5 \udcff.png")
@@ -23,8 +24,8 @@ def folder(tmp_path):
     return images
 
 
-def scanned(run_command, folder, *options):
-    done = run_command("scan", folder, "-o", "rows.csv", *options, cwd=folder.parent)
+def scanned(folder, *options):
+    done = run("scan", folder, "-o", "rows.csv", *options, cwd=folder.parent)
     return done.returncode, done.stderr.decode(), (folder.parent / "rows.csv").read_bytes()
 
 
@@ -34,25 +35,25 @@ def mend(folder, *names):
 
 
 @pytest.mark.parametrize("options", [[], ["--raw"], ["--excel", "--probabilities"]])
-def test_mended_files_get_their_rows_and_the_csv_is_that_of_a_new_scan(folder, run_command, options):
-    assert scanned(run_command, folder, *options)[0] == 3
+def test_mended_files_get_their_rows_and_the_csv_is_that_of_a_new_scan(folder, options):
+    assert scanned(folder, *options)[0] == 3
     mend(folder, *BROKEN[:2])
-    code, said, rows = scanned(run_command, folder, *options, "--retry-errors")
+    code, said, rows = scanned(folder, *options, "--retry-errors")
     assert code == 3 and "8 images" in said
-    assert rows == scanned(run_command, folder, *options, "--overwrite")[2]
+    assert rows == scanned(folder, *options, "--overwrite")[2]
     mend(folder, BROKEN[2])
-    code, _, rows = scanned(run_command, folder, *options, "--retry-errors")
+    code, _, rows = scanned(folder, *options, "--retry-errors")
     assert code == 0
-    assert rows == scanned(run_command, folder, *options, "--overwrite")[2]
+    assert rows == scanned(folder, *options, "--overwrite")[2]
 
 
-def test_what_was_read_is_not_read_again(folder, run_command):
-    scanned(run_command, folder)
+def test_files_that_were_read_are_not_read_again(folder):
+    scanned(folder)
     before = list(read_csv(folder.parent / "rows.csv"))
     for name in ("0.png", "3.png"):
         (folder / name).write_bytes(b"")
     (folder / BROKEN[0]).unlink()
-    scanned(run_command, folder, "--retry-errors")
+    scanned(folder, "--retry-errors")
     after = list(read_csv(folder.parent / "rows.csv"))
     same = [row for row in before if row.status is not Status.ERROR]
     assert [row for row in after if row.status is not Status.ERROR] == same
@@ -60,50 +61,50 @@ def test_what_was_read_is_not_read_again(folder, run_command):
     assert gone.status is Status.ERROR and gone.note == "no longer there"
 
 
-def test_an_unfinished_scan_is_finished_as_well(folder, run_command):
-    whole = scanned(run_command, folder)[2]
+def test_an_unfinished_scan_is_finished_as_well(folder):
+    whole = scanned(folder)[2]
     lines = whole.splitlines(keepends=True)
     (folder.parent / "rows.csv").write_bytes(b"".join(lines[:4]) + lines[4][:3])
     mend(folder, *BROKEN)
-    code, _, rows = scanned(run_command, folder, "--retry-errors")
+    code, _, rows = scanned(folder, "--retry-errors")
     assert code == 0
-    assert rows == scanned(run_command, folder, "--overwrite")[2]
+    assert rows == scanned(folder, "--overwrite")[2]
 
 
-def test_several_folders_are_found_again(folder, run_command, tmp_path):
+def test_several_folders_are_found_again(folder, tmp_path):
     words = ("scan", "images/=a", "images/9.png", "-o", "rows.csv")
-    run_command(*words, cwd=tmp_path)
+    run(*words, cwd=tmp_path)
     mend(folder, *BROKEN)
-    assert run_command(*words, "--retry-errors", cwd=tmp_path).returncode == 0
+    assert run(*words, "--retry-errors", cwd=tmp_path).returncode == 0
     assert all(row.status is not Status.ERROR for row in read_csv(tmp_path / "rows.csv"))
 
 
-def test_without_rows_there_is_nothing_to_read_again(folder, run_command):
-    done = run_command("scan", folder, "-o", "rows.csv", "--retry-errors", cwd=folder.parent)
+def test_retrying_without_rows_is_an_output_error(folder):
+    done = run("scan", folder, "-o", "rows.csv", "--retry-errors", cwd=folder.parent)
     assert done.returncode == 6
     assert "rows.csv holds no rows yet" in done.stderr.decode()
     assert not (folder.parent / "rows.csv").exists()
 
 
-def test_the_new_file_may_be_read_by_whom_the_old_one_might(folder, run_command):
-    scanned(run_command, folder)
+def test_the_new_file_has_the_permissions_of_the_old_one(folder):
+    scanned(folder)
     (folder.parent / "rows.csv").chmod(0o640)
-    scanned(run_command, folder, "--retry-errors")
+    scanned(folder, "--retry-errors")
     assert (folder.parent / "rows.csv").stat().st_mode & 0o777 == 0o640
 
 
-def test_stdout_cannot_be_read_again(folder, run_command):
-    done = run_command("scan", folder, "-o", "-", "--retry-errors", cwd=folder.parent)
+def test_retrying_on_stdout_is_a_usage_error(folder):
+    done = run("scan", folder, "-o", "-", "--retry-errors", cwd=folder.parent)
     assert (done.returncode, done.stdout) == (2, b"")
 
 
-def test_the_old_rows_stay_whole_when_the_new_ones_cannot_be_written(folder, run_command):
+def test_the_old_rows_stay_whole_when_the_new_ones_cannot_be_written(folder):
     """A limit on the size of files stands for a full disk."""
     import resource
 
-    before = scanned(run_command, folder)[2]
+    before = scanned(folder)[2]
     mend(folder, *BROKEN)
-    done = run_command(
+    done = run(
         "scan",
         folder,
         "-o",

@@ -1,10 +1,10 @@
-"""The scan: one row for every file, in order, whatever happens to the processes that read them."""
+"""The scheduler: one row for every file, in order, whatever happens to the workers that read them."""
 
-import contextlib
 import itertools
 import multiprocessing
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,180 +12,183 @@ import pytest
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.model.registry import load_model
 from digitscan.prediction import ImageFile, Status
-from digitscan.scanning.scheduler import MAX_READ_AHEAD, ScanOptions, predict_in_batches, scan
+from digitscan.scanning.config import ScanConfig
+from digitscan.scanning.scheduler import MAX_IN_FLIGHT, Scheduler, predict
 from digitscan.workers.supervisor import SpawnedProcess
+
+CRASHED = "crashed the decoder: the process that read it ended"
 
 
 @pytest.fixture
-def files(tmp_path):
-    """Make files with the texts given, and return them as found."""
+def make_files(tmp_path):
+    """Write files with the given texts and return them in this order."""
 
     def make(texts):
-        found = []
-        for number, text in enumerate(texts):
-            path = tmp_path / f"{number:04d}"
+        files = []
+        for index, text in enumerate(texts):
+            path = tmp_path / f"{index:04d}"
             path.write_text(text)
-            found.append(ImageFile(str(path), path.name))
-        return found
+            files.append(ImageFile(str(path), path.name))
+        return files
 
     return make
 
 
-def digits(rows):
+@pytest.fixture
+def predict_texts(make_files, stub_model, stub_command):
+    """Predict files with the given texts, by the stub worker."""
+
+    def predict_texts(texts, worker_command=stub_command, **settings):
+        return list(predict(make_files(texts), stub_model, ScanConfig(**settings), worker_command))
+
+    return predict_texts
+
+
+def digits_or_notes(rows):
     return [row.note if row.digit is None else row.digit for row in rows]
 
 
+def count_up(count):
+    return [str(index % 10) for index in range(count)]
+
+
 @pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("batch_size", [1, 7, 64])
-def test_rows_come_in_order_for_any_number_of_workers_and_batch_size(
-    files, stub_model, stub_command, workers, batch_size
-):
-    texts = [str(number % 10) for number in range(300)]
-    options = ScanOptions(workers=workers, batch_size=batch_size, worker_command=stub_command)
-    rows = list(scan(files(texts), stub_model, options))
-    assert [row.path for row in rows] == [f"{number:04d}" for number in range(300)]
-    assert digits(rows) == [number % 10 for number in range(300)]
+@pytest.mark.parametrize("chunk_size", [1, 7, 64])
+def test_rows_come_in_order_for_any_number_of_workers_and_chunk_size(predict_texts, workers, chunk_size):
+    rows = predict_texts(count_up(300), workers=workers, chunk_size=chunk_size)
+    assert [row.path for row in rows] == [f"{index:04d}" for index in range(300)]
+    assert digits_or_notes(rows) == [index % 10 for index in range(300)]
 
 
 @pytest.mark.parametrize("places", [(0,), (15,), (8,), (31,), (0, 1, 2), (14, 15, 16), tuple(range(32))])
 @pytest.mark.parametrize("trouble", ["empty file", "crash"])
-def test_a_bad_file_first_in_the_middle_or_last_leaves_every_other_row_as_it_was(
-    files, stub_model, stub_command, places, trouble
+def test_a_bad_file_first_in_the_middle_or_last_leaves_every_other_row_unchanged(
+    predict_texts, places, trouble
 ):
-    texts = [trouble if number in places else str(number % 10) for number in range(32)]
-    rows = list(scan(files(texts), stub_model, ScanOptions(workers=1, worker_command=stub_command)))
-    assert [row.path for row in rows] == [f"{number:04d}" for number in range(32)]
-    reason = "crashed the decoder: the process that read it ended" if trouble == "crash" else trouble
-    assert digits(rows) == [reason if number in places else number % 10 for number in range(32)]
+    texts = [trouble if index in places else str(index % 10) for index in range(32)]
+    rows = predict_texts(texts, workers=1)
+    assert [row.path for row in rows] == [f"{index:04d}" for index in range(32)]
+    note = CRASHED if trouble == "crash" else trouble
+    assert digits_or_notes(rows) == [note if index in places else index % 10 for index in range(32)]
 
 
-def test_a_file_that_hangs_the_decoder_gets_its_row_at_the_timeout(files, stub_model, stub_command):
-    texts = [str(number % 10) for number in range(40)]
+def test_a_file_that_hangs_the_decoder_gets_its_row_at_the_timeout(predict_texts):
+    texts = count_up(40)
     texts[5] = texts[6] = texts[39] = "hang"
-    options = ScanOptions(workers=2, timeout=0.5, worker_command=stub_command)
     start = time.monotonic()
-    rows = list(scan(files(texts), stub_model, options))
+    rows = predict_texts(texts, workers=2, timeout=0.5)
     assert time.monotonic() - start < 10
-    assert [number for number, row in enumerate(rows) if row.status is Status.ERROR] == [5, 6, 39]
+    assert [index for index, row in enumerate(rows) if row.status is Status.ERROR] == [5, 6, 39]
     assert rows[5].note == "timed out: more than 0.5 seconds"
-    assert digits(rows)[:5] == [0, 1, 2, 3, 4]
-    assert digits(rows)[7:39] == [number % 10 for number in range(7, 39)]
+    assert digits_or_notes(rows)[:5] == [0, 1, 2, 3, 4]
+    assert digits_or_notes(rows)[7:39] == [index % 10 for index in range(7, 39)]
 
 
-def test_many_files_take_longer_than_the_timeout_together_and_none_alone(files, stub_model, stub_command):
-    options = ScanOptions(workers=1, timeout=0.5, worker_command=stub_command)
-    rows = list(scan(files(["slow 4"] * 25), stub_model, options))
-    assert digits(rows) == [4] * 25
+def test_the_timeout_is_for_one_file_and_not_for_a_chunk(predict_texts):
+    assert digits_or_notes(predict_texts(["slow 4"] * 25, workers=1, timeout=0.5)) == [4] * 25
 
 
-def test_a_worker_killed_in_mid_run_loses_no_row(files, tmp_path, stub_model, stub_command):
-    """The file in hand is not to blame for a kill from outside: it is read again, and answered."""
+def test_a_worker_killed_from_outside_loses_no_row(predict_texts, tmp_path, stub_command):
+    """The file that it was reading is not to blame: it is read again."""
     mark = tmp_path / "killed"
-    texts = [str(number % 10) for number in range(200)]
-    options = ScanOptions(workers=2, worker_command=(*stub_command, str(mark)))
-    rows = list(scan(files(texts), stub_model, options))
+    rows = predict_texts(count_up(200), worker_command=(*stub_command, str(mark)), workers=2)
     assert mark.exists()
-    assert digits(rows) == [number % 10 for number in range(200)]
+    assert digits_or_notes(rows) == [index % 10 for index in range(200)]
 
 
-def test_a_file_that_ends_the_process_while_classifying_costs_only_its_own_row(
-    files, stub_model, stub_command
-):
-    texts = [str(number % 10) for number in range(20)]
+def test_a_file_that_ends_the_process_while_classifying_costs_only_its_own_row(predict_texts):
+    texts = count_up(20)
     texts[7] = "crash while classifying"
-    rows = list(scan(files(texts), stub_model, ScanOptions(workers=1, worker_command=stub_command)))
-    assert [number for number, row in enumerate(rows) if row.status is Status.ERROR] == [7]
+    rows = predict_texts(texts, workers=1)
+    assert [index for index, row in enumerate(rows) if row.status is Status.ERROR] == [7]
 
 
-def test_what_native_code_prints_in_a_worker_spoils_nothing(files, stub_model, stub_command):
-    rows = list(scan(files(["1", "noise", "2"]), stub_model, ScanOptions(worker_command=stub_command)))
-    assert digits(rows) == [1, 3, 2]
+def test_text_that_native_code_prints_in_a_worker_does_no_harm(predict_texts):
+    assert digits_or_notes(predict_texts(["1", "noise", "2"])) == [1, 3, 2]
 
 
-def test_files_are_taken_lazily_and_a_bounded_number_at_a_time(files, stub_model, stub_command):
+def test_files_are_taken_lazily_and_a_bounded_number_at_a_time(make_files, stub_model, stub_command):
     taken = 0
-    (seven,) = files(["7"])
+    (file,) = make_files(["7"])
 
-    def endless():
+    def endless_files():
         nonlocal taken
         for _ in itertools.count():
             taken += 1
-            yield seven
+            yield file
 
-    options = ScanOptions(workers=1, batch_size=10, worker_command=stub_command)
-    rows = predict_in_batches(endless(), stub_model, options)
-    done = sum(len(next(rows)) for _ in range(5))
-    rows.close()
-    assert taken <= MAX_READ_AHEAD + done
+    config = ScanConfig(workers=1, chunk_size=10)
+    with Scheduler(endless_files(), stub_model, config, stub_command) as scheduler:
+        batches = scheduler.batches()
+        done = sum(len(next(batches)) for _ in range(5))
+    assert taken <= MAX_IN_FLIGHT + done
 
 
-def test_no_process_outlives_a_scan_that_is_given_up(files, stub_model, stub_command, tmp_path):
-    batches = predict_in_batches(files(["7"] * 100), stub_model, ScanOptions(worker_command=stub_command))
-    next(batches)
-    workers = [worker._process.number for worker in batches.gi_frame.f_locals["run"]._workers]
-    batches.close()
-    assert workers and not any(Path(f"/proc/{number}").exists() for number in workers)
+def test_no_process_outlives_a_scan_that_is_given_up(make_files, stub_model, stub_command):
+    with Scheduler(make_files(["7"] * 100), stub_model, None, stub_command) as scheduler:
+        next(scheduler.batches())
+        pids = scheduler.worker_pids
+    assert pids and not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
-def test_a_scan_runs_in_a_process_however_that_was_started(files, stub_model, stub_command, method):
-    found = files(["7", "crash", "3"])
-    queue = multiprocessing.get_context(method).SimpleQueue()
-    options = ScanOptions(worker_command=stub_command)
-    process = multiprocessing.get_context(method).Process(
-        target=_scan_into, args=(queue, found, stub_model, options)
-    )
+def test_a_scan_works_in_a_child_process_however_that_was_started(
+    make_files, stub_model, stub_command, method
+):
+    context = multiprocessing.get_context(method)
+    queue = context.SimpleQueue()
+    arguments = (queue, make_files(["7", "crash", "3"]), stub_model, stub_command)
+    process = context.Process(target=_predict_into, args=arguments)
     process.start()
     answers = queue.get()
     process.join()
-    assert answers == [7, "crashed the decoder: the process that read it ended", 3]
+    assert answers == [7, CRASHED, 3]
 
 
-def _scan_into(queue, found, model, options):
-    queue.put(digits(scan(found, model, options)))
+def _predict_into(queue, files, model, worker_command):
+    queue.put(digits_or_notes(predict(files, model, None, worker_command)))
 
 
 def test_libraries_start_no_threads_of_their_own_in_a_worker(picture, tmp_path):
-    """One process a core: more threads than two (one reads, one listens) would fight the others. Linux."""
+    """There is one worker for each core; it has a thread that works and one that receives tasks. Linux."""
     picture.save(tmp_path / "a.png")
-    found = [ImageFile(str(tmp_path / "a.png"), "a.png")] * 40
-    batches = predict_in_batches(found, load_model("cnn"), ScanOptions(workers=1))
-    with contextlib.closing(batches):
-        next(batches)
-        (worker,) = batches.gi_frame.f_locals["run"]._workers
-        assert len(list(Path(f"/proc/{worker._process.number}/task").iterdir())) == 2
+    files = [ImageFile(str(tmp_path / "a.png"), "a.png")] * 40
+    with Scheduler(files, load_model("cnn"), ScanConfig(workers=1)) as scheduler:
+        next(scheduler.batches())
+        (pid,) = scheduler.worker_pids
+        assert len(list(Path(f"/proc/{pid}/task").iterdir())) == 2
 
 
-def test_a_model_that_the_workers_refuse_ends_the_scan(files, stub_model, stub_command):
-    from dataclasses import replace
-
+def test_a_model_that_the_workers_refuse_ends_the_scan(make_files, stub_model, stub_command):
     model = replace(stub_model, compiled_path=Path("refuse"))
     with pytest.raises(ModelError, match="the stub refuses this model"):
-        list(scan(files(["1"]), model, ScanOptions(worker_command=stub_command)))
+        list(predict(make_files(["1"]), model, None, stub_command))
 
 
-def test_workers_that_never_get_ready_end_the_scan_with_a_sentence(files, stub_model, stub_command):
-    from dataclasses import replace
-
+def test_workers_that_never_get_ready_end_the_scan_with_a_sentence(make_files, stub_model, stub_command):
     model = replace(stub_model, compiled_path=Path("die"))
     with pytest.raises(DigitscanError, match="end as soon as they start"):
-        list(scan(files(["1"]), model, ScanOptions(worker_command=stub_command)))
+        list(predict(make_files(["1"]), model, None, stub_command))
 
 
-def test_a_worker_that_cannot_be_started_is_said(files, stub_model, tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    (tmp_path / "temporary").mkdir()
-    options = ScanOptions(worker_command=(sys.executable + "-missing",))
+@pytest.fixture
+def temporary_folder(tmp_path, monkeypatch):
+    """An empty folder in which this test's temporary files are made."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+def test_a_worker_that_cannot_be_started_is_an_error_that_leaves_no_file(predict_texts, temporary_folder):
     with pytest.raises(DigitscanError, match="No process to read the files can be started"):
-        list(scan(files(["1"]), stub_model, options))
-    assert not list((tmp_path / "temporary").iterdir())
+        predict_texts(["1"], worker_command=(sys.executable + "-missing",))
+    assert not list(temporary_folder.iterdir())
 
 
-def test_where_no_thread_can_start_it_is_said_and_no_process_left(
-    files, stub_model, stub_command, tmp_path, monkeypatch
+def test_where_no_thread_can_start_it_is_an_error_that_leaves_no_process(
+    predict_texts, temporary_folder, monkeypatch
 ):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    (tmp_path / "temporary").mkdir()
     ended, wait = [], SpawnedProcess.wait
     monkeypatch.setattr(SpawnedProcess, "wait", lambda self: ended.append(wait(self)))
 
@@ -194,22 +197,21 @@ def test_where_no_thread_can_start_it_is_said_and_no_process_left(
 
     monkeypatch.setattr("threading.Thread.start", refuse)
     with pytest.raises(DigitscanError, match="No process to read the files can be started"):
-        list(scan(files(["1"]), stub_model, ScanOptions(worker_command=stub_command)))
-    assert ended and not list((tmp_path / "temporary").iterdir())
+        predict_texts(["1"])
+    assert ended and not list(temporary_folder.iterdir())
 
 
-def test_few_small_files_start_one_process_and_many_or_large_ones_more(files, stub_model, stub_command):
+def test_few_small_files_start_one_process_and_many_or_large_ones_more(make_files, stub_model, stub_command):
     large = "1" + " " * 500_000
     for texts, expected in ((["1"] * 10, 1), (["1"] * 600, 3), ([large] * 10, 2)):
-        options = ScanOptions(workers=max(2, expected), worker_command=stub_command)
-        batches = predict_in_batches(files(texts), stub_model, options)
-        next(batches)
-        assert len(batches.gi_frame.f_locals["run"]._workers) == expected
-        batches.close()
+        config = ScanConfig(workers=max(2, expected))
+        with Scheduler(make_files(texts), stub_model, config, stub_command) as scheduler:
+            next(scheduler.batches())
+            assert len(scheduler.worker_pids) == expected
 
 
-def test_a_name_that_is_no_utf8_says_so_in_its_note(stub_model, stub_command, tmp_path):
+def test_a_name_that_is_not_utf8_has_a_note(stub_model, stub_command, tmp_path):
     (tmp_path / "a").write_text("7")
-    found = [ImageFile(str(tmp_path / "a"), r"\xff", ("name is not UTF-8",))]
-    (row,) = scan(found, stub_model, ScanOptions(worker_command=stub_command))
+    files = [ImageFile(str(tmp_path / "a"), r"\xff", ("name is not UTF-8",))]
+    (row,) = predict(files, stub_model, None, stub_command)
     assert (row.digit, row.note) == (7, "name is not UTF-8")

@@ -1,7 +1,8 @@
-"""Predictions and the CSV they are kept in: written whole rows at a time, read back exactly.
+r"""The CSV file format: predictions written as whole rows, and read back exactly.
 
-RFC 4180 and UTF-8, except that a row ends with LF alone: every spreadsheet and CSV reader takes it,
-and in a pipe `cut`, `awk` and `grep` then see no stray CR in the last column.
+RFC 4180 in UTF-8, but a row ends with `\n` alone: every spreadsheet and CSV reader accepts that, and in a
+pipe `cut`, `awk` and `grep` find no stray carriage return in the last column. Text that a spreadsheet would
+run as a formula gets a `'` in front (OWASP, "CSV Injection"; CWE-1236): a file name must not run code.
 """
 
 from __future__ import annotations
@@ -15,43 +16,24 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from digitscan.errors import OutputError
+from digitscan.prediction import Prediction, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-from digitscan.prediction import Prediction, Status
-
 COLUMNS = ("path", "digit", "confidence", "status", "note")
-
-
 PROBABILITY_COLUMNS = tuple(f"p{digit}" for digit in range(10))
 
-
-# What a spreadsheet may run (also in its full-width forms, and after blanks or quotes), and our own mark.
-_RISKY = re.compile(r"[\t\r\n']|[\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-
-
+# The start of a formula (also in full-width letters, after blanks or quotes), and the `'` that we put in
+# front.
+_FORMULA = re.compile(r"[\t\r\n']|[\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _NEEDS_QUOTES = re.compile(r'[,"\r\n]')
-
-
-def escape_formula(text: str) -> str:
-    """Return the text as a cell that no spreadsheet runs: `'` in front where it might be a formula."""
-    return f"'{text}" if _RISKY.match(text) else text
-
-
-def unescape_formula(cell: str) -> str:
-    """Return the text that `escape_formula` made this cell of."""
-    return cell.removeprefix("'")
-
-
-def _quoted(text: str) -> str:
-    # Done here because Python's csv.writer leaves a lone CR unquoted.
-    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
+_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How rows are written: with p0 to p9, with text cells as they are, with the mark that Excel wants."""
+    """The options of the CSV: columns p0 to p9, text without the guard against formulas, Excel's mark."""
 
     probabilities: bool = False
     raw: bool = False
@@ -63,21 +45,35 @@ class CsvFormat:
         return COLUMNS + PROBABILITY_COLUMNS if self.probabilities else COLUMNS
 
 
-class CsvWriter:
-    """Write predictions as CSV to a binary file: each call leaves whole rows there, flushed.
+def escape_formula(text: str) -> str:
+    """Return the text as a cell that no spreadsheet runs: with `'` in front if it looks like a formula.
 
-    The header is written at once unless `header` is false. Where the file can be cut, a row that
-    the disk had no room for is taken back, so that what stands there is whole rows.
+    >>> escape_formula("=1+1.png")
+    "'=1+1.png"
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unescape_formula(cell: str) -> str:
+    """Return the text that `escape_formula` turned into this cell."""
+    return cell.removeprefix("'")
+
+
+class CsvWriter:
+    """Write predictions as CSV to a binary file; after each call the file holds whole rows, flushed.
+
+    Where the file can be truncated, a row that the disk has no space for is removed again, so that a full
+    disk leaves no half row.
     """
 
     def __init__(self, file: IO[bytes], csv_format: CsvFormat | None = None, header: bool = True) -> None:
-        """Take a binary file open for writing; raises OSError if it cannot be written."""
+        """Write the header, unless `header` is false. Raises OSError if the file cannot be written."""
         self._file = file
-        self._layout = csv_format or CsvFormat()
-        self._text = str if self._layout.raw else escape_formula
+        self._format = csv_format or CsvFormat()
+        self._to_cell = str if self._format.raw else escape_formula
         if header:
-            mark = codecs.BOM_UTF8 if self._layout.excel else b""
-            self._append([self._layout.columns], mark)
+            mark = codecs.BOM_UTF8 if self._format.excel else b""
+            self._append([self._format.columns], mark)
 
     def write(self, predictions: Iterable[Prediction]) -> None:
         """Append the rows and flush them. Raises OSError, with no half row left in a regular file."""
@@ -85,13 +81,13 @@ class CsvWriter:
 
     def _cells(self, row: Prediction) -> Sequence[str]:
         cells = [
-            _quoted(self._text(row.path)),
+            _quote(self._to_cell(row.path)),
             "" if row.digit is None else str(row.digit),
             "" if row.confidence is None else f"{row.confidence:.4f}",
             row.status,
-            _quoted(self._text(row.note)),
+            _quote(self._to_cell(row.note)),
         ]
-        if self._layout.probabilities:
+        if self._format.probabilities:
             cells += [f"{p:.4f}" for p in row.probabilities] if row.probabilities else [""] * 10
         return cells
 
@@ -103,7 +99,8 @@ class CsvWriter:
                 written += self._file.write(data[written:])
             self._file.flush()
         except OSError:
-            # Told from where the writing ended: where all is appended (`>>`) nobody knows where it began.
+            # Counted back from the end: in a file opened for appending (`>>`) the start of this write is
+            # unknown.
             if written and self._file.seekable():
                 with contextlib.suppress(OSError):
                     self._file.truncate(self._file.tell() - written)
@@ -113,8 +110,8 @@ class CsvWriter:
 def read_csv(path: Path, raw: bool = False) -> Iterator[Prediction]:
     """Yield the predictions of a CSV that CsvWriter wrote, exactly as they were.
 
-    `raw` tells that it was written so, with text cells as they are. Raises OutputError where the file is
-    not such a CSV, naming the row.
+    `raw` says that it was written with `CsvFormat(raw=True)`. Raises OutputError, with the line, if the file
+    is not such a CSV.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, strict=True)
@@ -127,43 +124,46 @@ def read_csv(path: Path, raw: bool = False) -> Iterator[Prediction]:
             for cells in rows:
                 if len(cells) != len(header):
                     raise ValueError(f"{len(cells)} cells instead of {len(header)}")
-                yield _prediction(cells, str if raw else unescape_formula)
+                yield _parse(cells, str if raw else unescape_formula)
         except (csv.Error, ValueError) as error:
-            where = f"the row that ends in line {rows.line_num}"
-            raise OutputError(f"{path}: {where} is damaged: {error}.") from None
-
-
-def _prediction(cells: list[str], text: Callable[[str], str]) -> Prediction:
-    name, digit, confidence, status, note, *probabilities = cells
-    return Prediction(
-        text(name),
-        int(digit) if digit else None,
-        float(confidence) if confidence else None,
-        Status(status),
-        text(note),
-        tuple(map(float, probabilities)) if any(probabilities) else None,
-    )
-
-
-_PIECE = 1 << 20
+            raise OutputError(
+                f"{path}: the row that ends in line {rows.line_num} is damaged: {error}."
+            ) from None
 
 
 def truncate_to_whole_rows(file: IO[bytes]) -> int:
-    """Cut what a killed scan left of its last record; return the bytes that stay. Raises OSError.
+    """Remove the incomplete last row that a killed scan leaves; return the bytes that are kept.
 
-    A record ends with a newline that no quotes enclose; in our CSVs every quote has its partner.
+    A row ends with a newline outside quotes; in our CSVs every quote has its partner. Raises OSError.
     """
     file.seek(0)
-    position = whole = quotes = 0
-    while piece := file.read(_PIECE):
+    position = whole_bytes = quotes = 0
+    while block := file.read(_READ_BYTES):
         start = 0
-        while (end := piece.find(b"\n", start)) >= 0:
-            quotes += piece.count(b'"', start, end)
-            start = end + 1
+        while (newline := block.find(b"\n", start)) >= 0:
+            quotes += block.count(b'"', start, newline)
+            start = newline + 1
             if quotes % 2 == 0:
-                whole = position + start
-        quotes += piece.count(b'"', start)
-        position += len(piece)
-    file.truncate(whole)
-    file.seek(whole)
-    return whole
+                whole_bytes = position + start
+        quotes += block.count(b'"', start)
+        position += len(block)
+    file.truncate(whole_bytes)
+    file.seek(whole_bytes)
+    return whole_bytes
+
+
+def _quote(text: str) -> str:
+    # Not with csv.writer, which leaves a lone carriage return without quotes.
+    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
+
+
+def _parse(cells: list[str], to_text: Callable[[str], str]) -> Prediction:
+    path, digit, confidence, status, note, *probabilities = cells
+    return Prediction(
+        to_text(path),
+        int(digit) if digit else None,
+        float(confidence) if confidence else None,
+        Status(status),
+        to_text(note),
+        tuple(map(float, probabilities)) if any(probabilities) else None,
+    )

@@ -104,7 +104,7 @@ def test_a_full_disk_leaves_whole_rows(tmp_path):
     assert list(read_csv(path)) == [row] * 2
 
 
-def test_a_full_disk_takes_nothing_of_what_rows_are_appended_to(tmp_path):
+def test_a_full_disk_removes_nothing_that_was_in_the_file_before(tmp_path):
     """As a shell appends with `>>`: nobody has said where the file's end is."""
     path = tmp_path / "rows.csv"
     path.write_text("what stood there\n")
@@ -124,7 +124,7 @@ def test_a_damaged_row_is_named_by_its_line(tmp_path, damage):
         list(read_csv(path))
 
 
-def test_another_programs_csv_is_not_read(tmp_path):
+def test_a_csv_of_another_program_is_refused(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("name,value\n")
     with pytest.raises(OutputError, match="not a CSV of digitscan"):
@@ -143,7 +143,7 @@ def test_raw_cells_are_the_names_themselves_and_come_back(tmp_path):
     assert list(read_csv(tmp_path / "raw.csv", raw=True)) == rows
 
 
-def test_excel_gets_its_mark_once_and_our_reader_does_not_mind():
+def test_the_mark_for_excel_is_written_once_and_ignored_by_our_reader():
     rows = [Prediction("Größe.png", 1, 0.5, Status.OK)]
     data = written(rows, excel=True)
     assert data.startswith(b"\xef\xbb\xbfpath,") and data.count(b"\xef\xbb\xbf") == 1

@@ -1,0 +1,39 @@
+"""The settings of the output and their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from digitscan.errors import UsageError
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """Where and how the command writes rows."""
+
+    path: str | None = None
+    """The file to write, "-" for stdout; None is a pipe on stdout, else the next free `predictions.csv`."""
+    overwrite: bool = False
+    """Whether a file that exists is replaced."""
+    resume: bool = False
+    """Whether the rows that are missing in an existing file are added to it."""
+    retry_errors: bool = False
+    """Whether the files whose rows say `error` are read again first; implies `resume`."""
+    raw: bool = False
+    """Whether text cells are written without the `'` that keeps a spreadsheet from running them."""
+    excel: bool = False
+    """Whether the file begins with the byte order mark by which Excel recognizes UTF-8."""
+    quiet: bool = False
+    """Whether neither progress nor summary is shown."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other. Raises UsageError."""
+        if self.overwrite and (self.resume or self.retry_errors):
+            raise UsageError(
+                "--overwrite starts the output again, --resume and --retry-errors continue it: choose one"
+            )
+
+    @property
+    def continues(self) -> bool:
+        """Whether rows are added to a file that exists."""
+        return self.resume or self.retry_errors
