@@ -1,1 +1,1 @@
-"""A `.h5` model, what is known about it, and its compiled form."""
+"""Models: the `.h5` file, its metadata, its compiled form, and the classifier that runs it."""

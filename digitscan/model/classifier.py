@@ -1,10 +1,14 @@
-"""The answers of a model: its program run on 28x28 pictures, and what a row makes of its probabilities."""
+"""Classification: run a compiled model on preprocessed images, and turn probabilities into a row's answer.
+
+Used by the workers of a scan, which load it without TensorFlow or Keras, and by training, which calibrates a
+model on what a scan will run.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from digitscan.errors import ModelError
 from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
@@ -14,102 +18,130 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CLOSE_SECOND = 0.2
+MIN_RUNNER_UP_PROBABILITY = 0.2
+"""From this probability on, the note of a row to review names the second most likely digit."""
 
 
 class Classifier:
-    """A program, ready to run: images in, calibrated probabilities out."""
+    """A compiled model that is ready to run: images in, calibrated probabilities out."""
 
-    def __init__(self, program: bytes, metadata: ModelMetadata, threads: int = 1) -> None:
-        """Load a program (checked bytes, see `read_compiled`). Raises ModelError where it does not fit."""
+    def __init__(self, compiled: bytes, metadata: ModelMetadata, threads: int = 1) -> None:
+        """Load a compiled model; its bytes must be verified (see `read_compiled`), or they could crash us.
+
+        Raises ModelError where it was trained with another preprocessing version, or does not fit its
+        metadata.
+        """
         import numpy as np
 
         from digitscan.imaging.preprocess import PREPROCESS_VERSION
         from digitscan.system.stdio import silence_native_stderr
 
+        # A model without metadata was trained elsewhere, without our preprocessing of any version.
         if (
             metadata.architecture != UNKNOWN_ARCHITECTURE
             and metadata.preprocess_version != PREPROCESS_VERSION
         ):
             raise ModelError(
-                f"the model learned from pictures of preprocessing version {metadata.preprocess_version}, "
-                f"this digitscan has {PREPROCESS_VERSION}: train it again"
+                f"the model was trained with preprocessing version {metadata.preprocess_version}, "
+                f"this digitscan has version {PREPROCESS_VERSION}: train it again"
             )
         try:
             from ai_edge_litert.interpreter import Interpreter
-        except ImportError:  # where ai-edge-litert has no wheel
+        except ImportError:  # systems for which ai-edge-litert has no wheel
             from tensorflow.lite import Interpreter
 
         with silence_native_stderr():
-            self._interpreter = Interpreter(model_content=program, num_threads=threads)
+            self._interpreter = Interpreter(model_content=compiled, num_threads=threads)
             self._interpreter.allocate_tensors()
-        images, logits = self._interpreter.get_input_details()[0], self._interpreter.get_output_details()[0]
-        self._input, self._output = images["index"], logits["index"]
-        self._block = np.zeros(images["shape"], np.float32)
-        if tuple(logits["shape"]) != (len(self._block), metadata.classes):
-            raise ModelError(f"the program does not answer with {metadata.classes} classes: delete it")
+        input_details = self._interpreter.get_input_details()[0]
+        output_details = self._interpreter.get_output_details()[0]
+        self._input_index, self._output_index = input_details["index"], output_details["index"]
+        self._batch = np.zeros(input_details["shape"], np.float32)
+        if tuple(output_details["shape"]) != (len(self._batch), metadata.classes):
+            raise ModelError(
+                f"the compiled model does not have {metadata.classes} outputs: "
+                "delete it, and it will be compiled again"
+            )
         self._divisor = np.float32(255.0 / metadata.input_maximum)
         self._classes = metadata.classes
         self._temperature = metadata.temperature
 
     def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return the probabilities (N, classes) of images (N, 28, 28) uint8, ink bright on black.
+        """Return the probabilities (N, classes) of images (N, 28, 28) uint8, bright ink on black.
 
-        Always computed in blocks of the same size, the rest of the last one left as it is: so an image's
-        answer is the same to the last bit in whatever company it comes.
+        Each row sums to 1. The probabilities of an image are bit-identical whichever images are classified
+        with it, because the network always runs on a full batch of the same size. The unused end of the last
+        batch keeps old values, whose outputs are dropped.
         """
         import numpy as np
 
-        blocks = []
-        size = len(self._block)
-        for start in range(0, len(images), size):
-            part = images[start : start + size]
-            np.divide(part[..., None], self._divisor, out=self._block[: len(part)], dtype=np.float32)
-            self._interpreter.set_tensor(self._input, self._block)
+        probabilities = []
+        batch_size = len(self._batch)
+        for start in range(0, len(images), batch_size):
+            chunk = images[start : start + batch_size]
+            np.divide(chunk[..., None], self._divisor, out=self._batch[: len(chunk)], dtype=np.float32)
+            self._interpreter.set_tensor(self._input_index, self._batch)
             self._interpreter.invoke()
-            scaled = self._interpreter.get_tensor(self._output).astype(np.float64) / self._temperature
-            powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-            blocks.append((powers / powers.sum(axis=1, keepdims=True))[: len(part)])
-        return np.concatenate(blocks) if blocks else np.zeros((0, self._classes), np.float64)
+            logits = self._interpreter.get_tensor(self._output_index).astype(np.float64) / self._temperature
+            exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+            probabilities.append((exponentials / exponentials.sum(axis=1, keepdims=True))[: len(chunk)])
+        return np.concatenate(probabilities) if probabilities else np.zeros((0, self._classes), np.float64)
 
 
 class Cascade:
-    """A quick classifier, and one that is asked where the quick one is not sure (Viola and Jones 2001)."""
+    """A fast classifier, and an accurate one for the images of which the fast one is not confident.
 
-    def __init__(self, quick: Classifier, cascade_threshold: float, other: Classifier) -> None:
-        """`sure` is the quick one's confidence in a digit from which its answer stands."""
-        self._quick, self._cascade_threshold, self._other = quick, cascade_threshold, other
+    After Viola and Jones, "Rapid object detection using a boosted cascade of simple features" (2001): most
+    images are easy, so a cheap model answers those, and an expensive one only the rest.
+    """
+
+    def __init__(self, fast: Classifier, threshold: float, accurate: Classifier) -> None:
+        """Combine two classifiers; the answer of `fast` counts from the confidence `threshold` (0..1) on."""
+        self._fast, self._threshold, self._accurate = fast, threshold, accurate
 
     def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return the probabilities (N, 11) of images (N, 28, 28) uint8; see `Classifier.classify`."""
+        """Return the probabilities (N, 11) of images (N, 28, 28) uint8; see `Classifier.classify`.
+
+        Only the fast model's confidence in a digit counts: what it takes for no digit, the accurate one sees.
+        """
         import numpy as np
 
-        answers = self._quick.classify(images)
-        doubtful = np.flatnonzero(answers[:, :10].max(axis=1) < self._cascade_threshold)
-        if doubtful.size:
-            answers[doubtful] = self._other.classify(images[doubtful])
-        return answers
+        probabilities = self._fast.classify(images)
+        uncertain = np.flatnonzero(probabilities[:, :10].max(axis=1) < self._threshold)
+        if uncertain.size:
+            probabilities[uncertain] = self._accurate.classify(images[uncertain])
+        return probabilities
+
+
+class Decision(NamedTuple):
+    """What a row says of an image; the fields are those of `Prediction`."""
+
+    digit: int | None
+    confidence: float | None
+    status: Status
+    note: str
 
 
 def decide(
     probabilities: Sequence[float], metadata: ModelMetadata, min_confidence: float | None = None
-) -> tuple[int | None, float | None, Status, str]:
-    """Turn one image's probabilities into a row's (digit, confidence, status, note).
+) -> Decision:
+    """Turn one image's probabilities, 10 or 11 of them, into a row's digit, confidence, status and note.
 
-    `min_confidence` takes the place of the model's own `ok_confidence`.
+    A row is `ok` from the confidence `min_confidence` on or, where that is None, from the model's own
+    `ok_confidence` on.
     """
     if math.isnan(sum(probabilities)):
-        return None, None, Status.ERROR, "the model gave no number"
+        return Decision(None, None, Status.ERROR, "the model gave no number")
     confidence = max(probabilities[:10])
     if metadata.classes == 11 and probabilities[10] > confidence:
-        return None, None, Status.NO_DIGIT, "not like any digit"
-    first = probabilities.index(confidence)
+        return Decision(None, None, Status.NO_DIGIT, "not like any digit")
+    digit = probabilities.index(confidence)
     limit = metadata.ok_confidence if min_confidence is None else min_confidence
     if limit is not None and confidence >= limit:
-        return first, confidence, Status.OK, ""
-    second = max((digit for digit in range(10) if digit != first), key=probabilities.__getitem__)
-    if probabilities[second] >= CLOSE_SECOND:
-        note = f"between {first} and {second}"
+        return Decision(digit, confidence, Status.OK, "")
+    runner_up = max((other for other in range(10) if other != digit), key=probabilities.__getitem__)
+    if probabilities[runner_up] >= MIN_RUNNER_UP_PROBABILITY:
+        note = f"between {digit} and {runner_up}"
     else:
         note = "model not calibrated" if limit is None else "doubtful"
-    return first, confidence, Status.REVIEW, note
+    return Decision(digit, confidence, Status.REVIEW, note)

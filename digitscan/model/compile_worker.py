@@ -1,59 +1,129 @@
-"""Check and compile one `.h5` in a process of its own."""
+"""Check and compile an `.h5` in a child process.
+
+An `.h5` may come from anybody. HDF5, TensorFlow and the LiteRT converter are native code: a damaged or
+hostile file can make them crash, loop for ever or take all memory. In a child process that ends the child
+alone, and becomes a ModelError. The child also keeps TensorFlow out of the process of a scan.
+
+The parent writes one line of JSON and the `.h5` to the child's stdin:
+
+    {"input_maximum": null, 1.0 or 255.0}
+
+The child answers on stdout with one line of JSON, followed by the compiled model if there is one:
+
+    {"metadata": {...}} or {"refused": "why the file cannot be used"} or {"failed": "an unexpected error"}
+"""
 
 from __future__ import annotations
 
 import faulthandler
 import json
 import os
+import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
 from digitscan.system.resources import limit_memory
 
-if TYPE_CHECKING:
-    pass
-from digitscan.model.tflite_compiler import compile_model
-
-CHECK_SECONDS = 30
-
-
+MAX_CHECK_SECONDS = 30
+"""The time limit for HDF5 to read the file; damaged files can make it loop for ever."""
+MAX_COMPILE_SECONDS = 300
+"""The time limit for the whole child process."""
 MAX_MEMORY_BYTES = 8 << 30
+"""The child's limit on memory (Linux): a network that needs more fails, and does not fill the machine."""
+
+# The folder of the package is appended, and -P keeps the current folder off the path: otherwise a `json.py`
+# planted there would be imported in place of the real one.
+_CHILD_CODE = (
+    "import sys; sys.path.append(sys.argv[1]); from digitscan.model.compile_worker import main; main()"
+)
+
+
+def compile_in_child_process(
+    path: Path, data: bytes, input_maximum: float | None
+) -> tuple[ModelMetadata, bytes]:
+    """Return the metadata and the compiled model of an untrusted `.h5`, which is checked first.
+
+    `data` is the content of the file; `path` is only named in errors. `input_maximum` is the input value of
+    full ink where the file does not say it, by default 1.0. Raises ModelError where the file is refused.
+    """
+    if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() not in ("", "0", "false"):
+        raise ModelError(
+            "TF_USE_LEGACY_KERAS is set, and old Keras runs code out of model files: unset it, then try again"
+        )
+    # Keras may be set up for another backend; a GPU is of no use here, and starting it takes seconds.
+    environment = dict(os.environ) | {
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    request = json.dumps({"input_maximum": input_maximum}).encode() + b"\n"
+    try:
+        child = subprocess.run(
+            [sys.executable, "-P", "-c", _CHILD_CODE, str(Path(__file__).resolve().parents[2])],
+            input=request + data,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            timeout=MAX_COMPILE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(
+            f"{path} is refused: compiling it took over {MAX_COMPILE_SECONDS} seconds"
+        ) from error
+    line, _, compiled = child.stdout.partition(b"\n")
+    if child.returncode != 0 or not line:
+        raise ModelError(f"{path} is broken: the process that checked it ended with {child.returncode}")
+    answer = json.loads(line)
+    if "refused" in answer:
+        raise ModelError(f"{path} is refused: {answer['refused']}")
+    if "failed" in answer:
+        raise ModelError(
+            f"{path} could not be compiled ({answer['failed']}): is TensorFlow installed completely?"
+        )
+    return ModelMetadata.from_json(json.dumps(answer["metadata"])), compiled
 
 
 def main() -> None:
-    """Check and compile one `.h5` from stdin in a process of its own; see `model._compile_in_child`."""
-    answers = os.fdopen(os.dup(1), "wb")
-    # Native code prints where it likes; the answer must stay whole.
+    """Run the child process: check and compile the `.h5` on stdin, answer on stdout."""
+    stdout = os.fdopen(os.dup(1), "wb")
+    # From here on native code that prints to stdout prints to stderr, and leaves the answer whole.
     os.dup2(2, 1)
     limit_memory(MAX_MEMORY_BYTES)
-    # The only clock that runs while native code holds the interpreter.
-    faulthandler.dump_traceback_later(CHECK_SECONDS, exit=True)
+    # A timer of another kind would not run while native code holds Python's global lock.
+    faulthandler.dump_traceback_later(MAX_CHECK_SECONDS, exit=True)
     request = json.loads(sys.stdin.buffer.readline())
-    program = b""
     answer: dict[str, Any]
+    compiled = b""
     try:
-        metadata, program = check_and_compile(sys.stdin.buffer.read(), request["input_maximum"])
-        answer = {"facts": json.loads(metadata.to_json())}
+        metadata, compiled = check_and_compile(sys.stdin.buffer.read(), request["input_maximum"])
+        answer = {"metadata": json.loads(metadata.to_json())}
     except DigitscanError as error:
         answer = {"refused": str(error)}
     except Exception as error:
         answer = {"failed": f"{type(error).__name__}: {error}"}
-    answers.write(json.dumps(answer).encode("ascii") + b"\n" + program)
-    answers.close()
+    stdout.write(json.dumps(answer).encode("ascii") + b"\n" + compiled)
+    stdout.close()
 
 
 def check_and_compile(data: bytes, input_maximum: float | None) -> tuple[ModelMetadata, bytes]:
-    """Return the metadata and the compiled form of an untrusted `.h5`. Raises ModelError."""
+    """Return the metadata and the compiled model of an `.h5`, in this process.
+
+    `input_maximum` is as for `compile_in_child_process`. Raises ModelError where the file is refused.
+    """
     from digitscan.model.h5_file import load_keras_model, read_metadata
     from digitscan.model.h5_validation import validate_h5
+    from digitscan.model.tflite_compiler import compile_model
 
     validate_h5(data)
     metadata = read_metadata(data)
     faulthandler.cancel_dump_traceback_later()
-    model = load_keras_model(data)
-    shape, classes = tuple(model.inputs[0].shape[1:]), int(model.outputs[0].shape[-1])
+    keras_model = load_keras_model(data)
+    input_shape = tuple(keras_model.inputs[0].shape[1:])
+    classes = int(keras_model.outputs[0].shape[-1])
     if metadata is None:
         from digitscan.imaging.preprocess import PREPROCESS_VERSION
 
@@ -61,9 +131,9 @@ def check_and_compile(data: bytes, input_maximum: float | None) -> tuple[ModelMe
             architecture=UNKNOWN_ARCHITECTURE,
             classes=classes,
             preprocess_version=PREPROCESS_VERSION,
-            input_shape=shape,
+            input_shape=input_shape,
             input_maximum=1.0 if input_maximum is None else input_maximum,
         )
-    elif (metadata.classes, metadata.input_shape) != (classes, shape):
-        raise ModelError("the facts inside the model do not fit its network")
-    return metadata, compile_model(model, None, metadata.input_maximum)
+    elif (metadata.classes, metadata.input_shape) != (classes, input_shape):
+        raise ModelError("the metadata inside the model does not fit its network")
+    return metadata, compile_model(keras_model, None, metadata.input_maximum)

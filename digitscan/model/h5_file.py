@@ -1,52 +1,49 @@
-"""The model file: check a stranger's `.h5`, load it with Keras, save our own.
+"""Read and write the model file, an `.h5` in Keras's HDF5 format with our metadata in a group of its own.
 
-A `.h5` from the internet is taken for hostile. Its bytes are read once; those bytes are checked, first
-without Keras (the HDF5 structure and the names in the configuration), then by a dry run of Keras that
-allocates nothing (the sizes), and only then loaded.
+A file is loaded in three steps, each of which may refuse it: its bytes are validated without Keras (see
+`h5_validation`); then a dry run of Keras, which allocates nothing, shows the sizes of all layers; only then
+the network is built.
 """
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from digitscan.errors import ModelError
 from digitscan.model.h5_validation import (
-    first_line,
     open_h5,
+    summarize_error,
     validate_h5,
     validate_shapes,
     validate_structure,
 )
 from digitscan.model.metadata import ModelMetadata
-
-if TYPE_CHECKING:
-    pass
 from digitscan.model.tensorflow_log import silence_tensorflow
 
-GROUP = "digitscan"
-
-
+METADATA_GROUP = "digitscan"
+METADATA_ATTRIBUTE = "facts"  # a stored name, which never changes
 MAX_METADATA_BYTES = 60_000
+"""Below the 64 KiB that HDF5 allows an attribute by default; ours have less than one."""
 
 
 def read_metadata(data: bytes) -> ModelMetadata | None:
-    """Return the facts inside a `.h5`, None where it is a stranger's. Raises ModelError."""
+    """Return the metadata inside an `.h5`, None where there is none. Raises ModelError if it is invalid."""
     with open_h5(data) as file:
         validate_structure(file, len(data))
-        if GROUP not in file:
+        if METADATA_GROUP not in file:
             return None
-        text = file[GROUP].attrs.get("facts")
+        text = file[METADATA_GROUP].attrs.get(METADATA_ATTRIBUTE)
         if not isinstance(text, bytes | str) or len(text) > MAX_METADATA_BYTES:
-            raise ModelError("the facts inside the model cannot be read")
+            raise ModelError("the metadata inside the model cannot be read")
         return ModelMetadata.from_json(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
 
 
 def load_keras_model(data: bytes) -> Any:
-    """Check a `.h5` and return its Keras model, not compiled.
+    """Validate an `.h5` and return its Keras model, not compiled for training.
 
-    Raises ModelError. For a stranger's file as `validate_h5`: in a process that may end.
+    Raises ModelError. An untrusted file can crash this process, see `validate_h5`.
     """
     validate_h5(data)
     import keras
@@ -56,30 +53,34 @@ def load_keras_model(data: bytes) -> Any:
         path = Path(folder) / "model.h5"
         path.write_bytes(data)
         try:
-            # Without initial values no variable is allocated, yet each is compared with the file's weights.
+            # The dry run: no variable is allocated, but shapes are compared with those of the file's weights.
             with keras.StatelessScope(initialize_variables=False):
                 validate_shapes(keras.models.load_model(path, compile=False, safe_mode=True))
-            model = keras.models.load_model(path, compile=False, safe_mode=True)
+            keras_model = keras.models.load_model(path, compile=False, safe_mode=True)
         except ModelError:
             raise
         except Exception as error:
-            raise ModelError(f"Keras cannot load it ({first_line(error)})") from error
-    if not all(np.isfinite(weights).all() for weights in model.get_weights()):
+            raise ModelError(f"Keras cannot load it ({summarize_error(error)})") from error
+    if not all(np.isfinite(weights).all() for weights in keras_model.get_weights()):
         raise ModelError("some of its weights are not numbers")
-    return model
+    return keras_model
 
 
 def to_h5_bytes(keras_model: Any, metadata: ModelMetadata) -> bytes:
-    """Return the bytes of a `.h5` that holds a Keras model and its metadata."""
+    """Return the bytes of an `.h5` that holds a Keras model and its metadata.
+
+    Equal weights and metadata give equal bytes: the format has no time stamps.
+    """
     import h5py
     import numpy as np
 
     with tempfile.TemporaryDirectory(prefix="digitscan-") as folder:
         path = Path(folder) / "model.h5"
-        # Keras calls .h5 legacy at each save; it is the format asked for.
+        # Keras warns at each save that `.h5` is a legacy format.
         with silence_tensorflow():
             keras_model.save(path, include_optimizer=False)
         with h5py.File(path, "a") as file:
-            # Fixed length, because a variable-length string leaves old memory in the file.
-            file.create_group(GROUP).attrs["facts"] = np.bytes_(metadata.to_json().encode("ascii"))
+            # A string of fixed length: one of variable length writes uninitialized memory into the file.
+            text = np.bytes_(metadata.to_json().encode("ascii"))
+            file.create_group(METADATA_GROUP).attrs[METADATA_ATTRIBUTE] = text
         return path.read_bytes()

@@ -1,4 +1,8 @@
-"""What a reader must know about a model, as it is stored inside the `.h5` and beside its program."""
+"""Metadata of a model: what a reader must know to use its `.h5`.
+
+It is stored as JSON in two places: inside the `.h5` itself (see `h5_file`) and beside the compiled model (see
+`compiled_cache`), so that a scan reads it without opening the `.h5`.
+"""
 
 from __future__ import annotations
 
@@ -12,77 +16,105 @@ from typing import Any
 from digitscan.errors import ModelError
 
 FORMAT_VERSION = 1
+"""The version of the stored form. Raise it when older code would misread what newer code writes."""
+MAX_MODEL_BYTES = 256 * 1024 * 1024
+"""A larger `.h5` is refused before it is read, because the whole file is held in memory."""
 UNKNOWN_ARCHITECTURE = "unknown"
+"""The architecture of a model that came without metadata."""
 FAST_CNN = "cnn-fast"
-"""The architecture that answers for the CNN where it is confident enough."""
+"""The architecture of the small network that answers in the CNN's place where it is confident enough."""
 
-# Files written by older versions, and the bundled models, must stay readable, so stored names never change.
-_STORED_NAMES = {"cascade_target": "answers_for", "cascade_threshold": "sure"}
+# Some fields and architectures are stored under the names that they had at first. Stored names never change,
+# so that the bundled models keep their digests and older files stay readable.
+_STORED_FIELDS = {"cascade_target": "answers_for", "cascade_threshold": "sure"}
 _STORED_ARCHITECTURES = {FAST_CNN: "quick"}
-_FIELD_NAMES = {stored: name for name, stored in _STORED_NAMES.items()}
 _ARCHITECTURES = {stored: name for name, stored in _STORED_ARCHITECTURES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelMetadata:
-    """What a reader must know about a model; stored as JSON in the `.h5` itself.
-
-    `classes` is 10, or 11 where the last one means "not a digit". `input_maximum` is the value of full
-    ink, 1.0 or 255.0. `ok_confidence` is the confidence from which a row is `ok`; None means that the
-    model is not calibrated, and every row is `review` unless the user gives a limit. `cascade_target` is the
-    SHA-256 of the `.h5` in whose place a quick model may answer, from the confidence `sure` on.
-    """
+    """What a reader must know to use a model."""
 
     architecture: str
+    """The network: "cnn", "cnn-fast" or "mlp", and "unknown" for a model that came without metadata."""
     classes: int
+    """How many outputs the network has: 10 digits, or 11 where the last one means "not a digit"."""
     preprocess_version: int
+    """The `PREPROCESS_VERSION` of the training images. A model is used with the same version only."""
     format_version: int = FORMAT_VERSION
+    """The `FORMAT_VERSION` of the code that wrote the metadata."""
     input_shape: tuple[int, ...] = (28, 28, 1)
+    """The shape of one image as the network takes it: (28, 28, 1), (28, 28) or (784,)."""
     input_maximum: float = 1.0
+    """The input value of full ink, 1.0 or 255.0; the background is 0."""
     temperature: float = 1.0
+    """What the logits are divided by before the softmax, 0.01 to 100; it calibrates the probabilities."""
     ok_confidence: float | None = None
+    """The confidence, 0 to 1, from which a row is `ok`. None: the model is not calibrated, and every row is
+    `review` unless the user gives a limit."""
     cascade_target: str | None = None
+    """The SHA-256 of the `.h5` in whose place this fast model may answer; None for all other models."""
     cascade_threshold: float | None = None
+    """The confidence, 0.5 to 1, from which a fast model answers in place of its target; else None."""
     training: Mapping[str, Any] = field(default_factory=dict)
+    """How the model was trained: seed, epochs, seconds and the like. For people, not for code."""
     scores: Mapping[str, Any] = field(default_factory=dict)
+    """The model's scores on test images. For people, not for code."""
 
     def to_json(self) -> str:
-        """Return the facts as one line of JSON, the same for the same facts."""
+        """Return the metadata as one line of ASCII JSON. Equal metadata gives equal text."""
         values = dataclasses.asdict(self)
         values["architecture"] = _STORED_ARCHITECTURES.get(self.architecture, self.architecture)
-        stored = {_STORED_NAMES.get(name, name): value for name, value in values.items()}
+        stored = {_STORED_FIELDS.get(name, name): value for name, value in values.items()}
         return json.dumps(stored, sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> ModelMetadata:
-        """Read facts back. Raises ModelError where they are not what `to_json` writes."""
+        """Return the metadata that `to_json` wrote. Raises ModelError for any other text."""
+        names = {_STORED_FIELDS.get(name, name): name for name in cls.__dataclass_fields__}
         try:
-            stored = json.loads(text)
-            values = {_FIELD_NAMES.get(name, name): value for name, value in stored.items()}
+            values = {names[stored]: value for stored, value in json.loads(text).items()}
             values["architecture"] = _ARCHITECTURES.get(values["architecture"], values["architecture"])
             values["input_shape"] = tuple(values["input_shape"])
             metadata = cls(**values)
-            sound = (
-                metadata.format_version == FORMAT_VERSION
-                and isinstance(metadata.architecture, str)
-                and re.fullmatch(r"[\w.-]{1,40}", metadata.architecture) is not None
-                and metadata.classes in (10, 11)
-                and isinstance(metadata.preprocess_version, int)
-                and metadata.input_shape in ((784,), (28, 28), (28, 28, 1))
-                and metadata.input_maximum in (1.0, 255.0)
-                and 0.01 <= metadata.temperature <= 100.0
-                and (metadata.ok_confidence is None or 0.0 <= metadata.ok_confidence <= 1.0)
-                and (
-                    metadata.cascade_target is None
-                    or re.fullmatch(r"[0-9a-f]{64}", metadata.cascade_target) is not None
-                )
-                and (metadata.cascade_threshold is None or 0.5 <= metadata.cascade_threshold <= 1.0)
-                and (metadata.cascade_target is None) == (metadata.cascade_threshold is None)
-                and isinstance(metadata.training, dict)
-                and isinstance(metadata.scores, dict)
-            )
+            invalid_fields = _find_invalid_fields(metadata)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ModelError(f"the facts inside the model cannot be read ({type(error).__name__})") from error
-        if not sound:
-            raise ModelError("the facts inside the model are not those of this version of digitscan")
+            raise ModelError(
+                f"the metadata inside the model cannot be read ({type(error).__name__})"
+            ) from error
+        if invalid_fields:
+            raise ModelError(
+                "the metadata inside the model is not valid for this version of digitscan: "
+                + ", ".join(invalid_fields)
+            )
         return metadata
+
+
+def _find_invalid_fields(metadata: ModelMetadata) -> list[str]:
+    """Return the names of the fields whose values are out of range; metadata may come from anybody.
+
+    Raises TypeError where a value is of a type that cannot be compared.
+    """
+    threshold, target = metadata.cascade_threshold, metadata.cascade_target
+    is_valid = {
+        "format_version": metadata.format_version == FORMAT_VERSION,
+        # Shown on terminals, so no spaces and no control characters.
+        "architecture": _matches(r"[\w.-]{1,40}", metadata.architecture),
+        "classes": metadata.classes in (10, 11),
+        "preprocess_version": isinstance(metadata.preprocess_version, int),
+        "input_shape": metadata.input_shape in ((784,), (28, 28), (28, 28, 1)),
+        "input_maximum": metadata.input_maximum in (1.0, 255.0),
+        "temperature": 0.01 <= metadata.temperature <= 100.0,
+        "ok_confidence": metadata.ok_confidence is None or 0.0 <= metadata.ok_confidence <= 1.0,
+        "cascade_target": target is None or _matches(r"[0-9a-f]{64}", target),
+        # A fast model has both a target and a threshold, any other model neither.
+        "cascade_threshold": (threshold is None) == (target is None)
+        and (threshold is None or 0.5 <= threshold <= 1.0),
+        "training": isinstance(metadata.training, dict),
+        "scores": isinstance(metadata.scores, dict),
+    }
+    return [name for name, valid in is_valid.items() if not valid]
+
+
+def _matches(pattern: str, value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None

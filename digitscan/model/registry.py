@@ -1,164 +1,183 @@
-"""Models as the scanner sees them: the facts, the file, its compiled program.
+"""Find and load models: bundled ones by name, others by path.
 
-A model is one `.h5` file. Its program, the same network compiled for LiteRT, is a cache that stands
-apart from it (`DIGEST.tflite` with `DIGEST.json`, named by the SHA-256 of the `.h5`). While the program
-is there, opening a model needs `hashlib` and `json` only; what loads Keras lives in `h5` and `program`.
+A model is one `.h5` file. Its compiled form, the same network compiled for LiteRT, is in a cache apart from
+it (see `compiled_cache`). While it is there, loading a model only reads files and computes SHA-256 digests.
+This module and what it imports at the top must load neither NumPy nor Keras, to keep the start of a scan
+short.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from digitscan.errors import ModelError, UsageError
 from digitscan.model.compiled_cache import (
+    CompiledModel,
     bundled_folder,
     find_compiled,
     read_compiled,
     store_compiled,
     user_cache_folder,
 )
-from digitscan.model.metadata import FAST_CNN, UNKNOWN_ARCHITECTURE, ModelMetadata
+from digitscan.model.metadata import FAST_CNN, MAX_MODEL_BYTES, UNKNOWN_ARCHITECTURE, ModelMetadata
 
-__all__ = [
-    "Model",
-    "ModelMetadata",
-    "ResolvedModel",
-    "bundled_folder",
-    "load_bundled_models",
-    "load_model",
-    "read_compiled",
-    "read_model_file",
-    "resolve_model",
-    "user_cache_folder",
-]
+if TYPE_CHECKING:
+    from digitscan.model.classifier import Cascade, Classifier
 
-BUNDLED_MODELS = ("cnn", "mlp", "cnn-fast")
-DEFAULT_MODEL = Path("models/digits.h5")
-MAX_MODEL_BYTES = 256 * 1024 * 1024
-COMPILE_SECONDS = 300
-
-# -P and append: a `json.py` planted in the current folder must not be imported in place of the real one.
-_CHILD = "import sys; sys.path.append(sys.argv[1]); from digitscan.model.compile_worker import main; main()"
+BUNDLED_MODELS = ("cnn", "mlp", FAST_CNN)
+"""The names of the models that come with digitscan; the first is the default."""
+DEFAULT_PATH = Path("models/digits.h5")
+"""Where `digitscan train` writes its model by default, and where a scan looks for it."""
+_FORMER_NAMES = {"quick": FAST_CNN}
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model ready to be used: the `.h5`, what is known about it, and its compiled program."""
+    """A model that is ready to be used; `load_model` returns it."""
 
     path: Path
+    """The `.h5` file."""
     name: str
+    """What to call it in messages: the name of a bundled model, else the path as it was given."""
     digest: str
+    """The SHA-256 of the `.h5`, in lower-case hexadecimal."""
     metadata: ModelMetadata
+    """What the `.h5` says about itself, for example its classes and from which confidence a row is `ok`."""
     compiled_path: Path
+    """The compiled model, a `.tflite` file."""
     compiled_digest: str
+    """The SHA-256 of that file; `read_compiled` verifies it before anything is run."""
     fast_model: Model | None = None
-    """One that answers in its place where it is sure."""
+    """A smaller model that answers in this one's place where it is confident enough, if there is one."""
+
+    def load_classifier(self) -> Classifier | Cascade:
+        """Return what a scan classifies images with: a `Cascade` where there is a fast model.
+
+        Raises ModelError where a compiled model is missing or damaged, or where the model was trained with
+        another version of preprocessing.
+
+        >>> import numpy as np
+        >>> classifier = load_model("mlp").load_classifier()
+        >>> classifier.classify(np.zeros((5, 28, 28), np.uint8)).shape
+        (5, 10)
+        """
+        from digitscan.model.classifier import Cascade
+
+        classifier = _load_single_classifier(self)
+        if self.fast_model is None:
+            return classifier
+        threshold = self.fast_model.metadata.cascade_threshold
+        assert threshold is not None  # valid metadata with a cascade target has a threshold
+        return Cascade(_load_single_classifier(self.fast_model), threshold, classifier)
 
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """Which file answers to what the user named; `notice` is a line for stderr, or empty."""
+    """The file that a model's name or path stands for."""
 
     path: Path
     name: str
-    notice: str = ""
-
-
-def resolve_model(named: str | Path | None = None) -> ResolvedModel:
-    """Say which file is meant by a shipped model's name, a path or (None) by nothing at all.
-
-    With None it is `models/digits.h5` of the current folder if this user made it or once named it (its
-    program is in the user's cache), else the shipped `cnn`. Raises ModelError where the file is missing.
-    """
-    notice = ""
-    if named is None:
-        if os.path.isfile(DEFAULT_MODEL):
-            if _is_known(DEFAULT_MODEL):
-                return ResolvedModel(DEFAULT_MODEL, str(DEFAULT_MODEL))
-            notice = (
-                f"{DEFAULT_MODEL} is not used, because it was not made here: "
-                f"if you trust it, name it once with --model {DEFAULT_MODEL}"
-            )
-        named = BUNDLED_MODELS[0]
-    if str(named) in BUNDLED_MODELS:
-        path = bundled_folder() / f"{named}.h5"
-        if not path.is_file():
-            raise ModelError(f"the shipped model {named!r} is missing at {path}: install digitscan again")
-        return ResolvedModel(path, str(named), notice)
-    path = Path(named)
-    if not os.path.isfile(path):
-        what = "is a folder, not a .h5 file" if os.path.isdir(path) else "does not exist"
-        shipped = " or ".join(BUNDLED_MODELS)
-        raise ModelError(f"the model {str(named)!r} {what}: give the path of a .h5 file, or {shipped}")
-    return ResolvedModel(path, str(named))
+    """What to call the model in messages."""
+    message: str = ""
+    """A line for the user about this choice, or empty."""
 
 
 def load_model(
-    named: str | Path | None = None,
+    name_or_path: str | Path | None = None,
     *,
     input_maximum: float | None = None,
     sha256: str | None = None,
-    say: Callable[[str], object] = lambda line: None,
+    log: Callable[[str], object] = lambda message: None,
 ) -> Model:
-    """Find a model and its program; compile the program, once, where there is none.
+    """Return a model that is ready to be used, compiling it first where that has not been done yet.
 
-    `named` is as for `resolve_model`. `input_maximum` (1.0 or 255.0) tells what a stranger's model takes
-    for full ink. `sha256` pins the file. `say` receives lines for the user (stderr). A model that is not
-    digitscan's own is checked before anything in it is built, in a process of its own, so that
-    nothing in it can end this one. Raises ModelError (missing, broken, refused) or UsageError.
+    `name_or_path` is the name of a bundled model ("cnn", "mlp", "cnn-fast"), the path of a Keras `.h5` file,
+    or None: then it is `models/digits.h5` of the current folder if this user trained or once named it, else
+    "cnn". `input_maximum`, 1.0 or 255.0, is the input value of full ink for a model that digitscan did not
+    make; by default 1.0. `sha256` is the digest that the file must have. `log` is called with lines for the
+    user.
+
+    Compiling takes some seconds, once for each file. It happens in a child process, which checks the file
+    before it builds anything from it: an `.h5` may come from anybody.
+
+    Raises ModelError if the model is missing, broken, refused, or not the one that `sha256` names, and
+    UsageError if `input_maximum` contradicts what the model says about itself.
+
+    >>> import digitscan
+    >>> model = digitscan.load_model("mlp")
+    >>> model.metadata.classes, model.metadata.input_shape
+    (10, (28, 28, 1))
     """
-    resolved = resolve_model(named)
-    if resolved.notice:
-        say(resolved.notice)
+    resolved = resolve_model(name_or_path)
+    if resolved.message:
+        log(resolved.message)
     data = read_model_file(resolved.path)
     digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None and digest != sha256.strip().lower():
         raise ModelError(f"{resolved.path} is not the pinned model: its SHA-256 is {digest}")
-    found = find_compiled(digest, 1.0 if input_maximum is None else input_maximum)
-    if found is None and input_maximum is not None:
-        found = find_compiled(digest, 1.0)
-        if found is not None and found[0].architecture == UNKNOWN_ARCHITECTURE:
-            found = None
-    if found is None:
-        say(f"compiling {resolved.path} for this computer, once (some seconds)")
-        metadata, program = _compile_in_child(resolved.path, data, input_maximum)
-        path, compiled_digest = store_compiled(user_cache_folder(), digest, metadata, program)
-    else:
-        metadata, path, compiled_digest = found
+    compiled = _find_compiled_for(digest, input_maximum)
+    if compiled is None:
+        from digitscan.model.compile_worker import compile_in_child_process
+
+        log(f"compiling {resolved.path} for this computer, once (some seconds)")
+        metadata, tflite = compile_in_child_process(resolved.path, data, input_maximum)
+        compiled = store_compiled(user_cache_folder(), digest, metadata, tflite)
+    metadata = compiled.metadata
     if input_maximum is not None and metadata.input_maximum != input_maximum:
         raise UsageError(
-            f"{resolved.path} says itself that its input is 0..{metadata.input_maximum:g}: "
+            f"the metadata of {resolved.path} says that its input is 0..{metadata.input_maximum:g}: "
             "--input-range is for models that digitscan did not make, leave it out"
         )
-    return Model(
-        resolved.path, resolved.name, digest, metadata, path, compiled_digest, _fast_model_for(digest, say)
-    )
-
-
-def _fast_model_for(digest: str, say: Callable[[str], object]) -> Model | None:
-    """Return the shipped quick model, if it is this one that it may answer for."""
-    path = bundled_folder() / f"{FAST_CNN}.h5"
-    if not path.is_file() or hashlib.sha256(read_model_file(path)).hexdigest() == digest:
-        return None
-    fast = load_model(FAST_CNN, say=say)
-    return fast if fast.metadata.cascade_target == digest else None
+    fast_model = _load_fast_model_for(digest, log)
+    return Model(resolved.path, resolved.name, digest, metadata, compiled.path, compiled.digest, fast_model)
 
 
 def load_bundled_models() -> list[Model]:
-    """Return the shipped models, those that are there, without loading any of them."""
+    """Return the bundled models; those whose files are missing are left out."""
     folder = bundled_folder()
     return [load_model(name) for name in BUNDLED_MODELS if (folder / f"{name}.h5").is_file()]
 
 
+def resolve_model(name_or_path: str | Path | None = None) -> ResolvedModel:
+    """Return the file that `load_model` would load, without reading it. Raises ModelError if it is missing.
+
+    `models/digits.h5` counts as the default only after this user trained it or named it once, so that a file
+    planted in the current folder is not used unasked.
+    """
+    message = ""
+    if name_or_path is None:
+        if os.path.isfile(DEFAULT_PATH):
+            if _was_compiled_before(DEFAULT_PATH):
+                return ResolvedModel(DEFAULT_PATH, str(DEFAULT_PATH))
+            message = (
+                f"{DEFAULT_PATH} is not used, because it was not made here: "
+                f"if you trust it, name it once with --model {DEFAULT_PATH}"
+            )
+        name_or_path = BUNDLED_MODELS[0]
+    name = str(name_or_path)
+    if name in _FORMER_NAMES:
+        raise ModelError(f"the bundled model {name!r} is called {_FORMER_NAMES[name]!r} now: give that name")
+    if name in BUNDLED_MODELS:
+        path = bundled_folder() / f"{name}.h5"
+        if not path.is_file():
+            raise ModelError(f"the bundled model {name!r} is missing at {path}: install digitscan again")
+        return ResolvedModel(path, name, message)
+    path = Path(name_or_path)
+    if not os.path.isfile(path):
+        problem = "is a folder, not a .h5 file" if os.path.isdir(path) else "does not exist"
+        bundled = " or ".join(BUNDLED_MODELS)
+        raise ModelError(f"the model {name!r} {problem}: give the path of a .h5 file, or {bundled}")
+    return ResolvedModel(path, name)
+
+
 def read_model_file(path: Path) -> bytes:
-    """Return the whole file. Raises ModelError where it cannot be read or is too big."""
+    """Return the content of an `.h5`. Raises ModelError where it cannot be read or is too large."""
     try:
         size = path.stat().st_size
         if size > MAX_MODEL_BYTES:
@@ -168,45 +187,38 @@ def read_model_file(path: Path) -> bytes:
         raise ModelError(f"the model {path} cannot be read: {error.strerror or error}") from error
 
 
-def _is_known(path: Path) -> bool:
-    # A file that nobody asked for, and that cannot be read, must not stop a scan.
+def _find_compiled_for(digest: str, input_maximum: float | None) -> CompiledModel | None:
+    """Return the compiled form of an `.h5` for inputs of 0..`input_maximum`, None if there is none."""
+    if input_maximum is None:
+        return find_compiled(digest)
+    compiled = find_compiled(digest, input_maximum)
+    if compiled is None:
+        # A model of digitscan is compiled for its own range, 0..1, whatever was asked for.
+        compiled = find_compiled(digest)
+        if compiled is not None and compiled.metadata.architecture == UNKNOWN_ARCHITECTURE:
+            return None
+    return compiled
+
+
+def _load_fast_model_for(digest: str, log: Callable[[str], object]) -> Model | None:
+    """Return the bundled fast model if it was made to answer in place of the model with this digest."""
+    path = bundled_folder() / f"{FAST_CNN}.h5"
+    if not path.is_file() or hashlib.sha256(read_model_file(path)).hexdigest() == digest:
+        return None
+    fast_model = load_model(FAST_CNN, log=log)
+    return fast_model if fast_model.metadata.cascade_target == digest else None
+
+
+def _load_single_classifier(model: Model) -> Classifier:
+    from digitscan.model.classifier import Classifier
+
+    return Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata)
+
+
+def _was_compiled_before(path: Path) -> bool:
+    """Tell whether this user trained or named a model file before: then its compiled form is in the cache."""
+    # A file that nobody named and that cannot be read must not end a scan.
     with contextlib.suppress(ModelError):
         digest = hashlib.sha256(read_model_file(path)).hexdigest()
         return bool(find_compiled(digest, 1.0) or find_compiled(digest, 255.0))
     return False
-
-
-def _compile_in_child(path: Path, data: bytes, input_maximum: float | None) -> tuple[ModelMetadata, bytes]:
-    import subprocess
-
-    if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() not in ("", "0", "false"):
-        raise ModelError(
-            "TF_USE_LEGACY_KERAS is set, and old Keras runs code out of model files: unset it, then try again"
-        )
-    environment = dict(os.environ) | {
-        "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    request = json.dumps({"input_maximum": input_maximum}).encode() + b"\n"
-    try:
-        child = subprocess.run(
-            [sys.executable, "-P", "-c", _CHILD, str(Path(__file__).resolve().parents[2])],
-            input=request + data,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            timeout=COMPILE_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(f"{path} is refused: compiling it took over {COMPILE_SECONDS} seconds") from error
-    head, _, program = child.stdout.partition(b"\n")
-    if child.returncode != 0 or not head:
-        raise ModelError(f"{path} is broken: the process that checked it ended with {child.returncode}")
-    answer = json.loads(head)
-    if "refused" in answer:
-        raise ModelError(f"{path} is refused: {answer['refused']}")
-    if "failed" in answer:
-        raise ModelError(f"{path} could not be compiled ({answer['failed']}): is TensorFlow whole here?")
-    return ModelMetadata.from_json(json.dumps(answer["facts"])), program

@@ -1,51 +1,55 @@
-"""The compiler: a Keras model becomes a LiteRT program that ends in float32 logits.
+"""Compile a Keras model for LiteRT, the runtime that a scan uses in place of TensorFlow.
 
-Convolutions and what lies between them run in int8: that is where the time goes. Dense layers and the
-program's last operation stay float32: they cost next to nothing, int8 logits would know only 256 values,
-and on a network of Dense layers int8 changes one answer in a thousand. First convolutions with strides work
-on blocks of pixels.
+Convolutions and what is between them run in int8 (post-training quantization with calibration images),
+because they take nearly all of the time. Dense layers and the last operation stay float32: they take almost
+none, int8 logits would have only 256 different values, and in a network of Dense layers int8 changes one
+answer in a thousand. First convolutions with strides are rewritten, see `space_to_depth`.
+
+Used by `compile_worker` and `export`, and by training, which calibrates the compiled model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import DigitscanError, ModelError
-from digitscan.model.space_to_depth import space_to_depth_stem
+from digitscan.model.space_to_depth import build_space_to_depth_stem
+from digitscan.model.tensorflow_log import silence_tensorflow
 from digitscan.system.signals import defer_signals
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-from digitscan.model.tensorflow_log import silence_tensorflow
 
 CALIBRATION_IMAGES = Path(__file__).resolve().parents[1] / "data" / "calibration_images.npz"
-
-
-BATCH = 16
+"""500 preprocessed training images, made by `docs/make_calibration_images.py`."""
+BATCH_SIZE = 16
+"""The images of one run of a compiled model; a fixed size keeps an image's answer bit-identical."""
+LOGIT_CHECK_COUNT = 64
+"""How many images `_check_logits` compares."""
 
 
 def compile_model(
-    keras_model: Any, samples: NDArray[np.float32] | None = None, input_maximum: float = 1.0
+    keras_model: Any, calibration_images: NDArray[np.float32] | None = None, input_maximum: float = 1.0
 ) -> bytes:
-    """Compile a Keras model of digits for LiteRT.
+    """Return a Keras model of digits compiled for LiteRT, the content of a `.tflite` file.
 
-    The program takes blocks of float32 (BATCH, 28, 28, 1) in 0..`input_maximum` and gives float32 logits
-    (BATCH, classes), whatever the model's own input shape and last activation. `samples`, float32
-    (N, 28, 28, 1) in the same range, tell how big the values between layers get; by default 500
-    preprocessed training images.
+    The compiled model takes float32 (BATCH_SIZE, 28, 28, 1) in 0..`input_maximum` and gives float32 logits
+    (BATCH_SIZE, classes), whatever the Keras model's input shape and last activation are.
+    `calibration_images`, float32 (N, 28, 28, 1) in the same range, tell how large the values between the
+    layers get; by default they are the bundled ones. The same weights and images give the same bytes on one
+    machine.
+
     Raises ModelError where the model does not end as a classifier does, or cannot be converted.
     """
-    images = load_calibration_images(input_maximum) if samples is None else samples
-    with (
-        silence_tensorflow(),
-        defer_signals(),
-    ):  # the converter may lose what a signal raises, or take it for a fault of the model
+    images = load_calibration_images(input_maximum) if calibration_images is None else calibration_images
+    # Inside the converter an exception that a signal raises is lost, or looks like a fault of the model.
+    with silence_tensorflow(), defer_signals():
         try:
             _check_logits(keras_model, images)
-            return _convert(keras_model, images, input_maximum)
+            return _quantize(keras_model, _create_batches(images, input_maximum))
         except DigitscanError:
             raise
         except Exception as error:
@@ -55,12 +59,23 @@ def compile_model(
             ) from error
 
 
-def compute_logits(keras_model: Any, images: Any, tensor: Any = None) -> Any:
-    """Return the logits (N, classes) of a Keras model for a tensor of images of its own input shape.
+def load_calibration_images(input_maximum: float) -> NDArray[np.float32]:
+    """Return the bundled calibration images, float32 (500, 28, 28, 1) in 0..`input_maximum`."""
+    import numpy as np
 
-    A softmax at the end is left off, as a layer or as an activation. Where sigmoids are at the end,
-    log-sigmoids are the logits: the softmax of those is what Keras makes of such a model in training.
-    `tensor` is the model's output unless told otherwise.
+    with np.load(CALIBRATION_IMAGES, allow_pickle=False) as file:
+        images: NDArray[np.uint8] = file["images"][..., None]
+    return (images.astype(np.float32) * np.float32(input_maximum / 255.0)).astype(np.float32)
+
+
+def compute_logits(keras_model: Any, images: Any, tensor: Any = None) -> Any:
+    """Return the logits (N, classes) of a Keras model for images of its own input shape, as a tensor.
+
+    A softmax at the end is left out, whether it is a layer or an activation. For sigmoids at the end the
+    logits are their logarithms, whose softmax is the sigmoids divided by their sum. `tensor` is the tensor of
+    the model to compute, by default its output.
+
+    Raises ModelError for an end whose logits are not known, such as a ReLU.
     """
     import keras
     import tensorflow as tf
@@ -69,24 +84,24 @@ def compute_logits(keras_model: Any, images: Any, tensor: Any = None) -> Any:
     tensor = keras_model.outputs[0] if tensor is None else tensor
     history = tensor._keras_history
     last = history.operation
-    before = (last._inbound_nodes[history.node_index].input_tensors or [None])[0]
+    last_input = (last._inbound_nodes[history.node_index].input_tensors or [None])[0]
     if isinstance(last, layers.Dropout | layers.GaussianDropout | layers.GaussianNoise):
-        return compute_logits(keras_model, images, before)
-    if isinstance(last, layers.Flatten | layers.Reshape) and before.shape == tensor.shape:
-        return compute_logits(keras_model, images, before)
+        return compute_logits(keras_model, images, last_input)
+    if isinstance(last, layers.Flatten | layers.Reshape) and last_input.shape == tensor.shape:
+        return compute_logits(keras_model, images, last_input)
     if isinstance(last, layers.Softmax) and last.axis in (-1, 1):
-        return _run(keras_model, before, images)
+        return _compute_tensor(keras_model, last_input, images)
     if isinstance(last, keras.Model):
-        return compute_logits(last, _run(keras_model, before, images))
+        return compute_logits(last, _compute_tensor(keras_model, last_input, images))
     if isinstance(last, layers.Dense):
-        values = tf.matmul(_run(keras_model, before, images), last.kernel)
+        values = tf.matmul(_compute_tensor(keras_model, last_input, images), last.kernel)
         values = tf.nn.bias_add(values, last.bias) if last.use_bias else values
     elif isinstance(last, layers.Activation):
-        values = _run(keras_model, before, images)
+        values = _compute_tensor(keras_model, last_input, images)
     elif isinstance(last, layers.ReLU | layers.ELU | layers.LeakyReLU | layers.PReLU):
         raise ModelError(f"it ends in {type(last).__name__}, not in softmax, sigmoid or logits")
     else:
-        return _run(keras_model, tensor, images)
+        return _compute_tensor(keras_model, tensor, images)
     activation = keras.activations.serialize(last.activation)
     if activation == "sigmoid":
         return tf.math.log_sigmoid(values)
@@ -95,21 +110,8 @@ def compute_logits(keras_model: Any, images: Any, tensor: Any = None) -> Any:
     raise ModelError(f"it ends in the activation {activation!r}, not in softmax, sigmoid or logits")
 
 
-def _check_logits(keras_model: Any, samples: NDArray[np.float32]) -> None:
-    """Where the model gives probabilities, the softmax of the logits must be just those."""
-    import numpy as np
-    import tensorflow as tf
-
-    images = tf.reshape(tf.constant(samples[:64]), (-1, *keras_model.inputs[0].shape[1:]))
-    answers = np.asarray(keras_model(images, training=False))
-    logits = compute_logits(keras_model, images)
-    probable = (answers >= 0.0).all() and np.allclose(answers.sum(axis=1), 1.0, atol=1e-3)
-    if probable and not np.allclose(tf.nn.softmax(logits), answers, atol=1e-3):
-        raise ModelError("how it comes from logits to probabilities is not understood: end it in a softmax")
-
-
-def _run(keras_model: Any, tensor: Any, images: Any) -> Any:
-    """Return the value of one of the model's inner tensors."""
+def _compute_tensor(keras_model: Any, tensor: Any, images: Any) -> Any:
+    """Return the value that one of the model's inner tensors has for some images."""
     import keras
 
     if tensor is keras_model.inputs[0]:
@@ -117,52 +119,90 @@ def _run(keras_model: Any, tensor: Any, images: Any) -> Any:
     return keras.Model(keras_model.inputs, tensor, name="network")(images, training=False)
 
 
-def _convert(keras_model: Any, samples: NDArray[np.float32], input_maximum: float) -> bytes:
-    import keras
+def _check_logits(keras_model: Any, calibration_images: NDArray[np.float32]) -> None:
+    """Check that `compute_logits` is right: where the model gives probabilities, it must be their softmax."""
     import numpy as np
+    import tensorflow as tf
+
+    images = tf.reshape(
+        tf.constant(calibration_images[:LOGIT_CHECK_COUNT]), (-1, *keras_model.inputs[0].shape[1:])
+    )
+    outputs = np.asarray(keras_model(images, training=False))
+    logits = compute_logits(keras_model, images)
+    are_probabilities = (outputs >= 0.0).all() and np.allclose(outputs.sum(axis=1), 1.0, atol=1e-3)
+    if are_probabilities and not np.allclose(tf.nn.softmax(logits), outputs, atol=1e-3):
+        raise ModelError(
+            "how its probabilities are computed from logits is not understood: end it in a softmax"
+        )
+
+
+def _create_batches(images: NDArray[np.float32], input_maximum: float) -> NDArray[np.float32]:
+    """Return images as (batches, BATCH_SIZE, 28, 28, 1); the first images fill up the last batch."""
+    import numpy as np
+
+    batch_count = -(-len(images) // BATCH_SIZE)
+    batches = np.resize(np.asarray(images, np.float32), (batch_count, BATCH_SIZE, 28, 28, 1))
+    # The converter must see the full range of the input.
+    batches[0, 0, 0, :2, 0] = 0.0, input_maximum
+    return batches
+
+
+def _quantize(keras_model: Any, batches: NDArray[np.float32]) -> bytes:
+    """Return the compiled model; `batches` of images show the converter the range of each layer's values."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    shape = tuple(keras_model.inputs[0].shape[1:])
-    # Whole blocks, the first samples again at the end; and the full range of ink must be seen.
-    images = np.resize(np.asarray(samples, np.float32), (-(-len(samples) // BATCH), BATCH, 28, 28, 1))
-    images[0, 0, 0, :2, 0] = 0.0, input_maximum
+    def representative_dataset() -> Iterator[list[NDArray[np.float32]]]:
+        for batch in batches:
+            yield [batch]
 
-    beginning = space_to_depth_stem(keras_model)
-    rest = keras.Model(beginning.end, keras_model.outputs) if beginning else keras_model
-
-    def network(values: Any) -> Any:
-        if beginning:
-            return compute_logits(rest, beginning.run(values))
-        return compute_logits(
-            keras_model, tf.reshape(values, (BATCH, *shape)) if shape != (28, 28, 1) else values
-        )
-
-    def representatives() -> Iterator[list[NDArray[np.float32]]]:
-        for block in images:
-            yield [block]
-
-    traced = tf.function(network, autograph=False).get_concrete_function(
-        tf.TensorSpec((BATCH, 28, 28, 1), tf.float32)
+    concrete_function = tf.function(_build_network(keras_model), autograph=False).get_concrete_function(
+        tf.TensorSpec((BATCH_SIZE, 28, 28, 1), tf.float32)
     )
-    # The converter cannot follow Keras 3's variables, so they become constants first.
-    frozen = convert_variables_to_constants_v2(traced)
+    # The converter cannot follow the variables of Keras 3, so they become constants first.
+    frozen = convert_variables_to_constants_v2(concrete_function)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = representatives
+    converter.representative_dataset = representative_dataset
+    # TensorFlow's way to keep some operations in float32; "Identity" is the last one.
     options = tf.lite.experimental.QuantizationDebugOptions(
         denylisted_ops=["FULLY_CONNECTED"], denylisted_nodes=["Identity"]
     )
     debugger = tf.lite.experimental.QuantizationDebugger(
-        converter=converter, debug_dataset=representatives, debug_options=options
+        converter=converter, debug_dataset=representative_dataset, debug_options=options
     )
     return bytes(debugger.get_nondebug_quantized_model())
 
 
-def load_calibration_images(input_maximum: float) -> NDArray[np.float32]:
-    """Return the bundled calibration images, float32 (500, 28, 28, 1) in 0..`input_maximum`."""
-    import numpy as np
+def _build_network(keras_model: Any) -> Callable[[Any], Any]:
+    """Return the function to compile: from a batch of images, (BATCH_SIZE, 28, 28, 1), to its logits."""
+    import keras
+    import tensorflow as tf
 
-    with np.load(CALIBRATION_IMAGES, allow_pickle=False) as file:
-        images: NDArray[np.uint8] = file["images"][..., None]
-    return (images.astype(np.float32) * np.float32(input_maximum / 255.0)).astype(np.float32)
+    shape = tuple(keras_model.inputs[0].shape[1:])
+    stem = build_space_to_depth_stem(keras_model)
+    rest = keras.Model(stem.output, keras_model.outputs) if stem else keras_model
+
+    # The names of the function and its argument are written into the compiled model, so they are kept.
+    def network(values: Any) -> Any:
+        if stem:
+            return compute_logits(rest, stem.compute(values))
+        if shape != (28, 28, 1):
+            values = tf.reshape(values, (BATCH_SIZE, *shape))
+        return compute_logits(keras_model, values)
+
+    return network
+
+
+def replace_output_bias(
+    compiled: bytes, old_bias: NDArray[np.float32], new_bias: NDArray[np.float32]
+) -> bytes:
+    """Return a compiled model with another bias, float32 (classes,), in its last Dense layer.
+
+    That layer stays float32, so the result is, byte for byte, what compiling the changed Keras model gives.
+    Raises ModelError where `old_bias` is not found exactly once.
+    """
+    old, new = old_bias.astype("<f4").tobytes(), new_bias.astype("<f4").tobytes()
+    if len(old) != len(new) or compiled.count(old) != 1:
+        raise ModelError("the bias of the last layer is not found in the compiled model")
+    return compiled.replace(old, new)

@@ -1,4 +1,4 @@
-"""What a row makes of a model's probabilities, and who is asked for them."""
+"""Probabilities of a compiled model, the cascade of two models, and what a row makes of the probabilities."""
 
 from __future__ import annotations
 
@@ -9,22 +9,91 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from digitscan.errors import ModelError
 from digitscan.imaging.preprocess import PREPROCESS_VERSION
-from digitscan.model.classifier import Cascade, decide
+from digitscan.model.classifier import Cascade, Classifier, decide
 from digitscan.model.metadata import ModelMetadata
+from digitscan.model.registry import Model
 from digitscan.prediction import Status
 
-FACTS = ModelMetadata(
-    architecture="cnn", classes=11, preprocess_version=PREPROCESS_VERSION, temperature=1.5, ok_confidence=0.8
-)
+
+def test_probabilities_agree_with_keras_at_the_temperature_of_the_model(
+    saved_model: Model, small_cnn: Any, images: NDArray[np.uint8]
+) -> None:
+    actual = saved_model.load_classifier().classify(images)
+    expected = small_cnn.predict(images[..., None] / np.float32(255), verbose=0)
+    expected = expected ** (1 / saved_model.metadata.temperature)
+    expected /= expected.sum(axis=1, keepdims=True)
+    assert np.abs(actual - expected).max() < 0.02
+    assert np.allclose(actual.sum(axis=1), 1.0)
+    # Int8 logits would have 256 different values.
+    assert len(np.unique(actual)) > 0.95 * actual.size
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("chunk_size", [1, 7, 63, 64, 65, 300])
+def test_an_image_has_the_same_probabilities_in_chunks_of_any_size_on_any_number_of_threads(
+    saved_model: Model, images: NDArray[np.uint8], chunk_size: int, threads: int
+) -> None:
+    classifier = Classifier(saved_model.compiled_path.read_bytes(), saved_model.metadata, threads)
+    chunks = [images[start : start + chunk_size] for start in range(0, len(images), chunk_size)]
+    actual = np.concatenate([classifier.classify(chunk) for chunk in chunks])
+    assert np.array_equal(actual, saved_model.load_classifier().classify(images))
+
+
+def test_no_images_have_no_probabilities(saved_model: Model, images: NDArray[np.uint8]) -> None:
+    assert saved_model.load_classifier().classify(images[:0]).shape == (0, 11)
+
+
+def test_a_model_of_another_preprocessing_version_is_refused(saved_model: Model) -> None:
+    compiled = saved_model.compiled_path.read_bytes()
+    metadata = dataclasses.replace(saved_model.metadata, preprocess_version=99)
+    with pytest.raises(
+        ModelError, match=f"version 99, this digitscan has version {PREPROCESS_VERSION}: train it again"
+    ):
+        Classifier(compiled, metadata)
+    Classifier(compiled, dataclasses.replace(metadata, architecture="unknown"))
+
+
+def test_a_compiled_model_with_other_outputs_than_its_metadata_says_is_refused(saved_model: Model) -> None:
+    metadata = dataclasses.replace(saved_model.metadata, classes=10)
+    with pytest.raises(ModelError, match="the compiled model does not have 10 outputs: delete it"):
+        Classifier(saved_model.compiled_path.read_bytes(), metadata)
+
+
+class _FixedClassifier:
+    """Returns for each image the row of probabilities whose index is the image's first pixel."""
+
+    def __init__(self, rows: list[list[float]]) -> None:
+        self.rows, self.image_count = np.array(rows), 0
+
+    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        self.image_count += len(images)
+        return self.rows[images[:, 0, 0]]
 
 
 def probabilities(**values: float) -> list[float]:
-    return [values.get(f"p{k}", 0.0) for k in range(11)]
+    """Return 11 probabilities; those that are not given are 0."""
+    return [values.get(f"p{index}", 0.0) for index in range(11)]
+
+
+def test_the_accurate_model_classifies_the_images_of_which_the_fast_one_is_not_confident() -> None:
+    confident, uncertain, no_digit = (
+        probabilities(p3=0.95, p5=0.05),
+        probabilities(p3=0.9, p5=0.1),
+        probabilities(p10=1),
+    )
+    fast = _FixedClassifier([confident, uncertain, no_digit])
+    accurate = _FixedClassifier([probabilities(p7=1.0), probabilities(p5=1.0), probabilities(p8=1.0)])
+    images = np.zeros((4, 28, 28), np.uint8)
+    images[:, 0, 0] = [2, 0, 1, 0]
+    actual = Cascade(fast, 0.95, accurate).classify(images)
+    assert np.array_equal(actual, [accurate.rows[2], confident, accurate.rows[1], confident])
+    assert accurate.image_count == 2
 
 
 @pytest.mark.parametrize(
-    ("given", "limit", "expected"),
+    ("given", "min_confidence", "expected"),
     [
         (probabilities(p3=0.9, p5=0.1), None, (3, 0.9, Status.OK, "")),
         (probabilities(p3=0.8, p5=0.2), None, (3, 0.8, Status.OK, "")),
@@ -39,41 +108,16 @@ def probabilities(**values: float) -> list[float]:
     ],
 )
 def test_probabilities_become_a_digit_and_a_status(
-    given: list[float], limit: float | None, expected: tuple[Any, ...]
+    metadata: ModelMetadata, given: list[float], min_confidence: float | None, expected: tuple[Any, ...]
 ) -> None:
-    """The model's own limit unless the user gives one."""
-    assert decide(given, FACTS, limit) == expected
+    assert metadata.ok_confidence == 0.8
+    assert decide(given, metadata, min_confidence) == expected
 
 
-def test_an_uncalibrated_model_leaves_every_row_to_a_person() -> None:
-    """Unless the user says from which confidence on a row is ok."""
-    metadata = dataclasses.replace(FACTS, ok_confidence=None, classes=10)
-    cascade_threshold = probabilities(p3=0.999, p5=0.001)[:10]
-    assert decide(cascade_threshold, metadata) == (3, 0.999, Status.REVIEW, "model not calibrated")
-    assert decide(cascade_threshold, metadata, 0.9) == (3, 0.999, Status.OK, "")
-
-
-class _Fixed:
-    """Answers each image with the row of `rows` that its first pixel names."""
-
-    def __init__(self, rows: list[list[float]]) -> None:
-        self.rows, self.asked = np.array(rows), 0
-
-    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        self.asked += len(images)
-        return self.rows[images[:, 0, 0]]
-
-
-def test_the_other_model_is_asked_where_the_quick_one_is_not_sure() -> None:
-    cascade_threshold, unsure, no_digit = (
-        probabilities(p3=0.95, p5=0.05),
-        probabilities(p3=0.9, p5=0.1),
-        probabilities(p10=1),
-    )
-    other = [probabilities(p7=1.0), probabilities(p5=1.0), probabilities(p8=1.0)]
-    images = np.zeros((4, 28, 28), np.uint8)
-    images[:, 0, 0] = [2, 0, 1, 0]
-    asked = _Fixed(other)
-    answered = Cascade(_Fixed([cascade_threshold, unsure, no_digit]), 0.95, asked).classify(images)
-    assert np.array_equal(answered, [other[2], cascade_threshold, other[1], cascade_threshold])
-    assert asked.asked == 2
+def test_rows_of_a_model_without_calibration_are_ok_only_above_a_limit_that_the_user_gives(
+    metadata: ModelMetadata,
+) -> None:
+    uncalibrated = dataclasses.replace(metadata, ok_confidence=None, classes=10)
+    confident = probabilities(p3=0.999, p5=0.001)[:10]
+    assert decide(confident, uncalibrated) == (3, 0.999, Status.REVIEW, "model not calibrated")
+    assert decide(confident, uncalibrated, 0.9) == (3, 0.999, Status.OK, "")

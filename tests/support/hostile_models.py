@@ -1,4 +1,8 @@
-"""What strangers may put into a `.h5` and a scan must refuse, for the tests and `tests.stress.torture`."""
+"""Hostile `.h5` files, which a scan must refuse: for tests/model and for `tests.stress.torture`.
+
+A file can attack in its configuration (a `Change` of the JSON in `model_config`) or in its HDF5 structure (an
+`Attack` on the open file).
+"""
 
 from __future__ import annotations
 
@@ -14,27 +18,29 @@ import numpy as np
 from keras import layers
 
 Attack = Callable[[h5py.File, Path], None]
+"""Changes an open `.h5`; the folder is where another HDF5 file, `other.h5`, and the file `secret` may be."""
 Change = Callable[[dict[str, Any]], object]
+"""Changes a model's configuration in place."""
 
 
-def network(
+def build_network(
     *inner: Any, shape: tuple[int | None, ...] = (28, 28, 1), end: str = "softmax", classes: int = 11
 ) -> Any:
-    """Return a small network of digits around some layers."""
+    """Return a small Keras model of digits with the layers `inner`, ending in a Dense layer with `end`."""
     return keras.Sequential(
         [keras.Input(shape), *inner, layers.Flatten(), layers.Dense(classes, activation=end)]
     )
 
 
-def h5_of(keras_model: Any, folder: Path) -> Path:
-    """Save a network; return the path."""
-    path = folder / "stranger.h5"
+def save_h5(keras_model: Any, folder: Path) -> Path:
+    """Save a model as `untrusted.h5` in a folder; return the path."""
+    path = folder / "untrusted.h5"
     keras_model.save(path)
     return path
 
 
-def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> bytes:
-    """Return the file with its configuration changed, everything else as it was."""
+def change_config(path: Path, change: Change) -> bytes:
+    """Change the configuration inside an `.h5`; return the bytes of the file."""
     with h5py.File(path, "a") as file:
         config = json.loads(file.attrs["model_config"])
         change(config)
@@ -42,174 +48,190 @@ def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> bytes:
     return path.read_bytes()
 
 
-def lambda_that_writes(path: Path) -> Any:
-    """Return a layer whose code would write a file."""
+def build_lambda(path: Path) -> Any:
+    """Return a Lambda layer whose code writes the file `path` when it runs."""
     return layers.Lambda(eval(f"lambda x: (open({str(path)!r}, 'w').close(), x)[1]"))
 
 
-def first_layer(**values: Any) -> Callable[[dict[str, Any]], object]:
-    """Return what changes values in the configuration of the first layer."""
+def set_in_first_layer(**values: Any) -> Change:
+    """Return a change of values in the `config` of the first layer."""
     return lambda config: config["config"]["layers"][1]["config"].update(values)
 
 
-def replace_layer(**values: Any) -> Callable[[dict[str, Any]], object]:
-    """Return what changes the first layer itself."""
+def set_first_layer(**values: Any) -> Change:
+    """Return a change of the first layer's own values, such as its `class_name`."""
     return lambda config: config["config"]["layers"][1].update(values)
 
 
-def deep(config: dict[str, Any]) -> None:
-    """Nest it sixty deep."""
+def nest_deeply(config: dict[str, Any]) -> None:
+    """Nest the layers in 60 models."""
     for _ in range(60):
         config["config"]["layers"] = [
             {"class_name": "Sequential", "config": {"layers": config["config"]["layers"]}}
         ]
 
 
-def many(config: dict[str, Any]) -> None:
-    """Call one layer thousands of times."""
-    inner = dict(config["config"]["layers"][1])
+def call_often(config: dict[str, Any]) -> None:
+    """Add models that call models that call a layer: 19,683 calls in all."""
+    layer = dict(config["config"]["layers"][1])
     for _ in range(3):
-        inner = {"class_name": "Functional", "config": {"layers": [inner] * 3}, "inbound_nodes": [[]] * 9}
-    config["config"]["layers"].append(inner)
+        layer = {"class_name": "Functional", "config": {"layers": [layer] * 3}, "inbound_nodes": [[]] * 9}
+    config["config"]["layers"].append(layer)
 
 
-def soft_link(file: h5py.File, folder: Path) -> None:
-    """Lead to another place in the file."""
+def add_soft_link(file: h5py.File, folder: Path) -> None:
+    """Add a link to another place in the file."""
     file["model_weights"]["again"] = h5py.SoftLink("/model_weights")
 
 
-def external_link(file: h5py.File, folder: Path) -> None:
-    """Lead to another file."""
+def add_external_link(file: h5py.File, folder: Path) -> None:
+    """Add a link into another file."""
     file["model_weights"]["other"] = h5py.ExternalLink(str(folder / "other.h5"), "/")
 
 
-def hard_link(file: h5py.File, folder: Path) -> None:
-    """Lead in a circle."""
+def add_hard_link_loop(file: h5py.File, folder: Path) -> None:
+    """Make a group contain itself."""
     file["model_weights"]["loop"] = file["model_weights"]
 
 
-def virtual(file: h5py.File, folder: Path) -> None:
-    """Take values from another file."""
-    csv_format = h5py.VirtualLayout((4,), "f4")
-    csv_format[:] = h5py.VirtualSource(str(folder / "other.h5"), "values", (4,))
-    file["model_weights"].create_virtual_dataset("values", csv_format)
+def add_virtual_dataset(file: h5py.File, folder: Path) -> None:
+    """Add a dataset whose values are in another HDF5 file."""
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "values", (4,))
+    file["model_weights"].create_virtual_dataset("values", layout)
 
 
-def external_storage(file: h5py.File, folder: Path) -> None:
-    """Take bytes from any file."""
+def add_external_dataset(file: h5py.File, folder: Path) -> None:
+    """Add a dataset whose values are the bytes of any other file."""
     file.create_dataset("values", (4,), "f4", external=[(str(folder / "secret"), 0, 16)])
 
 
-def declared_huge(file: h5py.File, folder: Path) -> None:
-    """Declare terabytes."""
+def add_huge_dataset(file: h5py.File, folder: Path) -> None:
+    """Add a dataset that declares 4 TB and stores nothing."""
     file.create_dataset("values", (10**12,), "f4", chunks=(1024,))
 
 
-def declared_beyond_64_bits(file: h5py.File, folder: Path) -> None:
-    """Declare more than 64 bits count."""
+def add_dataset_beyond_64_bits(file: h5py.File, folder: Path) -> None:
+    """Add a dataset whose declared size does not fit into 64 bits."""
     file.create_dataset("values", (2**31, 2**31, 4), "f4", chunks=(1, 1, 4))
 
 
-def compressed(file: h5py.File, folder: Path) -> None:
-    """Be a bomb."""
+def add_compressed_dataset(file: h5py.File, folder: Path) -> None:
+    """Add a compressed dataset, which could be a decompression bomb."""
     file.create_dataset("values", data=np.zeros(10**6), compression="gzip")
 
 
-def strings(file: h5py.File, folder: Path) -> None:
-    """Hold words."""
+def add_text_dataset(file: h5py.File, folder: Path) -> None:
+    """Add a dataset that holds texts."""
     file["values"] = ["text"]
 
 
-def odd_attribute(file: h5py.File, folder: Path) -> None:
-    """Refer to an object."""
+def add_object_reference(file: h5py.File, folder: Path) -> None:
+    """Add an attribute that refers to another object."""
     file.attrs["ref"] = file["model_weights"].ref
 
 
-def no_config(file: h5py.File, folder: Path) -> None:
-    """Hold no network."""
+def remove_config(file: h5py.File, folder: Path) -> None:
+    """Remove the network, as in a file of weights alone."""
     del file.attrs["model_config"]
 
 
-def no_json(file: h5py.File, folder: Path) -> None:
-    """Hold braces alone."""
+def break_config(file: h5py.File, folder: Path) -> None:
+    """Replace the network by JSON that is nested without end."""
     file.attrs["model_config"] = "{" * 100_000
 
 
-def no_weights(file: h5py.File, folder: Path) -> None:
-    """Hold no weights."""
+def remove_weights(file: h5py.File, folder: Path) -> None:
+    """Remove the weights."""
     del file["model_weights"]
 
 
-STRUCTURES: tuple[Attack, ...] = (
-    soft_link,
-    external_link,
-    hard_link,
-    virtual,
-    external_storage,
-    declared_huge,
-    declared_beyond_64_bits,
-    compressed,
-    strings,
-    odd_attribute,
-    no_config,
-    no_json,
-    no_weights,
+ATTACKS: tuple[Attack, ...] = (
+    add_soft_link,
+    add_external_link,
+    add_hard_link_loop,
+    add_virtual_dataset,
+    add_external_dataset,
+    add_huge_dataset,
+    add_dataset_beyond_64_bits,
+    add_compressed_dataset,
+    add_text_dataset,
+    add_object_reference,
+    remove_config,
+    break_config,
+    remove_weights,
 )
 
 
 def hostile_models(folder: Path, proof: Path, secret: Path) -> Iterator[tuple[str, Path]]:
-    """Write models into a folder; yield what each tries and where it is. None may be used.
+    """Write hostile models into a folder; yield a description and the path of each. All must be refused.
 
-    Were one opened carelessly, it would write the file `proof`, or read the file `secret`.
+    Opened without validation, they would write the file `proof`, or read the file `secret`.
     """
-
-    def built(what: str, *inner: Any, change: Change | None = None, **shape: Any) -> tuple[str, Path]:
-        path = h5_of(network(*inner, **shape), folder).rename(folder / f"{len(list(folder.iterdir()))}.h5")
-        proof.unlink(missing_ok=True)  # building a Lambda runs it
-        if change:
-            path.write_bytes(changed(path, change))
-        return what, path
-
-    inner = lambda_that_writes(proof)
-    yield built("a Lambda", inner)
-    nested = keras.Sequential([keras.Input((28, 28, 1)), lambda_that_writes(proof)])
-    yield built("a Lambda in a Sequential", nested)
-    image = keras.Input((28, 28, 1))
-    twice = keras.Sequential([keras.Input((28, 28, 1)), keras.Model(image, lambda_that_writes(proof)(image))])
-    yield built("a Lambda in a Functional in a Sequential", twice)
-    plain = layers.Conv2D
-    program = replace_layer(class_name="TFSMLayer", config={"name": "t", "filepath": str(folder)})
-    yield built("a TFSMLayer", plain(2, 3), change=program)
-    words = {"name": "s", "vocabulary": str(secret), "output_mode": "int"}
-    lookup = replace_layer(class_name="StringLookup", config=words)
-    yield built("a StringLookup with a file", plain(2, 3), change=lookup)
-    within = {"class_name": "TimeDistributed", "config": {"layer": {"class_name": "Lambda", "config": {}}}}
-    yield built("a Lambda in a TimeDistributed", plain(2, 3), change=replace_layer(**within))
-    mine = replace_layer(module="os", class_name="system", registered_name="os>system")
-    yield built("a class of another module", plain(2, 3), change=mine)
-    function = {"class_name": "function", "module": "builtins", "config": "eval"}
-    yield built("eval as an activation", plain(2, 3), change=first_layer(activation=function))
-    yield built("nested 60 deep", plain(2, 3), change=deep)
-    yield built("thousands of calls", plain(2, 3), change=many)
-    yield built("10^10 filters", plain(2, 3), change=first_layer(filters=10**10))
-    yield built("a million filters", plain(2, 3), change=first_layer(filters=1_000_000))
-    padding = first_layer(padding=[[10**10, 0], [0, 0]])
-    yield built("ZeroPadding2D of 10^10 rows", layers.ZeroPadding2D(1), change=padding)
-    padding = first_layer(padding=[[900_000, 0], [0, 0]])
-    yield built("ZeroPadding2D of 900,000 rows", layers.ZeroPadding2D(1), change=padding)
-    yield built("UpSampling2D to 2800x2800", layers.UpSampling2D(100), layers.MaxPooling2D(100))
-    yield built("an input of 32x32", shape=(32, 32, 1))
-    yield built("an input of any size", layers.GlobalMaxPooling2D(), shape=(None, None, 1))
-    yield built("26 classes", classes=26)
-    for attack in STRUCTURES:
-        what, path = built(attack.__name__.replace("_", " "))
+    for description, keras_model, change in _hostile_networks(folder, proof, secret):
+        path = _save_numbered(keras_model, folder)
+        proof.unlink(missing_ok=True)  # Keras runs a Lambda when the model is built
+        if change is not None:
+            path.write_bytes(change_config(path, change))
+        yield description, path
+    for attack in ATTACKS:
+        path = _save_numbered(build_network(), folder)
         with h5py.File(path, "a") as file:
             attack(file, folder)
-        yield what, path
+        yield attack.__name__.replace("_", " "), path
 
 
-def mutilated_models(whole: bytes, seed: int, cuts: int) -> Iterator[bytes]:
-    """Yield a good model cut short at many lengths, and noise. None may be used."""
+def _hostile_networks(folder: Path, proof: Path, secret: Path) -> Iterator[tuple[str, Any, Change | None]]:
+    """Yield a description, a Keras model, and how its configuration is to be changed once it is saved."""
+    yield "a Lambda", build_network(build_lambda(proof)), None
+    sequential = keras.Sequential([keras.Input((28, 28, 1)), build_lambda(proof)])
+    yield "a Lambda in a Sequential", build_network(sequential), None
+    image = keras.Input((28, 28, 1))
+    functional = keras.Model(image, build_lambda(proof)(image))
+    nested = keras.Sequential([keras.Input((28, 28, 1)), functional])
+    yield "a Lambda in a Functional in a Sequential", build_network(nested), None
+
+    changes = {
+        "a TFSMLayer": set_first_layer(
+            class_name="TFSMLayer", config={"name": "layer", "filepath": str(folder)}
+        ),
+        "a StringLookup with a file": set_first_layer(
+            class_name="StringLookup",
+            config={"name": "layer", "vocabulary": str(secret), "output_mode": "int"},
+        ),
+        "a Lambda in a TimeDistributed": set_first_layer(
+            class_name="TimeDistributed", config={"layer": {"class_name": "Lambda", "config": {}}}
+        ),
+        "a class of another module": set_first_layer(
+            module="os", class_name="system", registered_name="os>system"
+        ),
+        "eval as an activation": set_in_first_layer(
+            activation={"class_name": "function", "module": "builtins", "config": "eval"}
+        ),
+        "nested 60 deep": nest_deeply,
+        "thousands of calls": call_often,
+        "10^10 filters": set_in_first_layer(filters=10**10),
+        "a million filters": set_in_first_layer(filters=1_000_000),
+    }
+    for description, change in changes.items():
+        yield description, build_network(layers.Conv2D(2, 3)), change
+    for description, rows in (("10^10", 10**10), ("900,000", 900_000)):
+        change = set_in_first_layer(padding=[[rows, 0], [0, 0]])
+        yield f"ZeroPadding2D of {description} rows", build_network(layers.ZeroPadding2D(1)), change
+
+    enlarged = build_network(layers.UpSampling2D(100), layers.MaxPooling2D(100))
+    yield "UpSampling2D to 2800x2800", enlarged, None
+    yield "an input of 32x32", build_network(shape=(32, 32, 1)), None
+    yield "an input of any size", build_network(layers.GlobalMaxPooling2D(), shape=(None, None, 1)), None
+    yield "26 classes", build_network(classes=26), None
+
+
+def _save_numbered(keras_model: Any, folder: Path) -> Path:
+    return save_h5(keras_model, folder).rename(folder / f"{len(list(folder.iterdir()))}.h5")
+
+
+def truncated_models(whole: bytes, seed: int, cuts: int) -> Iterator[bytes]:
+    """Yield a valid model truncated at many lengths, and random bytes. All must be refused."""
     random = Random(seed)
     for length in (0, 1, 7, 8, 9, 100, len(whole) - 1, *(random.randrange(len(whole)) for _ in range(cuts))):
         yield whole[:length]
@@ -218,11 +240,11 @@ def mutilated_models(whole: bytes, seed: int, cuts: int) -> Iterator[bytes]:
         yield whole[:8] + random.randbytes(length)
 
 
-def flipped_models(whole: bytes, seed: int, count: int) -> Iterator[bytes]:
-    """Yield a good model with one to eight bits flipped anywhere, which may leave it a good one."""
+def bit_flipped_models(whole: bytes, seed: int, count: int) -> Iterator[bytes]:
+    """Yield a valid model with one to eight bits flipped at random; it may still be valid."""
     random = Random(seed)
     for _ in range(count):
-        changed_bytes = bytearray(whole)
+        data = bytearray(whole)
         for _ in range(random.randint(1, 8)):
-            changed_bytes[random.randrange(len(whole))] ^= 1 << random.randrange(8)
-        yield bytes(changed_bytes)
+            data[random.randrange(len(whole))] ^= 1 << random.randrange(8)
+        yield bytes(data)

@@ -1,0 +1,106 @@
+"""A small model, saved once for all tests of this package, and folders in the place of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from numpy.typing import NDArray
+
+from digitscan.imaging.preprocess import PREPROCESS_VERSION
+from digitscan.model import compile_worker, compiled_cache, export, registry, tflite_compiler
+from digitscan.model.export import save_model
+from digitscan.model.metadata import ModelMetadata
+from digitscan.model.registry import Model
+from digitscan.training.data.sources import load_data
+from tests.support.hostile_models import build_network
+
+
+@pytest.fixture(scope="session")
+def metadata() -> ModelMetadata:
+    return ModelMetadata(
+        architecture="cnn",
+        classes=11,
+        preprocess_version=PREPROCESS_VERSION,
+        temperature=1.5,
+        ok_confidence=0.8,
+        training={"epochs": 3, "seed": 0},
+        scores={"test_accuracy": 0.99},
+    )
+
+
+@pytest.fixture(scope="session")
+def images() -> NDArray[np.uint8]:
+    """300 images of MNIST, (300, 28, 28)."""
+    return load_data().x_test[:300]
+
+
+@pytest.fixture(scope="session")
+def calibration_images(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Fewer than the bundled ones, to compile faster: (100, 28, 28, 1) in 0..1."""
+    return images[:100, ..., None].astype(np.float32) / np.float32(255)
+
+
+@pytest.fixture(scope="session")
+def small_cnn() -> Any:
+    """A Keras model with random weights that begins as the bundled CNNs do."""
+    keras.utils.set_random_seed(7)
+    return build_network(
+        layers.Conv2D(8, 5, strides=2, padding="same", use_bias=False, name="convolution"),
+        layers.BatchNormalization(name="normalization"),
+        layers.ReLU(name="relu"),
+        layers.MaxPooling2D(name="pooling"),
+    )
+
+
+@pytest.fixture(scope="session")
+def saved_model(
+    small_cnn: Any,
+    metadata: ModelMetadata,
+    calibration_images: NDArray[np.float32],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Model:
+    """`small_cnn`, saved; its compiled form is in no cache folder."""
+    folder = tmp_path_factory.mktemp("saved")
+    return save_model(small_cnn, metadata, folder / "small.h5", folder / "programs", calibration_images)
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache folder during a test; it does not exist yet."""
+    folder = tmp_path / "cache"
+    for module in (compiled_cache, registry, export):
+        monkeypatch.setattr(module, "user_cache_folder", lambda: folder)
+    return folder
+
+
+@pytest.fixture
+def bundled_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in the place of that of the bundled models."""
+    folder = tmp_path / "bundled"
+    (folder / "programs").mkdir(parents=True)
+    for module in (compiled_cache, registry):
+        monkeypatch.setattr(module, "bundled_folder", lambda: folder)
+    return folder
+
+
+@pytest.fixture
+def compiled_paths(monkeypatch: pytest.MonkeyPatch, calibration_images: NDArray[np.float32]) -> list[Path]:
+    """Compile in this process, which has loaded Keras already; the list grows with each compiled file."""
+    paths: list[Path] = []
+
+    def compile_in_this_process(
+        path: Path, data: bytes, input_maximum: float | None
+    ) -> tuple[ModelMetadata, bytes]:
+        paths.append(path)
+        return compile_worker.check_and_compile(data, input_maximum)
+
+    monkeypatch.setattr(compile_worker, "compile_in_child_process", compile_in_this_process)
+    monkeypatch.setattr(
+        tflite_compiler, "load_calibration_images", lambda maximum: calibration_images * np.float32(maximum)
+    )
+    return paths

@@ -1,0 +1,81 @@
+"""Checking and compiling a file in a child process: whatever happens there becomes one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import h5py
+import keras
+import pytest
+
+from digitscan.errors import ExitCode, ModelError
+from digitscan.model import compile_worker
+from digitscan.model.metadata import ModelMetadata
+from digitscan.model.registry import Model, load_model
+from tests.support.hostile_models import build_lambda, build_network, save_h5
+
+
+def test_a_lambda_never_runs(tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    network = build_network(keras.Sequential([keras.Input((28, 28, 1)), build_lambda(proof)]))
+    path = save_h5(network, tmp_path)
+    proof.unlink(missing_ok=True)  # Keras ran the Lambda when the network was built
+    with pytest.raises(ModelError, match=r"untrusted\.h5 is refused: 'Lambda' is not on the list") as caught:
+        load_model(path)
+    assert caught.value.exit_code == ExitCode.MODEL
+    assert not proof.exists()
+
+
+def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_h5(build_network(), tmp_path)
+    for name in ("json", "keras", "h5py", "digitscan"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'proof')!r}, 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    metadata = load_model(path).metadata
+    assert (metadata.architecture, metadata.classes) == ("unknown", 11)
+    assert metadata.input_shape == (28, 28, 1)
+    assert not (tmp_path / "proof").exists()
+
+
+def test_metadata_that_does_not_fit_the_network_is_refused(
+    saved_model: Model, metadata: ModelMetadata, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.h5"
+    path.write_bytes(saved_model.path.read_bytes())
+    with h5py.File(path, "a") as file:
+        file["digitscan"].attrs["facts"] = dataclasses.replace(metadata, classes=10).to_json()
+    with pytest.raises(ModelError, match="the metadata inside the model does not fit its network"):
+        compile_worker.check_and_compile(path.read_bytes(), None)
+
+
+def test_legacy_keras_which_runs_code_in_model_files_is_refused(
+    saved_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+    with pytest.raises(ModelError, match="TF_USE_LEGACY_KERAS is set"):
+        load_model(saved_model.path)
+
+
+def test_a_file_that_crashes_native_code_ends_only_the_child(
+    saved_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compile_worker, "_CHILD_CODE", "import os; os.abort()")
+    with pytest.raises(ModelError, match=r"small\.h5 is broken: the process that checked it ended with"):
+        load_model(saved_model.path)
+
+
+def test_a_file_that_takes_too_long_is_refused(saved_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile_worker, "_CHILD_CODE", "import time; time.sleep(60)")
+    monkeypatch.setattr(compile_worker, "MAX_COMPILE_SECONDS", 0.5)
+    with pytest.raises(ModelError, match=r"is refused: compiling it took over 0\.5 seconds"):
+        load_model(saved_model.path)
+
+
+def test_an_unexpected_error_in_the_child_is_told_with_its_name(
+    saved_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = """print('{"failed": "ImportError: no TensorFlow"}')"""
+    monkeypatch.setattr(compile_worker, "_CHILD_CODE", code)
+    with pytest.raises(ModelError, match=r"could not be compiled \(ImportError: no TensorFlow\)"):
+        load_model(saved_model.path)

@@ -1,0 +1,91 @@
+"""The cache of compiled models: damaged, outdated and untrusted entries are not used."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from digitscan.errors import ModelError
+from digitscan.model.compiled_cache import COMPILER_VERSION, find_compiled, read_compiled, store_compiled
+from digitscan.model.metadata import ModelMetadata
+from digitscan.model.registry import Model, load_model
+
+
+@pytest.fixture
+def cached_model(saved_model: Model, compiled_paths: list[Path]) -> Model:
+    """`saved_model` with its compiled form in the user's cache."""
+    model = load_model(saved_model.path)
+    assert compiled_paths == [model.path]
+    return model
+
+
+def test_an_entry_holds_the_metadata_under_its_stored_names(
+    saved_model: Model, metadata: ModelMetadata
+) -> None:
+    entry = json.loads(saved_model.compiled_path.with_suffix(".json").read_text())
+    assert sorted(entry) == ["facts", "program_sha256", "program_version"]
+    assert ModelMetadata.from_json(json.dumps(entry["facts"])) == metadata
+    assert entry["program_sha256"] == saved_model.compiled_digest
+
+
+def test_entries_for_both_input_ranges_are_kept_apart(cache_folder: Path, metadata: ModelMetadata) -> None:
+    for input_maximum in (1.0, 255.0):
+        ranged = ModelMetadata(
+            architecture="unknown", classes=10, preprocess_version=1, input_maximum=input_maximum
+        )
+        stored = store_compiled(cache_folder, "0" * 64, ranged, str(input_maximum).encode())
+        assert find_compiled("0" * 64, input_maximum) == stored
+    assert len(list(cache_folder.iterdir())) == 4
+
+
+@pytest.mark.parametrize("damage", ["compiled model", "entry", "missing", "version"])
+def test_a_damaged_or_outdated_entry_is_compiled_again(
+    cached_model: Model, compiled_paths: list[Path], damage: str
+) -> None:
+    entry_path = cached_model.compiled_path.with_suffix(".json")
+    if damage == "compiled model":
+        data = bytearray(cached_model.compiled_path.read_bytes())
+        data[len(data) // 2] ^= 255
+        cached_model.compiled_path.write_bytes(data)
+    elif damage == "entry":
+        entry_path.write_text(entry_path.read_text()[:-20])
+    elif damage == "missing":
+        cached_model.compiled_path.unlink()
+    else:
+        current = f'"program_version": {COMPILER_VERSION}'
+        entry_path.write_text(entry_path.read_text().replace(current, '"program_version": 0'))
+    assert find_compiled(cached_model.digest) is None
+    assert load_model(cached_model.path) == cached_model
+    assert len(compiled_paths) == 2
+    assert load_model(cached_model.path) == cached_model
+    assert len(compiled_paths) == 2
+
+
+def test_a_damaged_compiled_model_is_never_returned(cached_model: Model) -> None:
+    cached_model.compiled_path.write_bytes(cached_model.compiled_path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="is damaged: delete it, and it will be compiled again"):
+        read_compiled(cached_model.compiled_path, cached_model.compiled_digest)
+    cached_model.compiled_path.unlink()
+    with pytest.raises(ModelError, match="cannot be read: No such file"):
+        read_compiled(cached_model.compiled_path, cached_model.compiled_digest)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such permissions")
+def test_a_cache_that_other_users_can_write_to_is_not_used(cached_model: Model, cache_folder: Path) -> None:
+    cache_folder.chmod(0o777)
+    assert find_compiled(cached_model.digest) is None
+    with pytest.raises(ModelError, match=r"other users can write to .*: take away their permission"):
+        load_model(cached_model.path)
+    cache_folder.chmod(0o700)
+    assert find_compiled(cached_model.digest) is not None
+
+
+def test_a_cache_folder_that_cannot_be_made_is_one_sentence(
+    saved_model: Model, cache_folder: Path, compiled_paths: list[Path]
+) -> None:
+    cache_folder.write_text("a file in the place of the folder")
+    with pytest.raises(ModelError, match=r"cannot be stored in .*; make that folder writable"):
+        load_model(saved_model.path)

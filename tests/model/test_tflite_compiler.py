@@ -1,0 +1,188 @@
+"""Compiled models answer as Keras does, whatever the input shape and the end of the network."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from numpy.typing import NDArray
+
+from digitscan.errors import ModelError
+from digitscan.model.registry import load_model
+from digitscan.model.tflite_compiler import (
+    CALIBRATION_IMAGES,
+    compile_model,
+    load_calibration_images,
+    replace_output_bias,
+)
+from tests.support.hostile_models import build_network, change_config, save_h5
+
+CALIBRATION_SCRIPT = Path(__file__).parents[2] / "docs" / "make_calibration_images.py"
+
+
+def normalize(values: NDArray[Any]) -> NDArray[Any]:
+    shares: NDArray[Any] = values / values.sum(axis=1, keepdims=True)
+    return shares
+
+
+def softmax(values: NDArray[Any]) -> NDArray[Any]:
+    return normalize(np.exp(values - values.max(axis=1, keepdims=True)))
+
+
+def unchanged(values: NDArray[Any]) -> NDArray[Any]:
+    return values
+
+
+def build_nested() -> Any:
+    return keras.Sequential([keras.Input((28, 28, 1)), layers.Rescaling(2.0), build_network()])
+
+
+def build_residual() -> Any:
+    image = keras.Input((28, 28, 1))
+    values = layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+    total = layers.Add()([values, layers.DepthwiseConv2D(3, padding="same")(values)])
+    return keras.Model(image, layers.Dense(10, "softmax")(layers.GlobalAveragePooling2D()(total)))
+
+
+@pytest.mark.parametrize(
+    ("build", "to_probabilities"),
+    [
+        (lambda: build_network(end="softmax"), unchanged),
+        (lambda: build_network(end="linear"), softmax),
+        (lambda: build_network(end="sigmoid"), normalize),
+        (lambda: keras.Sequential([build_network(end="linear"), layers.Softmax()]), unchanged),
+        (lambda: keras.Sequential([build_network(end="linear"), layers.Activation("softmax")]), unchanged),
+        (lambda: keras.Sequential([build_network(end="softmax"), layers.Dropout(0.5)]), unchanged),
+        (lambda: build_network(shape=(784,), classes=10), unchanged),
+        (lambda: build_network(layers.Dense(16, "relu"), shape=(28, 28), classes=10), unchanged),
+        (lambda: build_network(layers.Conv2D(4, 3), layers.GlobalMaxPooling2D()), unchanged),
+        (build_nested, unchanged),
+        (build_residual, unchanged),
+    ],
+    ids=[
+        "softmax activation",
+        "logits",
+        "sigmoids",
+        "softmax layer",
+        "activation layer",
+        "dropout at the end",
+        "flat input",
+        "input without channel",
+        "pooled",
+        "nested",
+        "residual",
+    ],
+)
+def test_a_model_made_elsewhere_answers_as_in_keras_and_is_not_calibrated(
+    build: Callable[[], Any],
+    to_probabilities: Callable[[NDArray[Any]], NDArray[Any]],
+    tmp_path: Path,
+    images: NDArray[np.uint8],
+    compiled_paths: list[Path],
+) -> None:
+    keras.utils.set_random_seed(5)
+    model = load_model(save_h5(build(), tmp_path))
+    loaded = keras.models.load_model(model.path)
+    inputs = (images / np.float32(255)).reshape(-1, *loaded.input_shape[1:])
+    expected = to_probabilities(loaded.predict(inputs, verbose=0))
+    assert np.abs(model.load_classifier().classify(images) - expected).max() < 0.02
+    assert model.metadata.ok_confidence is None
+    assert model.metadata.architecture == "unknown"
+
+
+@pytest.mark.parametrize("is_late_version", [False, True], ids=["2.4", "2.13"])
+def test_a_file_of_keras_2_is_read_though_its_configuration_is_spelled_otherwise(
+    tmp_path: Path, images: NDArray[np.uint8], compiled_paths: list[Path], is_late_version: bool
+) -> None:
+    path = save_h5(build_network(layers.Conv2D(2, 3, name="first"), layers.BatchNormalization()), tmp_path)
+    expected = keras.models.load_model(path).predict(images[..., None] / np.float32(255), verbose=0)
+    shapes = [(28, 28, 1), (28, 28, 1), (26, 26, 2), (26, 26, 2), (1352,)]
+
+    def change_to_keras_2(config: dict[str, Any]) -> None:
+        for layer, shape in zip(config["config"]["layers"], shapes, strict=True):
+            inner = layer["config"]
+            inner["dtype"] = "float32"
+            if is_late_version:
+                layer |= {"module": "keras.layers", "registered_name": None}
+                layer["build_config"] = {"input_shape": [None, *shape]}
+            if layer["class_name"] == "InputLayer":
+                inner["batch_input_shape"] = inner.pop("batch_shape")
+                inner.pop("optional", None)
+            if layer["class_name"] == "BatchNormalization" and not is_late_version:
+                inner["axis"] = [3]
+
+    change_config(path, change_to_keras_2)
+    assert np.abs(load_model(path).load_classifier().classify(images) - expected).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: build_network(end="relu"), "it ends in the activation 'relu'"),
+        (lambda: keras.Sequential([build_network(end="linear"), layers.ReLU()]), "it ends in ReLU"),
+        (
+            lambda: keras.Sequential(
+                [keras.Input((28, 28, 1)), layers.Conv2D(10, 28), layers.Softmax(), layers.Flatten()]
+            ),
+            "how its probabilities are computed from logits is not understood: end it in a softmax",
+        ),
+    ],
+)
+def test_an_end_that_gives_no_probabilities_is_refused(
+    build: Callable[[], Any], message: str, calibration_images: NDArray[np.float32]
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        compile_model(build(), calibration_images)
+
+
+def test_a_layer_that_is_called_twice_can_be_compiled(calibration_images: NDArray[np.float32]) -> None:
+    image, relu = keras.Input((28, 28, 1)), layers.ReLU()
+    values = relu(layers.BatchNormalization()(layers.Conv2D(4, 3, strides=2, padding="same")(image)))
+    values = relu(layers.Conv2D(4, 3)(values))
+    assert compile_model(keras.Model(image, layers.Dense(10)(layers.Flatten()(values))), calibration_images)
+
+
+def test_replacing_the_output_bias_gives_the_bytes_of_compiling_again(
+    calibration_images: NDArray[np.float32],
+) -> None:
+    keras.utils.set_random_seed(2)
+    network = build_network(layers.Conv2D(4, 3, strides=2))
+    kernel, bias = network.layers[-1].get_weights()
+    bias += np.linspace(-1, 1, len(bias), dtype=np.float32)
+    network.layers[-1].set_weights([kernel, bias])
+    compiled = compile_model(network, calibration_images)
+    new_bias = bias.copy()
+    new_bias[10] -= 2.5
+    network.layers[-1].set_weights([kernel, new_bias])
+    assert replace_output_bias(compiled, bias, new_bias) == compile_model(network, calibration_images)
+
+
+def test_a_bias_that_is_not_in_the_compiled_model_cannot_be_replaced() -> None:
+    bias = np.ones(11, np.float32)
+    for compiled in (b"", bias.tobytes() * 2):
+        with pytest.raises(ModelError, match="the bias of the last layer is not found"):
+            replace_output_bias(compiled, bias, bias)
+
+
+def test_the_bundled_calibration_images_are_those_that_the_script_makes() -> None:
+    spec = importlib.util.spec_from_file_location(CALIBRATION_SCRIPT.stem, CALIBRATION_SCRIPT)
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PATH == CALIBRATION_IMAGES
+    with np.load(CALIBRATION_IMAGES) as file:
+        stored = file["images"]
+    assert np.array_equal(stored, script.make_images()), f"run python docs/{CALIBRATION_SCRIPT.name}"
+
+
+@pytest.mark.parametrize("input_maximum", [1.0, 255.0])
+def test_calibration_images_fill_the_range_of_the_input(input_maximum: float) -> None:
+    images = load_calibration_images(input_maximum)
+    assert (images.shape, images.dtype) == ((500, 28, 28, 1), np.float32)
+    assert (images.min(), images.max()) == (0.0, input_maximum)
