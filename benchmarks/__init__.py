@@ -1,1 +1,1 @@
-"""Figures about digitscan: run `python -m benchmarks.NAME`."""
+"""Measurements of speed and accuracy: run `python -m benchmarks.NAME`."""

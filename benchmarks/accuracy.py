@@ -1,89 +1,106 @@
-"""How well models read: `python -m benchmarks.accuracy [--wild DIR] [--model NAME] [--ladder] [--peers DIR]`.
+"""Measure accuracy: `python -m benchmarks.accuracy [--wild DIR] [--model NAME] [--ladder] [--peers DIR]`.
 
-MNIST's test images are written as PNG files and scanned; plain Keras reads the same images, preprocessed
-and raw. DIR holds sets of pictures by other people: SET/LABEL/FILE for digits, nondigit-SET/FILE and
-multi-SET/FILE for what is not one digit. `--ladder` shows what each part of the training material is worth,
-`--peers` how other readers of digits do on the same sets. Prints Markdown.
+MNIST's test images are written as PNG files and scanned; plain Keras reads the same images, preprocessed and
+raw. `--wild` names a folder with sets of images by other people: SET/LABEL/FILE for digits, nondigit-SET/FILE
+and multi-SET/FILE for what is not one digit. `--ladder` shows what each part of the training data
+contributes, `--peers` how other digit readers do on the same sets. Prints Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.sets import is_of_digits, means_of, scan, score_each, score_rows, sets_of
+from benchmarks.sets import find_sets, is_digit_set, means_of, scan, score_each, score_rows
 from digitscan.training.data.datasets import Dataset, preprocess_dataset
 from digitscan.training.data.sources import load_data
 
+NOT_A_DIGIT = 10
+"""The class of the CNN that is no digit; in the arrays of answers it is -1."""
+
 
 def print_mnist(model: str, path: Path) -> None:
-    """Print accuracy through files, of plain Keras on the same images, and how often the two agree."""
-    import keras
-
+    """Print the accuracy of a scan, that of plain Keras on the same images, and how often the two agree."""
     mnist = load_data()
+    images, labels = mnist.x_test, mnist.y_test
     with tempfile.TemporaryDirectory() as scratch:
-        for index, image in enumerate(mnist.x_test):
-            Image.fromarray(image).save(Path(scratch) / f"{index:05d}.png")
+        names = [f"{index:05d}.png" for index in range(len(images))]
+        for name, image in zip(names, images, strict=True):
+            Image.fromarray(image).save(Path(scratch) / name)
         rows = scan(Path(scratch), model)
-    read = np.array([int(rows[f"{index:05d}.png"]["digit"] or -1) for index in range(len(mnist.x_test))])
-    ok = np.array([rows[f"{index:05d}.png"]["status"] == "ok" for index in range(len(mnist.x_test))])
-    network = keras.models.load_model(path, compile=False)
-    seen = preprocess_dataset(Dataset(mnist.x_test, mnist.y_test)).images
-
-    def by_keras(images: np.ndarray) -> np.ndarray:
-        answers = network.predict(images[..., None].astype(np.float32) / 255, batch_size=500, verbose=0)
-        best = answers.argmax(axis=1)
-        return np.where(best == 10, -1, best)
+    answers = np.array([int(rows[name]["digit"] or -1) for name in names])
+    is_ok = np.array([rows[name]["status"] == "ok" for name in names])
+    preprocessed = preprocess_dataset(Dataset(images, labels)).images
+    keras_on_raw, keras_on_preprocessed = _predict_with_keras(path, [images, preprocessed])
 
     print("| MNIST's 10,000 test images | % |\n|---|---|")
-    print(f"| right, as PNG files through `scan` | {100 * (read == mnist.y_test).mean():.2f} |")
-    print(f"| marked `ok` | {100 * ok.mean():.2f} |")
-    print(f"| wrong among those | {100 * (read != mnist.y_test)[ok].mean():.3f} |")
-    raw = 100 * (by_keras(mnist.x_test) == mnist.y_test).mean()
-    print(f"| right, plain Keras on the raw arrays | {raw:.2f} |")
-    print(
-        f"| `scan` agrees with plain Keras on `preprocess(x)` | {100 * (by_keras(seen) == read).mean():.2f} |"
-    )
+    print(f"| right, as PNG files through `scan` | {_percent(answers == labels)} |")
+    print(f"| marked `ok` | {_percent(is_ok)} |")
+    print(f"| wrong among those | {100 * (answers != labels)[is_ok].mean():.3f} |")
+    print(f"| right, plain Keras on the raw arrays | {_percent(keras_on_raw == labels)} |")
+    agreement = _percent(keras_on_preprocessed == answers)
+    print(f"| `scan` agrees with plain Keras on `preprocess(x)` | {agreement} |")
+
+
+def _predict_with_keras(path: Path, batches: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Return the digits that plain Keras reads in each batch of uint8 images, -1 for no digit."""
+    import keras
+
+    network = keras.models.load_model(path, compile=False)
+    answers = []
+    for images in batches:
+        scores = network.predict(images[..., None].astype(np.float32) / 255, batch_size=500, verbose=0)
+        best = scores.argmax(axis=1)
+        answers.append(np.where(best == NOT_A_DIGIT, -1, best))
+    return answers
+
+
+def _percent(share: float | NDArray[Any]) -> str:
+    """Return a share, or the mean of an array, as a percentage."""
+    return f"{100 * np.mean(share):.2f}"
 
 
 def print_sets(model: str, folder: Path) -> None:
-    """Print a row for each set of pictures in the folder, and the means over sets."""
+    """Print a row for each set of images in the folder, and the means over sets."""
     print("\n| set | images | right | ok | wrong among ok | no-digit |\n|---|---|---|---|---|---|")
     scanned = score_each(model, folder)
-    for part, rows in scanned:
-        score = score_rows(part.name, rows)
-        shares = [score.right, score.ok, score.ok_wrong, score.refused]
-        cells = [f"{100 * share:.2f}" for share in shares]
-        if not is_of_digits(part):
+    for set_folder, rows in scanned:
+        score = score_rows(set_folder.name, rows)
+        cells = [_percent(share) for share in (score.right, score.ok, score.ok_wrong, score.refused)]
+        if not is_digit_set(set_folder):
             cells[0] = cells[2] = ""
-        print(f"| {part.name} | {score.images} | " + " | ".join(cells) + " |")
-    for words, of_digits in (("mean over sets of digits", True), ("mean over sets of non-digits", False)):
+        print(f"| {set_folder.name} | {score.images} | " + " | ".join(cells) + " |")
+    for name, of_digits in (("mean over sets of digits", True), ("mean over sets of non-digits", False)):
         means = means_of(scanned, of_digits)
-        cells = [f"{100 * share:.2f}" for share in (means.right, means.ok, means.ok_wrong, means.refused)]
+        cells = [_percent(share) for share in (means.right, means.ok, means.ok_wrong, means.refused)]
         if of_digits:
-            cells[0] += f" (worst {100 * means.worst:.2f})"
+            cells[0] += f" (worst {_percent(means.worst)})"
         else:
             cells[0] = cells[2] = ""
-        print(f"| {words} | | " + " | ".join(cells) + " |")
+        print(f"| {name} | | " + " | ".join(cells) + " |")
 
 
-def print_peers(wild: Path, folder: Path) -> None:
-    """Print each peer's share of right answers on each set of digits, and its mean over sets."""
-    from benchmarks.peers import peers_here, read_with
+def print_peers(sets_folder: Path, environments: Path) -> None:
+    """Print each peer's share of right answers in each set of digits, and its mean over sets."""
+    from benchmarks.peers import find_available_peers, read_digits
 
-    sets = [part for part in sets_of(wild) if is_of_digits(part)]
-    print("| right | " + " | ".join(part.name for part in sets) + " | mean |")
+    sets = [folder for folder in find_sets(sets_folder) if is_digit_set(folder)]
+    print("| right | " + " | ".join(folder.name for folder in sets) + " | mean |")
     print("|---" * (len(sets) + 2) + "|")
-    for peer in peers_here():
+    for peer in find_available_peers():
         shares = []
-        for part in sets:
-            paths = sorted(path for path in part.glob("*/*") if path.is_file())
-            read = read_with(peer, paths, folder)
-            shares.append(sum(read.get(path, "") == path.parent.name for path in paths) / max(len(paths), 1))
+        for folder in sets:
+            paths = sorted(path for path in folder.glob("*/*") if path.is_file())
+            digits = read_digits(peer, paths, environments)
+            right_count = sum(digits.get(path, "") == path.parent.name for path in paths)
+            shares.append(right_count / max(len(paths), 1))
         cells = [f"{100 * share:.1f}" for share in (*shares, sum(shares) / max(len(shares), 1))]
         print(f"| {peer.name} | " + " | ".join(cells) + " |")
 
@@ -92,7 +109,7 @@ def main() -> None:
     """Print the tables that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", default="cnn")
-    parser.add_argument("--wild", type=Path, help="a folder of sets of pictures")
+    parser.add_argument("--wild", type=Path, help="a folder of sets of images")
     parser.add_argument(
         "--ladder", action="store_true", help="train step by step; needs --wild, some 40 minutes"
     )

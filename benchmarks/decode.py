@@ -1,6 +1,6 @@
-"""Decoding alone, in several processes: the time that no reader of the same files can beat with Pillow.
+"""Decode a folder of images with Pillow in several processes: `python -m benchmarks.decode FOLDER PROCESSES`.
 
-python -m benchmarks.decode FOLDER PROCESSES
+`benchmarks.speed` compares scans with it: no reader that decodes the same files with Pillow can be faster.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import sys
 
 from PIL import Image
 
-MOST_AT_ONCE = 256
+MAX_CHUNK_SIZE = 256
 
 
 def decode(paths: list[str]) -> int:
-    """Open and decode the files, at full size; return how many."""
+    """Decode files at full size; return how many."""
     for path in paths:
         with Image.open(path) as image:
             image.load()
@@ -24,12 +24,12 @@ def decode(paths: list[str]) -> int:
 
 def main() -> None:
     """Decode every file of a folder and print how many there were."""
-    folder, process_factory = sys.argv[1], int(sys.argv[2])
+    folder, process_count = sys.argv[1], int(sys.argv[2])
     paths = sorted(entry.path for entry in os.scandir(folder))
-    # Small enough at the end that all processes are busy all the time.
-    size = max(1, min(MOST_AT_ONCE, len(paths) // (8 * process_factory)))
+    # Chunks so small that all processes are busy until the end.
+    size = max(1, min(MAX_CHUNK_SIZE, len(paths) // (8 * process_count)))
     chunks = [paths[start : start + size] for start in range(0, len(paths), size)]
-    with multiprocessing.get_context("fork").Pool(process_factory) as pool:
+    with multiprocessing.get_context("fork").Pool(process_count) as pool:
         print(sum(pool.imap_unordered(decode, chunks)))
 
 

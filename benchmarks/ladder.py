@@ -1,91 +1,106 @@
-"""What each part of the training material is worth: the same short training, one step more each time.
+"""An ablation study of the training data: the same short training, with one more kind of data in each step.
 
-Every step is trained with the same seed and few epochs, then scored on MNIST's validation images (never on
-its test images) and on sets of pictures by other people.
+`python -m benchmarks.accuracy --wild DIR --ladder` prints the table that is in docs/training.md. Every step
+is trained with the same seed for a few epochs, then scored on MNIST's validation images (never on its test
+images) and on sets of images by other people.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.sets import means_of, score_each
 from digitscan.model.classifier import Classifier
 from digitscan.model.compiled_cache import read_compiled
 from digitscan.model.registry import load_model
-from digitscan.training.config import RECIPES, TrainConfig
+from digitscan.training.config import TrainConfig
 from digitscan.training.data.augment import AugmentationConfig
 from digitscan.training.data.datasets import preprocess_dataset, split
 from digitscan.training.data.sources import load_data
-from digitscan.training.pipeline import run
+from digitscan.training.pipeline import run_training
+from digitscan.training.recipes import RECIPES
 
 EPOCHS = 8
 SEED = 1
 
-NOTHING = AugmentationConfig(
+
+class Step(NamedTuple):
+    """One row of the table."""
+
+    description: str
+    augmentation: AugmentationConfig
+
+
+NO_AUGMENTATION = AugmentationConfig(
     added_strokes=0.0,
-    skeletons=0.0,
-    fonts=0.0,
-    non_digits=0.0,
+    stroke_glyphs=0.0,
+    font_glyphs=0.0,
+    negatives=0.0,
     letters=0.0,
-    bent=0.0,
-    pens_and_cameras=0.0,
-    gentle=0.0,
+    distorted=0.0,
+    degraded=0.0,
+    weakly_augmented=0.0,
 )
-ALL = AugmentationConfig()
-STEPS: tuple[tuple[str, AugmentationConfig], ...] = (
-    ("MNIST as it is, preprocessed", NOTHING),
-    ("+ rotated, slanted, elastically bent", replace(NOTHING, bent=ALL.bent)),
-    (
-        "+ other pens, low resolution, breaks, cuts, photographs",
-        replace(NOTHING, bent=ALL.bent, pens_and_cameras=ALL.pens_and_cameras),
+FULL_AUGMENTATION = AugmentationConfig()
+DISTORTED = replace(NO_AUGMENTATION, distorted=FULL_AUGMENTATION.distorted)
+STRONG = replace(FULL_AUGMENTATION, weakly_augmented=0.0)
+STEPS = (
+    Step("MNIST, preprocessed", NO_AUGMENTATION),
+    Step("+ affine and elastic distortion", DISTORTED),
+    Step(
+        "+ stroke width, breaks, cropping, low resolution, photographs",
+        replace(DISTORTED, degraded=FULL_AUGMENTATION.degraded),
     ),
-    (
-        "+ flags, slashes and bars drawn onto MNIST's 1, 0 and 7",
-        replace(ALL, skeletons=0.0, fonts=0.0, non_digits=0.0, gentle=0.0),
+    Step(
+        "+ flags, slashes and bars added to MNIST's 1, 0 and 7",
+        replace(STRONG, stroke_glyphs=0.0, font_glyphs=0.0, negatives=0.0),
     ),
-    ("+ digits drawn from stroke skeletons", replace(ALL, fonts=0.0, non_digits=0.0, gentle=0.0)),
-    ("+ digits of handwriting fonts", replace(ALL, non_digits=0.0, gentle=0.0)),
-    ("+ pictures of no digit, refused", replace(ALL, letters=0.0, gentle=0.0)),
-    ("+ letters of handwriting fonts among them", replace(ALL, gentle=0.0)),
-    ("+ MNIST's own digits, gently bent, as a larger share", ALL),
+    Step("+ digits drawn from stroke skeletons", replace(STRONG, font_glyphs=0.0, negatives=0.0)),
+    Step("+ digits of handwriting fonts", replace(STRONG, negatives=0.0)),
+    Step("+ negatives", replace(STRONG, letters=0.0)),
+    Step("+ letters of handwriting fonts among the negatives", STRONG),
+    Step("+ a share of weakly augmented MNIST digits", FULL_AUGMENTATION),
 )
 
 
-def score_validation(path: Path, seed: int) -> float:
-    """Return the share of MNIST's validation images, those that training kept apart, that is read right."""
+def score_validation(model_path: Path) -> float:
+    """Return the share, 0 to 1, of MNIST's validation images that the model reads correctly."""
     mnist = load_data()
     _, val = split(mnist.x_train, mnist.y_train)
-    seen = preprocess_dataset(val)
-    model = load_model(path)
+    dataset = preprocess_dataset(val)
+    model = load_model(model_path)
     classifier = Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata)
-    return float((classifier.classify(seen.images).argmax(axis=1) == seen.labels).mean())
+    return float((classifier.classify(dataset.images).argmax(axis=1) == dataset.labels).mean())
 
 
 def print_ladder(wild: Path) -> None:
-    """Train each step and print its line. Takes some five minutes a step on two cores."""
+    """Train each step and print its row as Markdown, scored on the sets in the folder `wild`.
+
+    One step takes some five minutes on two cores.
+    """
     print(
-        "| trained on | MNIST validation | sets, right | worst set | `ok` | wrong among `ok` | refused "
-        "| non-digits `ok` | non-digits refused |\n|---|---|---|---|---|---|---|---|---|"
+        "| trained on | MNIST validation | sets, right | worst set | `ok` | wrong among `ok` | rejected "
+        "| non-digits `ok` | non-digits rejected |\n|---|---|---|---|---|---|---|---|---|"
     )
     with tempfile.TemporaryDirectory() as scratch:
-        for number, (words, augmentation) in enumerate(STEPS):
-            path = Path(scratch) / f"step{number}.h5"
-            recipe = replace(RECIPES["cnn"], epochs=EPOCHS, patience=EPOCHS, augmentation=augmentation)
-            run(TrainConfig(output=path, seed=SEED, quiet=True), recipe)
-            scanned = score_each(str(path), wild)
-            digits, others = means_of(scanned, True), means_of(scanned, False)
-            figures = [
-                score_validation(path, SEED),
+        for index, step in enumerate(STEPS):
+            model_path = Path(scratch) / f"step{index}.h5"
+            recipe = replace(RECIPES["cnn"], epochs=EPOCHS, patience=EPOCHS, augmentation=step.augmentation)
+            run_training(TrainConfig(output=model_path, seed=SEED, quiet=True), recipe)
+            rows_by_set = score_each(str(model_path), wild)
+            digits, non_digits = means_of(rows_by_set, True), means_of(rows_by_set, False)
+            shares = [
+                score_validation(model_path),
                 digits.right,
                 digits.worst,
                 digits.ok,
                 digits.ok_wrong,
                 digits.refused,
-                others.ok,
-                others.refused,
+                non_digits.ok,
+                non_digits.refused,
             ]
-            print(f"| {words} | " + " | ".join(f"{100 * figure:.2f}" for figure in figures) + " |")
-            sys.stdout.flush()
+            cells = (step.description, *(f"{100 * share:.2f}" for share in shares))
+            print(f"| {' | '.join(cells)} |", flush=True)

@@ -1,14 +1,15 @@
-"""Other readers of digits on the same pictures, each as its own documentation uses it.
+"""Other digit readers on the same images, each used as its documentation says.
 
-- ccexam 1.0.0, `ccexam-infer --model NAME`, with the weights it ships. Its models saw MNIST and USPS, light
-  ink on dark, and SVHN's colour photographs; it never inverts and has no option to. So the first two are
-  also run with pictures of light paper inverted for them: a courtesy, not what its documentation does.
-- digit-recognizer-py 0.1.0, `digit-recognizer FILE`, with the weights it ships and its default
-  `invert="auto"`, which inverts a picture whose border is light.
-- the system's Tesseract, `--psm 10` (one character) and a whitelist of digits. It expects dark ink on light
-  paper, and its own default tries a line inverted where it reads badly. Nothing is enlarged or padded.
+- ccexam 1.0.0, `ccexam-infer --model NAME`, with the weights it comes with. Its models were trained on MNIST
+  and USPS, light ink on dark, and on SVHN's colour photographs. It never inverts an image and has no option
+  to do so. So the first two also run with images of light paper inverted for them, which its documentation
+  does not do.
+- digit-recognizer-py 0.1.0, `digit-recognizer FILE`, with the weights it comes with and its default
+  `invert="auto"`, which inverts an image with a light border.
+- The system's Tesseract, `--psm 10` (one character) and a whitelist of digits. It expects dark ink on light
+  paper, and by default tries a line inverted if it reads badly. Nothing is enlarged or padded.
 
-A model is loaded once a run, not once a picture; no answer depends on that. One thread each.
+A model is loaded once a run, not once an image; no answer depends on that. Each uses one thread.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from pathlib import Path
 
 DIGITS = frozenset("0123456789")
 
-_WITH = ("torch==2.13.0", "torchvision==0.28.0", "pillow==13.0.0", "numpy==2.4.6")
+_TORCH_REQUIREMENTS = ("torch==2.13.0", "torchvision==0.28.0", "pillow==13.0.0", "numpy==2.4.6")
 
 _TORCH = """
 import torch
 try:
     import torchvision
 except RuntimeError:
-    # PyPI's torchvision beside a torch without CUDA lacks two operators, which no peer calls.
+    # PyPI's torchvision with a torch without CUDA lacks two operators, which no peer calls.
     for name in ("nms", "qnms"):
         torch.library.define("torchvision::" + name, "(Tensor dets, Tensor scores, float limit) -> Tensor")
 """
@@ -42,11 +43,11 @@ read = InferenceFactory.create({model!r}, device="cpu").predict
 
 _INVERT = """
 from PIL import Image, ImageOps, ImageStat
-as_it_is = read
+read_original = read
 def read(path):
-    with Image.open(path) as picture:
-        gray = picture.convert("L")
-    return as_it_is(ImageOps.invert(gray) if ImageStat.Stat(gray).median[0] > 127 else gray)
+    with Image.open(path) as image:
+        gray = image.convert("L")
+    return read_original(ImageOps.invert(gray) if ImageStat.Stat(gray).median[0] > 127 else gray)
 """
 
 _DIGIT_RECOGNIZER = """
@@ -63,7 +64,7 @@ def read(path):
     return "".join(subprocess.run(command, capture_output=True, text=True, timeout=50).stdout.split())
 """
 
-# The empty line says that the peer has started. A picture that takes a minute ends the process.
+# The empty line reports that the peer has started. An image that takes a minute ends the process.
 _LOOP = """
 import faulthandler, sys
 print(flush=True)
@@ -81,10 +82,10 @@ faulthandler.cancel_dump_traceback_later()
 
 @dataclass(frozen=True)
 class Peer:
-    """Another reader: pip's requirements, none for this Python, and a script to run beside them.
+    """Another digit reader.
 
-    The script prints an empty line once it has started, then reads a path a line from stdin and prints
-    `path<TAB>answer` for each as soon as it has it.
+    requirements: what pip installs for it; if empty, it runs in this Python. script: prints an empty line
+    when it has started, then reads one path a line from stdin and prints `path<TAB>answer` for it at once.
     """
 
     name: str
@@ -95,7 +96,7 @@ class Peer:
 def _ccexam(model: str, invert: bool) -> Peer:
     name = f"ccexam {model}" + (", light paper inverted" if invert else "")
     script = _TORCH + _CCEXAM.format(model=model) + (_INVERT if invert else "") + _LOOP
-    return Peer(name, ("ccexam==1.0.0", *_WITH), script)
+    return Peer(name, ("ccexam==1.0.0", *_TORCH_REQUIREMENTS), script)
 
 
 TESSERACT = Peer("Tesseract", (), _TESSERACT + _LOOP)
@@ -105,43 +106,47 @@ PEERS: tuple[Peer, ...] = (
     _ccexam("svhn", invert=False),
     _ccexam("mnist", invert=True),
     _ccexam("usps", invert=True),
-    Peer("digit-recognizer-py", ("digit-recognizer-py==0.1.0", *_WITH), _TORCH + _DIGIT_RECOGNIZER + _LOOP),
+    Peer(
+        "digit-recognizer-py",
+        ("digit-recognizer-py==0.1.0", *_TORCH_REQUIREMENTS),
+        _TORCH + _DIGIT_RECOGNIZER + _LOOP,
+    ),
     TESSERACT,
 )
 
 
-def peers_here() -> list[Peer]:
-    """Return the peers without those that need what is not installed; a line on stderr names those."""
+def find_available_peers() -> list[Peer]:
+    """Return the peers that can run on this machine; a line on stderr names those that cannot."""
     if shutil.which("tesseract"):
         return list(PEERS)
     print("tesseract is not installed: left out", file=sys.stderr)
     return [peer for peer in PEERS if peer is not TESSERACT]
 
 
-def _python_of(peer: Peer, folder: Path) -> Path:
-    """Return the Python of the peer's environment, made in the folder where it is not there yet.
+def _prepare_environment(peer: Peer, folder: Path) -> Path:
+    """Return the Python of the peer's environment, which is made in the folder if it does not exist yet.
 
-    Peers with the same requirements share one. Raises CalledProcessError where pip cannot install them.
+    Peers with the same first requirement share one. Raises CalledProcessError if pip cannot install them.
     """
     if not peer.requirements:
         return Path(sys.executable)
-    place = folder.absolute() / peer.requirements[0]
-    python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
-    # Written last: an environment without it is not whole.
-    installed, wanted = place / "installed.txt", "\n".join(peer.requirements)
-    if not (installed.is_file() and installed.read_text(encoding="utf-8") == wanted):
-        venv.create(place, clear=True, with_pip=True)
+    environment = folder.absolute() / peer.requirements[0]
+    python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+    # Written last: without it, or with other requirements in it, the environment is made anew.
+    installed, requirements = environment / "installed.txt", "\n".join(peer.requirements)
+    if not (installed.is_file() and installed.read_text(encoding="utf-8") == requirements):
+        venv.create(environment, clear=True, with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *peer.requirements], check=True)
-        installed.write_text(wanted, encoding="utf-8")
+        installed.write_text(requirements, encoding="utf-8")
     return python
 
 
-def _answers(peer: Peer, python: Path, paths: list[Path]) -> list[str]:
-    """Return what the peer answered for the first of the paths, as far as its process came.
+def _run_peer(peer: Peer, python: Path, paths: list[Path]) -> list[str]:
+    """Return the peer's answers for the paths, fewer than those if an image has ended its process.
 
-    Raises RuntimeError where the peer does not start: that is no picture's fault.
+    Raises RuntimeError if the peer does not start, which is no image's fault.
     """
-    run = subprocess.run(
+    done = subprocess.run(
         [python, "-I", "-X", "utf8", "-c", peer.script],
         input="".join(f"{path.absolute()}\n" for path in paths),
         stdout=subprocess.PIPE,
@@ -150,23 +155,25 @@ def _answers(peer: Peer, python: Path, paths: list[Path]) -> list[str]:
         env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1"},
         check=False,
     )
-    if not run.stdout:
-        raise RuntimeError(f"{peer.name} does not start: exit code {run.returncode}")
-    return [line.rpartition("\t")[2] for line in run.stdout.split("\n") if "\t" in line]
+    if not done.stdout:
+        raise RuntimeError(f"{peer.name} does not start: exit code {done.returncode}")
+    return [line.rpartition("\t")[2] for line in done.stdout.split("\n") if "\t" in line]
 
 
-def read_with(peer: Peer, paths: list[Path], folder: Path) -> dict[Path, str]:
-    """Return each path's digit, "" where the peer gave none, gave several or failed on the picture.
+def read_digits(peer: Peer, paths: list[Path], folder: Path) -> dict[Path, str]:
+    """Return each path's digit, "" if the peer gave none or several, or failed on the image.
 
-    The peer's environment is made in the folder, or reused. A picture that ends the peer's process costs
-    its own row: the next picture starts another. Raises CalledProcessError where pip cannot install the
-    peer and RuntimeError where it does not start.
+    The peer's environment is made in the folder, or reused. An image that ends the peer's process costs only
+    its own answer: the next one starts another process. Raises CalledProcessError if pip cannot install the
+    peer, RuntimeError if it does not start.
     """
     digits = dict.fromkeys(paths, "")
-    # A path is a line.
-    waiting = [path for path in digits if len(str(path).splitlines()) == 1]
-    while waiting:
-        answers = _answers(peer, _python_of(peer, folder), waiting)
-        digits.update((path, digit) for path, digit in zip(waiting, answers, strict=False) if digit in DIGITS)
-        waiting = waiting[len(answers) + 1 :]
+    # The peer reads one path a line, so a path with a line break cannot be sent to it.
+    remaining = [path for path in digits if len(str(path).splitlines()) == 1]
+    while remaining:
+        answers = _run_peer(peer, _prepare_environment(peer, folder), remaining)
+        for path, answer in zip(remaining, answers, strict=False):
+            if answer in DIGITS:
+                digits[path] = answer
+        remaining = remaining[len(answers) + 1 :]
     return digits

@@ -1,10 +1,8 @@
-"""What preprocessing costs: microseconds a picture, after reading, by size and kind.
+"""Measure preprocessing alone: microseconds per image by size, `python -m benchmarks.preprocessing`.
 
-    python -m benchmarks.preprocessing
-
-Two kinds, made from MNIST's training digits: dark ink on even paper, and a photo with uneven light and
-grain. The mean over the pictures, each at the best of several passes, on one core. A picture has just been
-written to memory, as it has when a scan has decoded it.
+Two kinds of images are made from MNIST's training digits: dark ink on even paper, and a photograph with
+uneven light and grain. The figure is the mean over the images, each at the best of several runs, on one core.
+Each image has just been written to memory, as when a scan has decoded it.
 """
 
 from __future__ import annotations
@@ -18,37 +16,38 @@ from digitscan.imaging.preprocess import preprocess
 from digitscan.imaging.types import GrayImage
 from digitscan.training.data.sources import load_data
 
-SIZES = (16, 28, 48, 64, 75, 96, 128, 200, 320, 420, 900, 1280, 3000)
-PICTURES = 60
-PASSES = 9
-FEW = 12
-"""So many pictures of 900 pixels a side and more: their memory, not their number, is what matters."""
+SIDES = (16, 28, 48, 64, 75, 96, 128, 200, 320, 420, 900, 1280, 3000)
+RUNS = 9
+IMAGE_COUNT = 60
+LARGE_SIDE = 900
+LARGE_IMAGE_COUNT = 12
+"""Images from LARGE_SIDE pixels on: their time depends on their pixels, hardly on the digit."""
 
 
-def picture(digit: GrayImage, size: int, is_photo: bool, random: np.random.Generator) -> GrayImage:
-    """Return (size, size) uint8: the digit, dark, over 80 % of a paper."""
-    across = max(8, round(0.8 * size))
-    start = (size - across) // 2
-    ink = np.zeros((size, size), np.float32)
-    ink[start : start + across, start : start + across] = cv2.resize(digit, (across, across))
+def make_image(digit: GrayImage, side: int, is_photo: bool, random: np.random.Generator) -> GrayImage:
+    """Return a (side, side) uint8 image: the digit, dark, over 80 % of a paper."""
+    digit_side = max(8, round(0.8 * side))
+    start = (side - digit_side) // 2
+    ink = np.zeros((side, side), np.float32)
+    ink[start : start + digit_side, start : start + digit_side] = cv2.resize(digit, (digit_side, digit_side))
     if not is_photo:
         return np.asarray(255 - ink, np.uint8)
     corners = (1.0 + random.uniform(-0.15, 0.15, (2, 2))).astype(np.float32)
-    light = cv2.resize(corners, (size, size))
-    grain = random.normal(0.0, 4.0, (size, size))
+    light = cv2.resize(corners, (side, side))
+    grain = random.normal(0.0, 4.0, (side, side))
     return np.asarray(np.clip(200.0 * light * (1.0 - 0.7 / 255.0 * ink) + grain, 0.0, 255.0), np.uint8)
 
 
-def microseconds(pictures: list[GrayImage]) -> float:
-    """Return the microseconds that preprocessing one of the pictures takes: their mean, each at its best."""
-    best = [float("inf")] * len(pictures)
-    for _ in range(PASSES):
-        for place, each in enumerate(pictures):
-            decoded = each.copy()
+def measure_microseconds(images: list[GrayImage]) -> float:
+    """Return the mean time to preprocess one of the images, each at its best of several runs."""
+    best_seconds = [float("inf")] * len(images)
+    for _ in range(RUNS):
+        for index, image in enumerate(images):
+            decoded = image.copy()
             start = time.perf_counter()
             preprocess(decoded)
-            best[place] = min(best[place], time.perf_counter() - start)
-    return sum(best) / len(pictures) * 1e6
+            best_seconds[index] = min(best_seconds[index], time.perf_counter() - start)
+    return sum(best_seconds) / len(images) * 1e6
 
 
 def main() -> None:
@@ -57,13 +56,13 @@ def main() -> None:
     digits = load_data().x_train
     random = np.random.default_rng(0)
     print("| pixels a side | even paper, us | photo, us |\n|---|---|---|")
-    for size in SIZES:
-        many = PICTURES if size < 900 else FEW
-        even, photo = (
-            microseconds([picture(digits[k], size, is_photo, random) for k in range(many)])
+    for side in SIDES:
+        count = IMAGE_COUNT if side < LARGE_SIDE else LARGE_IMAGE_COUNT
+        paper, photo = (
+            measure_microseconds([make_image(digits[k], side, is_photo, random) for k in range(count)])
             for is_photo in (False, True)
         )
-        print(f"| {size} | {even:.0f} | {photo:.0f} |", flush=True)
+        print(f"| {side} | {paper:.0f} | {photo:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Pictures by other people, in folders, and how a model reads them through `digitscan scan`.
+"""Score a model on sets of images by other people, read through `digitscan scan`.
 
-A folder of sets holds SET/LABEL/FILE for single digits, nondigit-SET/FILE and multi-SET/FILE for what is
-not one digit. Sets of fewer than 50 pictures are pooled; every set weighs the same in a mean.
+A folder of sets holds SET/LABEL/FILE for single digits, and nondigit-SET/FILE and multi-SET/FILE for images
+that are not one digit. Sets of fewer than 50 images are pooled into one; every set weighs the same in a mean.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ from pathlib import Path
 
 import numpy as np
 
-SMALL = 50
+MIN_SET_SIZE = 50
 
 Rows = dict[str, dict[str, str]]
+"""The rows of a scan by path, each with its cells by column."""
 
 
 @dataclass(frozen=True)
 class SetScore:
-    """Shares, 0 to 1, of one set's pictures; of non-digits, nothing is right."""
+    """How one set was read. `images` is a count, the others are shares from 0 to 1.
+
+    ok_wrong: the share of wrong answers among those marked `ok`. refused: the share of `no-digit`. In a set
+    of non-digits no answer is right.
+    """
 
     name: str
     images: int
@@ -34,7 +39,7 @@ class SetScore:
 
 @dataclass(frozen=True)
 class Means:
-    """Means over sets, 0 to 1, and the worst set's share of right answers."""
+    """Means of the shares over sets, and the share of right answers in the worst set."""
 
     right: float
     worst: float
@@ -44,7 +49,7 @@ class Means:
 
 
 def scan(folder: Path, model: str) -> Rows:
-    """Return the rows of a scan by path."""
+    """Scan a folder with a model and return its rows."""
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "rows.csv"
         command = [sys.executable, "-m", "digitscan", "scan", str(folder), "--model", model, "--quiet"]
@@ -53,18 +58,18 @@ def scan(folder: Path, model: str) -> Rows:
             return {row["path"]: row for row in csv.DictReader(file)}
 
 
-def is_of_digits(folder: Path) -> bool:
-    """Tell a set of digits from one of what is not a single digit."""
+def is_digit_set(folder: Path) -> bool:
+    """Return whether a set holds single digits."""
     return not folder.name.startswith(("nondigit-", "multi-"))
 
 
-def sets_of(folder: Path) -> list[Path]:
-    """Return the sets in a folder."""
+def find_sets(folder: Path) -> list[Path]:
+    """Return the folders of the sets in a folder, by name."""
     return sorted(path for path in folder.iterdir() if path.is_dir())
 
 
 def score_rows(name: str, rows: Rows) -> SetScore:
-    """Score rows by path; a path's first part is its label where there is one."""
+    """Return the score of a set; the first part of a path is its label if it has several parts."""
     ok = [path for path, row in rows.items() if row["status"] == "ok"]
     right = {path for path, row in rows.items() if "/" in path and row["digit"] == path.split("/")[0]}
     count = max(len(rows), 1)
@@ -79,24 +84,29 @@ def score_rows(name: str, rows: Rows) -> SetScore:
 
 
 def score_each(model: str, folder: Path) -> list[tuple[Path, Rows]]:
-    """Return each set's folder and the rows of its scan."""
-    return [(part, scan(part, model)) for part in sets_of(folder)]
+    """Scan each set in a folder; return the sets' folders with their rows."""
+    return [(set_folder, scan(set_folder, model)) for set_folder in find_sets(folder)]
 
 
 def means_of(scanned: list[tuple[Path, Rows]], of_digits: bool) -> Means:
-    """Return the means over the sets of digits, or over the others."""
-    chosen = [(part, rows) for part, rows in scanned if is_of_digits(part) == of_digits]
-    scores = [score_rows(part.name, rows) for part, rows in chosen if len(rows) >= SMALL]
-    # The set's name goes last, so that the label stays first.
+    """Return the means over the sets of digits, or over the other sets; zeros if there are none."""
+    chosen = [(folder, rows) for folder, rows in scanned if is_digit_set(folder) == of_digits]
+    scores = [score_rows(folder.name, rows) for folder, rows in chosen if len(rows) >= MIN_SET_SIZE]
+    # The set's name is appended, so that a path still begins with its label.
     pooled = {
-        f"{path}/{part.name}": row for part, rows in chosen if len(rows) < SMALL for path, row in rows.items()
+        f"{path}/{folder.name}": row
+        for folder, rows in chosen
+        if len(rows) < MIN_SET_SIZE
+        for path, row in rows.items()
     }
-    if len(pooled) >= SMALL:
+    if len(pooled) >= MIN_SET_SIZE:
         scores.append(score_rows("small", pooled))
     if not scores:
         return Means(0.0, 0.0, 0.0, 0.0, 0.0)
-    mean = {
-        name: float(np.mean([getattr(s, name) for s in scores]))
-        for name in ("right", "ok", "ok_wrong", "refused")
-    }
-    return Means(worst=min(score.right for score in scores), **mean)
+    return Means(
+        right=float(np.mean([score.right for score in scores])),
+        worst=min(score.right for score in scores),
+        ok=float(np.mean([score.ok for score in scores])),
+        ok_wrong=float(np.mean([score.ok_wrong for score in scores])),
+        refused=float(np.mean([score.refused for score in scores])),
+    )

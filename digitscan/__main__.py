@@ -1,4 +1,4 @@
-"""Run as `python -m digitscan`, and as the command `digitscan`."""
+"""The entry point of `python -m digitscan` and of the command `digitscan`."""
 
 import contextlib
 import os
@@ -6,7 +6,11 @@ import sys
 
 
 def main() -> None:
-    """Run the command line and exit with its code; Ctrl-C while starting up is 130 already."""
+    """Run the command line and exit with its code.
+
+    Everything is imported in here, so that Ctrl-C while Python still imports is exit code 130 and no
+    traceback.
+    """
     try:
         from digitscan.system.stdio import ignore_stderr_errors, open_missing_streams
 
@@ -17,28 +21,28 @@ def main() -> None:
             try:
                 with early_fork_server():
                     ignore_stderr_errors()
-                    _run()
-            except SystemExit as end:
-                _exit_at_once(end.code)
+                    _run_command_line()
+            except SystemExit as exit_request:
+                _exit_at_once(exit_request.code)
         else:
             ignore_stderr_errors()
-            _run()
+            _run_command_line()
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _run() -> None:
+def _run_command_line() -> None:
     from digitscan.system.signals import exit_on_signal
     from digitscan.workers.forkserver import kill_early_fork_server
 
     exit_on_signal(kill_early_fork_server)
-    from digitscan.cli import run
+    from digitscan.cli import main as run_command
 
-    run()
+    run_command()
 
 
 def _exit_at_once(code: object) -> None:
-    """Exit without taking down what the system takes down as well, in a tenth of the time."""
+    """Exit without Python's own clean-up, which takes ten times as long and which the system does anyway."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()

@@ -1,0 +1,1 @@
+"""Long runs that try to break digitscan: `torture` whole scans, `fuzz` what reads untrusted bytes."""

@@ -1,9 +1,11 @@
-"""Look for inputs that break what takes strangers' bytes: `python -m tests.stress.fuzz images --minutes 10`.
+"""Look for untrusted inputs that break digitscan: `python -m tests.stress.fuzz images --minutes 10`.
 
-images: whole files of every format, mutated, through `decode_image`. preprocess: arrays of any kind through
-`preprocess` and `preprocess_batch`. models: mutated `.h5` files through `validate_h5`. Each round runs in a
-process of its own, so that native code that crashes is seen and its input kept. Prints what was found, and
-exits with 1 if anything was. Linux.
+    images      mutated files of every format, through `decode_image`
+    preprocess  arrays of any shape and dtype, through `preprocess` and `preprocess_batch`
+    models      mutated `.h5` files, through `validate_h5`
+
+Hypothesis makes the inputs. Each round runs in a process of its own, so that a crash of native code is
+noticed and its input is kept. Prints what was found, and exits with 1 if anything was. Linux only.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import multiprocessing
 import os
 import signal
+import struct
 import sys
 import tempfile
 import time
@@ -24,126 +27,142 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 
 from digitscan.errors import ImageError, ModelError
 from digitscan.model.registry import resolve_model
 from digitscan.system.stdio import silence_native_stderr
-from tests.support.damaged_files import DAMAGES, SUFFIXES, sound_file
+from tests.support.damaged_files import CORRUPTIONS, SUFFIXES, make_valid_file
 
-EXAMPLES_A_ROUND = 500
-MOST_SECONDS = 5.0
-MOST_MEGABYTES = 1024.0
-CHECK_SECONDS = 30
+EXAMPLES_PER_ROUND = 500
+MAX_SECONDS = 5.0
+MAX_MEGABYTES = 1024.0
+MAX_SECONDS_TO_VALIDATE = 30
+"""After that, a process that validates a model counts as hung."""
 
-Round = Callable[[int, Path], None]
+FuzzRound = Callable[[int, Path], None]
+"""(seed, folder for the last input and the counts) -> None, or an exception if something was found."""
 
 
 def main() -> int:
-    """Fuzz one of the three for some minutes."""
+    """Fuzz one of the targets for some minutes; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("what", choices=ROUNDS)
+    parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    end = time.monotonic() + 60 * arguments.minutes
-    rounds = 0
+    deadline = time.monotonic() + 60 * arguments.minutes
+    round_count = 0
     folder = Path(tempfile.mkdtemp(prefix="digitscan-fuzz-"))
-    while time.monotonic() < end:
-        start = arguments.seed + rounds
-        target = ROUNDS[arguments.what]
-        child = multiprocessing.get_context("fork").Process(target=target, args=(start, folder))
-        child.start()
-        child.join()
-        rounds += 1
-        if child.exitcode:
-            print(f"found in the round of seed {start}, exit {child.exitcode}; last input in {folder}")
+    while time.monotonic() < deadline:
+        round_seed = arguments.seed + round_count
+        process = multiprocessing.get_context("fork").Process(
+            target=TARGETS[arguments.target], args=(round_seed, folder)
+        )
+        process.start()
+        process.join()
+        round_count += 1
+        if process.exitcode:
+            print(f"found in the round of seed {round_seed}, exit {process.exitcode}; last input in {folder}")
             return 1
-    tried = sum(path.stat().st_size for path in folder.glob("count-*"))
-    told = ", ".join(f"{path.stat().st_size:,} {path.name[4:]}" for path in sorted(folder.glob("and-*")))
-    print(f"{arguments.what}: {tried:,} inputs, {rounds} rounds, nothing found{f' ({told})' if told else ''}")
+    counts = {path.stem: path.stat().st_size for path in sorted(folder.glob("*.count"))}
+    input_count = counts.pop("inputs", 0)
+    outcomes = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    print(
+        f"{arguments.target}: {input_count:,} inputs, {round_count} rounds, nothing found"
+        + (f" ({outcomes})" if outcomes else "")
+    )
     return 0
 
 
-def _run(number: int, example: Any) -> None:
-    # Nothing found is written anywhere, and a slow machine is no finding.
-    quiet = settings(
-        max_examples=EXAMPLES_A_ROUND,
+def _run_round(round_seed: int, example: Any) -> None:
+    """Run a Hypothesis test once with the settings of a fuzz round."""
+    # No database: the folder keeps the last input. No deadline: a slow machine is no finding.
+    with_settings = settings(
+        max_examples=EXAMPLES_PER_ROUND,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=(Phase.generate, Phase.shrink),
     )
     with silence_native_stderr():
-        seed(number)(quiet(example))()
+        seed(round_seed)(with_settings(example))()
 
 
 def _count(folder: Path, name: str) -> None:
-    """Count by one: a byte more in a file outlives whatever this process meets."""
-    with (folder / name).open("ab") as file:
+    """Count one more of `name`: one byte is appended to a file, which survives a crash of this process."""
+    with (folder / f"{name}.count").open("ab") as file:
         file.write(b".")
+
+
+# --- images -----------------------------------------------------------------------------------------
 
 
 @st.composite
 def mutated_images(draw: st.DrawFn) -> bytes:
-    """Draw a file of any format, damaged once or more in one of the ways of the tests, or byte by byte."""
-    kind = draw(st.sampled_from(sorted(SUFFIXES)))
+    """Draw a file of any format, corrupted up to three times, and with up to 8 bytes changed."""
+    image_format = draw(st.sampled_from(sorted(SUFFIXES)))
     random = Random(draw(st.integers(0, 1 << 32)))
-    data = sound_file(kind, random)
-    for damage in draw(st.lists(st.sampled_from(DAMAGES[:5]), max_size=3)):
+    data = make_valid_file(image_format, random)
+    for corrupt in draw(st.lists(st.sampled_from(CORRUPTIONS), max_size=3)):
         try:
-            data = damage(data, kind, random)
-        except (ValueError, IndexError, LookupError, ArithmeticError):
-            continue  # nothing is left that this damage needs
-        except Exception as error:
-            if type(error).__name__ != "error":  # struct's
-                raise
-    return _with_bytes_changed(draw, data)
+            data = corrupt(data, image_format, random)
+        except (ValueError, LookupError, ArithmeticError, struct.error):
+            continue  # an earlier corruption has removed what this one changes
+    return _change_bytes(draw, data)
 
 
-def _with_bytes_changed(draw: st.DrawFn, data: bytes) -> bytes:
+def _change_bytes(draw: st.DrawFn, data: bytes) -> bytes:
     changed = bytearray(data)
     if changed:
-        place, value = st.integers(0, len(changed) - 1), st.integers(0, 255)
-        for where, what in draw(st.lists(st.tuples(place, value), max_size=8)):
-            changed[where] = what
+        offsets, values = st.integers(0, len(changed) - 1), st.integers(0, 255)
+        for offset, value in draw(st.lists(st.tuples(offsets, values), max_size=8)):
+            changed[offset] = value
     return bytes(changed)
 
 
-def fuzz_images(number: int, folder: Path) -> None:
-    """Only ImageError may escape, in seconds, within a gigabyte."""
+def fuzz_images(round_seed: int, folder: Path) -> None:
+    """Decode mutated files: ImageError is the only exception allowed, within seconds and a gigabyte."""
     from digitscan.imaging.decode import decode_image
 
     @given(mutated_images())
     def example(data: bytes) -> None:
         (folder / "last").write_bytes(data)
-        _count(folder, "count-images")
+        _count(folder, "inputs")
         start = time.perf_counter()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak counts anew
+        _reset_peak_memory()
         try:
-            opened = decode_image(data)
+            image = decode_image(data)
         except ImageError as error:
-            reason = str(error)
-            assert reason and reason.isprintable()
+            message = str(error)
+            assert message and message.isprintable()
         else:
-            _count(folder, "and-opened")
-            assert opened.pixels.ndim == 2 and opened.pixels.size
-            assert opened.pixels.dtype in (np.uint8, np.uint16, np.float32)
-        assert time.perf_counter() - start < MOST_SECONDS
-        assert _peak_megabytes() < MOST_MEGABYTES
+            _count(folder, "decoded")
+            assert image.pixels.ndim == 2 and image.pixels.size
+            assert image.pixels.dtype in (np.uint8, np.uint16, np.float32)
+        assert time.perf_counter() - start < MAX_SECONDS
+        assert _read_peak_megabytes() < MAX_MEGABYTES
 
-    _run(number, example)
+    _run_round(round_seed, example)
 
 
-def _peak_megabytes() -> float:
+def _reset_peak_memory() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _read_peak_megabytes() -> float:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     return 0.0
 
 
+# --- preprocess -------------------------------------------------------------------------------------
+
+
 @st.composite
-def any_pictures(draw: st.DrawFn) -> np.ndarray[Any, Any]:
-    """Draw a 2-D array of any number type: arbitrary values, or shapes on paper with a few odd pixels."""
+def gray_images(draw: st.DrawFn) -> NDArray[Any]:
+    """Draw a 2-D array of any dtype: arbitrary values, or rectangles on paper with one unusual pixel."""
     dtype = draw(
         arrays.integer_dtypes() | arrays.unsigned_integer_dtypes() | arrays.floating_dtypes() | st.just("?")
     )
@@ -151,91 +170,114 @@ def any_pictures(draw: st.DrawFn) -> np.ndarray[Any, Any]:
     if draw(st.booleans()):
         return draw(arrays.arrays(dtype, shape))
     random = np.random.default_rng(draw(st.integers(0, 1 << 32)))
-    side = st.integers(1, draw(st.sampled_from((32, 300))))
-    shape = draw(st.tuples(side, side))
+    sides = st.integers(1, draw(st.sampled_from((32, 300))))
+    height, width = draw(st.tuples(sides, sides))
     paper, ink = draw(st.tuples(st.integers(0, 255), st.integers(0, 255)))
-    picture = np.full(shape, paper, np.float64)
+    image = np.full((height, width), paper, np.float64)
     for _ in range(draw(st.integers(0, 6))):
-        top, left = random.integers(0, shape[0]), random.integers(0, shape[1])
-        picture[top : top + random.integers(1, 80), left : left + random.integers(1, 80)] = ink
-    picture += random.normal(0, draw(st.sampled_from((0, 1, 20))), shape)
-    odd = draw(st.sampled_from((None, np.nan, np.inf, -np.inf, 1e300, -1e300)))
-    if odd is not None:
-        picture[random.integers(0, shape[0]), random.integers(0, shape[1])] = odd
+        top, left = random.integers(0, height), random.integers(0, width)
+        image[top : top + random.integers(1, 80), left : left + random.integers(1, 80)] = ink
+    image += random.normal(0, draw(st.sampled_from((0, 1, 20))), image.shape)
+    unusual = draw(st.sampled_from((None, np.nan, np.inf, -np.inf, 1e300, -1e300)))
+    if unusual is not None:
+        image[random.integers(0, height), random.integers(0, width)] = unusual
     with np.errstate(all="ignore"):
-        return picture.astype(dtype)
+        return image.astype(dtype)
 
 
-def fuzz_preprocess(number: int, folder: Path) -> None:
-    """Nothing may escape; the picture is 28x28 or there is a reason, the same alone and in company."""
+def fuzz_preprocess(round_seed: int, folder: Path) -> None:
+    """Preprocess arrays: no exception is allowed, and a batch gives what each image gives alone."""
     from digitscan.imaging.preprocess import preprocess
     from digitscan.imaging.preprocess_batch import MIN_BATCH, preprocess_batch
 
-    @given(any_pictures())
-    def example(picture: np.ndarray[Any, Any]) -> None:
-        np.save(folder / "last.npy", picture)
-        _count(folder, "count-pictures")
-        looked = preprocess(picture)
-        if looked.pixels is None:
-            assert looked.rejection
+    @given(gray_images())
+    def example(image: NDArray[Any]) -> None:
+        np.save(folder / "last.npy", image)
+        _count(folder, "inputs")
+        preprocessed = preprocess(image)
+        if preprocessed.pixels is None:
+            assert preprocessed.rejection
         else:
-            _count(folder, "and-accepted")
-            assert looked.pixels.shape == (28, 28) and looked.pixels.dtype == np.uint8
-        ways = [picture, picture[::-1], picture[:, ::-1], picture[::-1, ::-1]]
-        company = [np.ascontiguousarray(ways[number % 4]) for number in range(MIN_BATCH)]
-        for alone, together in zip(map(preprocess, company), preprocess_batch(company), strict=True):
-            assert alone._replace(pixels=None) == together._replace(pixels=None)
-            assert np.array_equal(np.asarray(alone.pixels), np.asarray(together.pixels))
+            _count(folder, "accepted")
+            assert preprocessed.pixels.shape == (28, 28) and preprocessed.pixels.dtype == np.uint8
+        flips = [image, image[::-1], image[:, ::-1], image[::-1, ::-1]]
+        batch = [np.ascontiguousarray(flips[index % 4]) for index in range(MIN_BATCH)]
+        for alone, in_batch in zip(map(preprocess, batch), preprocess_batch(batch), strict=True):
+            assert alone._replace(pixels=None) == in_batch._replace(pixels=None)
+            assert np.array_equal(np.asarray(alone.pixels), np.asarray(in_batch.pixels))
 
-    _run(number, example)
+    _run_round(round_seed, example)
 
 
-def fuzz_models(number: int, folder: Path) -> None:
-    """Only ModelError may escape. HDF5 itself may crash or turn in circles: the check's process may end."""
-    import h5py  # noqa: F401  # once, before each example's process is made
+# --- models -----------------------------------------------------------------------------------------
+
+# What the structures of HDF5 begin with, and what the model's configuration holds.
+_HDF5_MARKS = (b"TREE", b"HEAP", b"SNOD", b"GCOL", b"OHDR", b"\x89HDF", b"model_config", b"dtype")
+_BLOCK_BYTES = 512
+
+
+def fuzz_models(round_seed: int, folder: Path) -> None:
+    """Validate mutated models: ModelError is the only exception allowed.
+
+    HDF5 itself may crash or hang on them. So each is validated in a process of its own, as a scan does it.
+    """
+    import h5py  # noqa: F401  # loads it once, for all of the processes
 
     from digitscan.model.h5_validation import validate_h5
 
-    whole = resolve_model("mlp").path.read_bytes()
-    # What h5py reads lies among the weights, which would take nearly all of the changes.
-    heads = [at for at in range(0, len(whole), 512) if any(whole[at : at + 512].count(m) for m in _MARKS)]
+    valid_model = resolve_model("mlp").path.read_bytes()
+    # Only blocks with structures in them: nearly all of the other changes would hit weights.
+    starts = range(0, len(valid_model), _BLOCK_BYTES)
+    blocks = [s for s in starts if any(mark in valid_model[s : s + _BLOCK_BYTES] for mark in _HDF5_MARKS)]
 
     @st.composite
-    def mutated(draw: st.DrawFn) -> bytes:
-        data = bytearray(whole)
+    def mutated_models(draw: st.DrawFn) -> bytes:
+        data = bytearray(valid_model)
         for _ in range(draw(st.integers(1, 12))):
-            at = draw(st.sampled_from(heads)) + draw(st.integers(0, 511))
-            data[min(at, len(data) - 1)] = draw(st.integers(0, 255))
-        return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.integers(0, 9)) == 0 else data)
+            offset = draw(st.sampled_from(blocks)) + draw(st.integers(0, _BLOCK_BYTES - 1))
+            data[min(offset, len(data) - 1)] = draw(st.integers(0, 255))
+        is_truncated = draw(st.integers(0, 9)) == 0
+        return bytes(data[: draw(st.integers(0, len(data)))] if is_truncated else data)
 
-    @given(mutated())
+    @given(mutated_models())
     def example(data: bytes) -> None:
         (folder / "last").write_bytes(data)
-        _count(folder, "count-models")
-        child = os.fork()
-        if not child:
-            signal.alarm(CHECK_SECONDS)
-            try:
-                validate_h5(data)
-            except ModelError as error:
-                os._exit(0 if str(error) and "\n" not in str(error) else 1)
-            except BaseException as error:
-                print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-                os._exit(1)
-            os._exit(2)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code < 0:
-            (folder / f"signal{code}").write_bytes(data)
-            _count(folder, "and-hung" if code == -signal.SIGALRM else "and-crashed")
-        elif code == 2:
-            _count(folder, "and-accepted")
-        assert code != 1
+        _count(folder, "inputs")
+        pid = os.fork()
+        if not pid:
+            _validate_and_exit(validate_h5, data)
+        exit_code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if exit_code < 0:
+            (folder / f"signal{exit_code}").write_bytes(data)
+            _count(folder, "hung" if exit_code == -signal.SIGALRM else "crashed")
+        elif exit_code == _ACCEPTED:
+            _count(folder, "accepted")
+        assert exit_code != _FAILED
 
-    _run(number, example)
+    _run_round(round_seed, example)
 
 
-_MARKS = (b"TREE", b"HEAP", b"SNOD", b"GCOL", b"OHDR", b"\x89HDF", b"model_config", b"dtype")
-ROUNDS: dict[str, Round] = {"images": fuzz_images, "preprocess": fuzz_preprocess, "models": fuzz_models}
+_REFUSED, _FAILED, _ACCEPTED = 0, 1, 2
+
+
+def _validate_and_exit(validate: Callable[[bytes], object], data: bytes) -> None:
+    """Validate a model and end this process with an exit code that says what came of it."""
+    signal.alarm(MAX_SECONDS_TO_VALIDATE)
+    try:
+        validate(data)
+    except ModelError as error:
+        os._exit(_REFUSED if str(error) and "\n" not in str(error) else _FAILED)
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        os._exit(_FAILED)
+    os._exit(_ACCEPTED)
+
+
+TARGETS: dict[str, FuzzRound] = {
+    "images": fuzz_images,
+    "preprocess": fuzz_preprocess,
+    "models": fuzz_models,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

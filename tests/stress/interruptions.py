@@ -1,4 +1,7 @@
-"""Trials of the torture benchmark that interrupt a scan: kills, signals, full disks, a second run, pipes."""
+"""Trials that interrupt a scan: all of its processes killed, its workers killed, Ctrl-C and SIGTERM.
+
+Each compares the rows with those of an undisturbed scan, byte for byte, and adds a line to the report.
+"""
 
 from __future__ import annotations
 
@@ -6,314 +9,207 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
-from tests.stress.trial import SOON, Scans, Table, end_of, is_gone, wrong_words
-from tests.support.damaged_files import NAMES, sound_file
-from tests.support.processes import tree_of
+from digitscan.errors import ExitCode
+from tests.stress.harness import (
+    MAX_SECONDS_TO_END,
+    Report,
+    ScanRunner,
+    ends_within,
+    group_ends_soon,
+    has_whole_rows,
+    kill_group,
+    read_if_exists,
+    wait_for_end,
+)
+from tests.support.crafted_files import HOSTILE_NAMES
+from tests.support.damaged_files import make_valid_file
+from tests.support.processes import find_process_tree
 
-STARTING = 0.2
-"""Seconds within which a scan has begun to read."""
+KILLED = 128 + signal.SIGKILL
+SECONDS_TO_START = 0.2
+"""Seconds in which a scan is still starting, before it reads files."""
 
 
-def nasty_folder(scans: Scans, count: int, seed: int) -> Path:
-    """Make a folder of so many small files, some broken, with names of every kind, in subfolders."""
-    random, folder = Random(seed), scans.new("nasty")
-    kinds = ["PNG", "PNG", "PNG", "JPEG", "BMP", "GIF"]
-    contents = [sound_file(random.choice(kinds), random) for _ in range(300)]
-    for number in range(count):
-        inside = os.fsencode(folder / ("", "a\nb", "=c, d", "e \U0001f600")[number % 4])
-        os.makedirs(inside, exist_ok=True)  # in bytes, as no Path can be
-        name = b"%05d " % number + NAMES[number % len(NAMES)][-240:]
-        data = b"\x89PNG\r\n\x1a\n" if number % 7 == 0 else contents[number % len(contents)]
-        with open(os.path.join(inside, name), "wb") as file:  # the same
+def make_hostile_folder(runner: ScanRunner, file_count: int, seed: int) -> Path:
+    """Make a folder of small files with hostile names in subfolders; every seventh file is damaged."""
+    random, folder = Random(seed), runner.new_path("hostile")
+    formats = ["PNG", "PNG", "PNG", "JPEG", "BMP", "GIF"]
+    contents = [make_valid_file(random.choice(formats), random) for _ in range(300)]
+    for index in range(file_count):
+        # Names in bytes, because a Path cannot hold those that are not UTF-8.
+        subfolder = os.fsencode(folder / ("", "a\nb", "=c, d", "e \U0001f600")[index % 4])
+        os.makedirs(subfolder, exist_ok=True)
+        name = b"%05d " % index + HOSTILE_NAMES[index % len(HOSTILE_NAMES)][-240:]
+        data = b"\x89PNG\r\n\x1a\n" if index % 7 == 0 else contents[index % len(contents)]
+        with open(os.path.join(subfolder, name), "wb") as file:
             file.write(data)
     return folder
 
 
-def timed(scans: Scans, folder: Path) -> tuple[bytes, float]:
-    """Return the CSV of a scan that nothing disturbs, and its seconds."""
-    start = time.perf_counter()
-    return scans.whole(folder), time.perf_counter() - start
-
-
-def killed(scans: Scans, table: Table, folder: Path, kills: int, seed: int) -> None:
-    """Kill -9 of the whole group, then --resume, again and again."""
+def kill_and_resume(runner: ScanRunner, report: Report, folder: Path, kills: int, seed: int) -> None:
+    """Kill all processes at random moments and go on with --resume, until the scan is finished."""
     random = Random(seed)
-    whole, seconds = timed(scans, folder)
-    lost: list[str] = []
-    finished = unfinished = 0
-    moments = kills
-    while moments:
-        output = scans.new("killed.csv")
-        for _ in range(100):
-            process = scans.start(folder, "-o", output, "--resume")
-            try:
-                if not moments:
-                    raise subprocess.TimeoutExpired([], 0)
-                process.wait(random.uniform(0.05, 1.1 * seconds))
-            except subprocess.TimeoutExpired:
-                if moments:
-                    moments -= 1
-                    os.killpg(process.pid, signal.SIGKILL)
-            code, said = end_of(process)
-            lost += wrong_words(said)
-            rows = output.read_bytes() if output.exists() else b""
-            if not whole.startswith(rows):
-                lost.append("rows that are not those of an undisturbed run")
-            if code == 3:
-                finished += 1
-                break
-            unfinished += 0 < len(rows) < len(whole)
-            if code != 128 + signal.SIGKILL or not is_gone(process.pid):
-                lost.append(f"exit code {code}, or a stray process: {said}")
-        if not output.is_file() or output.read_bytes() != whole:
-            lost.append(f"{output.name} does not end with the same bytes")
-    litter = [*scans.temporary.iterdir(), *scans.scratch.glob(".*killed*")]
-    told = (
-        f"{unfinished} in mid-file, {finished} runs finished by --resume, each byte for byte the same; "
-        f"left over: {len(litter)} files of {sum(path.stat().st_size for path in litter):,} bytes together"
+    expected, seconds = runner.time_undisturbed_scan(folder)
+    losses: list[str] = []
+    finished_count = interrupted_count = 0
+    kills_left = kills
+    while kills_left:
+        output = runner.new_path("killed.csv")
+        is_finished = False
+        while not is_finished:
+            process = runner.start(folder, "-o", output, "--resume")
+            if kills_left and not ends_within(process, random.uniform(0.05, 1.1 * seconds)):
+                kills_left -= 1
+                kill_group(process)
+            outcome = wait_for_end(process)
+            losses += outcome.find_faults()
+            rows = read_if_exists(output)
+            if not expected.startswith(rows):
+                losses.append("rows that differ from those of an undisturbed scan")
+            is_finished = outcome.exit_code != KILLED
+            interrupted_count += not is_finished and 0 < len(rows) < len(expected)
+            if outcome.exit_code not in (KILLED, ExitCode.UNREADABLE_FILES):
+                losses.append(f"exit code {outcome.exit_code}: {outcome.stderr}")
+            if not group_ends_soon(process.pid):
+                losses.append("a process that still runs")
+        finished_count += 1
+        if read_if_exists(output) != expected:
+            losses.append(f"{output.name} does not end with the same bytes")
+    leftovers = [*runner.temporary.iterdir(), *runner.scratch.glob(".*killed*")]
+    summary = (
+        f"{interrupted_count} kills amid the rows, {finished_count} scans finished by --resume, each with "
+        f"the same bytes; left over: {len(leftovers)} files of "
+        f"{sum(path.stat().st_size for path in leftovers):,} bytes in all"
     )
-    table.row("kill -9 of all processes at random moments, then --resume", f"{kills} kills", lost, told)
+    report.add("kill -9 of all processes at random moments, then --resume", f"{kills} kills", losses, summary)
 
 
-def killed_in_retry(scans: Scans, table: Table, kills: int, seed: int) -> None:
-    """Kill -9 while --retry-errors rewrites the file."""
-    random, folder = Random(seed), nasty_folder(scans, 3000, seed + 1)
-    before = scans.new("before.csv")
-    scans.run(folder, "-o", before)
-    sound = sound_file("PNG", random)
-    for number, path in enumerate(sorted(os.fsencode(path) for path in folder.rglob("*") if path.is_file())):
-        with open(path, "r+b") as file:  # in bytes, as no Path can be
-            if number % 3 and len(file.read(9)) == 8:
-                file.seek(0)
-                file.write(sound)
-    whole = scans.whole(folder)
-    old, lost = before.read_bytes(), []
+def kill_during_retry(runner: ScanRunner, report: Report, kills: int, seed: int) -> None:
+    """Kill all processes while --retry-errors rewrites the output, then run it again."""
+    random, folder = Random(seed), make_hostile_folder(runner, 3000, seed + 1)
+    output_before = runner.new_path("before.csv")
+    runner.run(folder, "-o", output_before)
+    _repair_some_files(folder, make_valid_file("PNG", random))
+    before, expected = output_before.read_bytes(), runner.scan_undisturbed(folder)
 
-    def copy_of_before() -> Path:
-        output = scans.new("retried.csv")
-        shutil.copy(before, output)
-        shutil.copy(before.with_name(before.name + ".json"), output.with_name(output.name + ".json"))
+    def copy_output() -> Path:
+        output = runner.new_path("retried.csv")
+        for suffix in ("", ".json"):
+            shutil.copy(f"{output_before}{suffix}", f"{output}{suffix}")
         return output
 
     start = time.perf_counter()
-    scans.run(folder, "-o", copy_of_before(), "--retry-errors")
+    runner.run(folder, "-o", copy_output(), "--retry-errors")
     seconds = time.perf_counter() - start
-    replaced = 0
+    losses: list[str] = []
+    replaced_count = 0
     for _ in range(kills):
-        output = copy_of_before()
-        process = scans.start(folder, "-o", output, "--retry-errors")
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(random.uniform(0.05, seconds))
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        _, said = end_of(process)
-        lost += wrong_words(said)
+        output = copy_output()
+        process = runner.start(folder, "-o", output, "--retry-errors")
+        ends_within(process, random.uniform(0.05, seconds))
+        kill_group(process)
+        losses += wait_for_end(process).find_faults()
         rows = output.read_bytes()
-        replaced += rows == whole
-        if rows not in (old, whole):
-            lost.append("neither the old rows nor the new ones")
-        code, _, said = scans.run(folder, "-o", output, "--retry-errors")
-        if code != 3 or output.read_bytes() != whole or wrong_words(said):
-            lost.append(f"not the same bytes in the end: {code} {said}")
-        if leftovers := [path.name for path in scans.scratch.glob(f".{output.name}*")]:
-            lost.append(f"left over: {leftovers}")
-    told = f"{kills - replaced} times the old file was whole, {replaced} times the new one"
-    table.row("kill -9 during --retry-errors, then again", f"{kills} kills", lost, told)
+        replaced_count += rows == expected
+        if rows not in (before, expected):
+            losses.append("neither the old rows nor the new ones")
+        again = runner.run(folder, "-o", output, "--retry-errors")
+        losses += again.find_faults()
+        if again.exit_code != ExitCode.UNREADABLE_FILES or output.read_bytes() != expected:
+            losses.append(f"not the same bytes in the end: {again.exit_code} {again.stderr}")
+        if leftovers := [path.name for path in runner.scratch.glob(f".{output.name}*")]:
+            losses.append(f"left over: {leftovers}")
+    summary = f"{kills - replaced_count} times the old file was whole, {replaced_count} times the new one"
+    report.add("kill -9 during --retry-errors, then again", f"{kills} kills", losses, summary)
 
 
-def signalled(
-    scans: Scans, table: Table, folder: Path, number: signal.Signals, times: int, seed: int
+def _repair_some_files(folder: Path, data: bytes) -> None:
+    """Replace two of three damaged files, which hold the signature of a PNG only, with a valid image."""
+    paths = sorted(os.fsencode(path) for path in folder.rglob("*") if path.is_file())
+    for index, path in enumerate(paths):
+        with open(path, "r+b") as file:
+            if index % 3 and len(file.read(9)) == 8:
+                file.seek(0)
+                file.write(data)
+
+
+def signal_and_resume(
+    runner: ScanRunner, report: Report, folder: Path, signum: signal.Signals, times: int, seed: int
 ) -> None:
-    """Ctrl-C to the whole group as a terminal sends it, or SIGTERM to the command alone; then --resume.
+    """Send Ctrl-C to the group, as a terminal does, or SIGTERM to the command, then go on with --resume.
 
-    Every other one comes while it starts.
+    Every other signal comes while the scan is starting.
     """
     random = Random(seed)
-    whole, seconds = timed(scans, folder)
-    lost: list[str] = []
-    longest, sent_to = 0.0, 0
-    while sent_to < times:
-        output = scans.new("signalled.csv")
-        process = scans.start(folder, "-o", output)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(random.uniform(0.05, seconds if sent_to % 2 else STARTING))
-        if process.poll() is not None:
-            end_of(process)
+    expected, seconds = runner.time_undisturbed_scan(folder)
+    losses: list[str] = []
+    longest, sent_count = 0.0, 0
+    while sent_count < times:
+        output = runner.new_path("signalled.csv")
+        process = runner.start(folder, "-o", output)
+        if ends_within(process, random.uniform(0.05, seconds if sent_count % 2 else SECONDS_TO_START)):
+            wait_for_end(process)
             continue
-        (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
+        (os.killpg if signum is signal.SIGINT else os.kill)(process.pid, signum)
         start = time.monotonic()
-        sent_to += 1
-        code, said = end_of(process)
+        sent_count += 1
+        outcome = wait_for_end(process)
         longest = max(longest, time.monotonic() - start)
-        lost += wrong_words(said)
-        if code != 128 + number and not (code == 3 and output.read_bytes() == whole):
-            lost.append(f"exit code {code}: {said}")
-        lost += wrong_words(said)
-        if not is_gone(process.pid):
-            lost.append("a stray process")
-        rows = output.read_bytes() if output.exists() else b""
-        if not whole.startswith(rows) or (rows and not rows.endswith(b"\n")):
-            lost.append("rows that are not whole")
-        code, _, said = scans.run(folder, "-o", output, "--resume")
-        if code != 3 or output.read_bytes() != whole:
-            lost.append(f"not the same bytes after --resume: {code} {said}")
-    if longest > SOON:
-        lost.append(f"{longest:.1f} s until it ended")
-    what = "Ctrl-C" if number is signal.SIGINT else "SIGTERM"
-    told = f"exit {128 + number} after {longest:.2f} s at most, whole rows, no process left"
-    table.row(f"{what} at random moments, then --resume", f"{times} times", lost, told)
+        losses += outcome.find_faults()
+        rows = read_if_exists(output)
+        # A signal that comes at the very end may find a finished scan.
+        is_finished = outcome.exit_code == ExitCode.UNREADABLE_FILES and rows == expected
+        if outcome.exit_code != 128 + signum and not is_finished:
+            losses.append(f"exit code {outcome.exit_code}: {outcome.stderr}")
+        if not group_ends_soon(process.pid):
+            losses.append("a process that still runs")
+        if not has_whole_rows(rows, expected):
+            losses.append("rows that are cut, or differ from those of an undisturbed scan")
+        losses += runner.resume(folder, output, expected)
+    if longest > MAX_SECONDS_TO_END:
+        losses.append(f"{longest:.1f} s until it ended")
+    name = "Ctrl-C" if signum is signal.SIGINT else "SIGTERM"
+    summary = f"exit {128 + signum} after {longest:.2f} s at most, whole rows, no process left"
+    report.add(f"{name} at random moments, then --resume", f"{times} times", losses, summary)
 
 
-def without_workers(scans: Scans, table: Table, folder: Path, kills: int, seed: int) -> None:
-    """SIGKILL of the reading processes alone, at random moments."""
+def kill_workers(runner: ScanRunner, report: Report, folder: Path, kills: int, seed: int) -> None:
+    """Kill single processes below the scan at random moments: workers, or the one that forks them.
+
+    The file that a worker was reading may get a row that says so; every other row must be as it was.
+    """
     random = Random(seed)
-    whole = scans.whole(folder)
-    lost: list[str] = []
-    done = runs = stated = 0
-    while done < kills:
-        output = scans.new("workers.csv")
-        process = scans.start(folder, "-o", output, "--quiet")
-        while process.poll() is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(random.uniform(0.2, 0.6))
-            for child in random.sample(children := tree_of(process.pid)[1:], min(1, len(children))):
+    expected = runner.scan_undisturbed(folder).splitlines()
+    losses: list[str] = []
+    kill_count = scan_count = crash_count = 0
+    while kill_count < kills:
+        output = runner.new_path("workers.csv")
+        process = runner.start(folder, "-o", output, "--quiet")
+        while not ends_within(process, random.uniform(0.2, 0.6)):
+            children = find_process_tree(process.pid)[1:]
+            for pid in random.sample(children, min(1, len(children))):
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
-                    done += 1
-        code, said = end_of(process)
-        runs += 1
-        lost += wrong_words(said)
-        got, wanted = output.read_bytes().splitlines(), whole.splitlines()
-        differing = [line for line, right in zip(got, wanted, strict=False) if line != right]
-        crashes = [line for line in differing if b"crashed the decoder" in line]
-        stated += len(crashes)
-        if code != 3 or len(got) != len(wanted) or len(crashes) != len(differing):
-            lost.append(
-                f"exit code {code}, {len(got)} of {len(wanted)} lines, {len(differing)} differ: {said}"
+                    os.kill(pid, signal.SIGKILL)
+                    kill_count += 1
+        outcome = wait_for_end(process)
+        scan_count += 1
+        losses += outcome.find_faults()
+        lines = output.read_bytes().splitlines()
+        changed = [line for line, before in zip(lines, expected, strict=False) if line != before]
+        crashes = [line for line in changed if b"crashed the decoder" in line]
+        crash_count += len(crashes)
+        is_complete = len(lines) == len(expected) and len(crashes) == len(changed)
+        if outcome.exit_code != ExitCode.UNREADABLE_FILES or not is_complete:
+            losses.append(
+                f"exit code {outcome.exit_code}, {len(lines)} of {len(expected)} lines, "
+                f"{len(changed)} changed: {outcome.stderr}"
             )
-        if not is_gone(process.pid):
-            lost.append("a stray process")
-    told = f"{runs} scans with the same bytes" + (f", but for {stated} stated crashes" if stated else "")
-    table.row("reading processes killed at random moments", f"{kills} kills", lost, told)
-
-
-@contextlib.contextmanager
-def small_disk(scans: Scans, size: int) -> Iterator[tuple[Path, Callable[[], None] | None]]:
-    """Give a folder on a disk of so many bytes and what makes room, or None where nobody may mount one."""
-    folder = scans.new("disk")
-    folder.mkdir()
-    mounted = os.geteuid() == 0 and not subprocess.call(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], stderr=subprocess.DEVNULL
-    )
-
-    def make_room() -> None:
-        subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
-
-    try:
-        yield folder, make_room if mounted else None
-    finally:
-        if mounted:
-            subprocess.run(["umount", str(folder)], check=True)
-
-
-def full_disks(scans: Scans, table: Table, folder: Path) -> None:
-    """Let the disk be full at some point, make room, go on."""
-    whole = scans.whole(folder)
-    lost: list[str] = []
-    rows_kept = []
-    sizes = [4096, 8192, 12_288, *range(16_384, len(whole), max(4096, len(whole) // 10))]
-    for size in sizes:
-        with small_disk(scans, size) as (place, make_room):
-            output = place / "rows.csv"
-            code, _, said = scans.run(folder, "-o", output, limit=None if make_room else size)
-            rows = output.read_bytes() if output.exists() else b""
-            if code != 6 or "cannot be written" not in said or wrong_words(said):
-                lost.append(f"exit code {code} on a disk of {size}: {said}")
-            if not whole.startswith(rows) or (rows and not rows.endswith(b"\n")):
-                lost.append(f"rows that are not whole on a disk of {size}")
-            rows_kept.append(rows.count(b"\n"))
-            if make_room:
-                make_room()
-            code, _, said = scans.run(folder, "-o", output, "--resume")
-            if code != 3 or output.read_bytes() != whole:
-                lost.append(f"not the same bytes after --resume on a disk of {size}: {code} {said}")
-            kind = "a mounted disk" if make_room else "a limit on the file's size"
-    told = f"exit 6, {min(rows_kept)} to {max(rows_kept):,} whole lines kept, the same bytes after --resume"
-    table.row(f"full disk ({kind}), room made, --resume", f"{len(sizes)} sizes", lost, told)
-
-
-def two_at_once(scans: Scans, table: Table, folder: Path, times: int) -> None:
-    """Start a second run into an output that is being written."""
-    whole = scans.whole(folder)
-    lost: list[str] = []
-    for number in range(times):
-        output = scans.new("both.csv")
-        first = scans.start(folder, "-o", output, "--workers", "1")
-        while not output.exists() or (number % 2 and not output.stat().st_size):
-            time.sleep(0.001)
-        code, _, said = scans.run(
-            folder, "-o", output, ("--resume", "--overwrite", "--retry-errors")[number % 3]
-        )
-        refused = "another scan is writing" in said or "holds no rows yet" in said or "is missing" in said
-        if first.poll() is None and (code != 6 or not refused or wrong_words(said)):
-            lost.append(f"the second run ended with {code}: {said}")
-        code, said = end_of(first)
-        if code != 3 or output.read_bytes() != whole:
-            lost.append(f"the first run ended with {code}: {said}")
-    table.row(
-        "a second run into the same output", f"{times} times", lost, "refused with exit 6, the first unharmed"
-    )
-
-
-def streams(scans: Scans, table: Table, folder: Path) -> None:
-    """Pipes that close, streams that are not there, odd terminals."""
-    whole = scans.whole(folder)
-    first_line = whole[: whole.index(b"\n") + 1]
-    command = '"$0" -P -m digitscan scan "$1"'
-    cases = [
-        ("| head -1", f"{command} | head -1; exit ${{PIPESTATUS[0]}}", 0, first_line),
-        (
-            "-o - | head -c 99",
-            f"{command} -o - | head -c 99; exit ${{PIPESTATUS[0]}}",
-            0,
-            whole[:99],
-        ),
-        ("| true", f"{command} | true; exit ${{PIPESTATUS[0]}}", 0, b""),
-        ("2>&-", f"{command} 2>&- | cat; exit ${{PIPESTATUS[0]}}", 3, whole),
-        ("<&-", f"{command} <&- | cat; exit ${{PIPESTATUS[0]}}", 3, whole),
-        ("2>/dev/full", f"{command} 2>/dev/full | cat; exit ${{PIPESTATUS[0]}}", 3, whole),
-        ("-o - >/dev/full", f"{command} -o - >/dev/full", 6, b""),
-        ("-o - >&-", f"{command} -o - >&-", 3, b""),
-        *(
-            (words, f"{words} {command} | cat; exit ${{PIPESTATUS[0]}}", 3, whole)
-            for words in (
-                "NO_COLOR=1",
-                "TERM=dumb",
-                "COLUMNS=40",
-                "LC_ALL=C",
-                "PYTHONIOENCODING=ascii",
-                "COLUMNS=0",
-            )
-        ),
-        ("FORCE_COLOR=1", f"FORCE_COLOR=1 {command} 2>/dev/null | cat; exit ${{PIPESTATUS[0]}}", 3, whole),
-    ]
-    lost = []
-    for what, script, expected, stdout in cases:
-        done = subprocess.run(
-            ["bash", "-c", script, sys.executable, str(folder)],
-            cwd=scans.scratch,
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode != expected or done.stdout != stdout or wrong_words(done.stderr.decode()):
-            lost.append(f"{what}: exit {done.returncode}, {len(done.stdout):,} bytes, {done.stderr.decode()}")
-    names = ", ".join(f"`{what}`" for what, *_ in cases).replace("|", "\\|")
-    told = "the exit code, and on stdout the rows and nothing else"
-    table.row(f"pipes and terminals: {names}", f"{len(cases)} ways", lost, told)
+        if not group_ends_soon(process.pid):
+            losses.append("a process that still runs")
+    summary = f"{scan_count} scans with the same bytes"
+    summary += f", except for {crash_count} rows that report the crash" if crash_count else ""
+    report.add("workers killed at random moments", f"{kills} kills", losses, summary)

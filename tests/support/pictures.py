@@ -1,17 +1,37 @@
-"""Pictures that the tests are made of."""
+"""Pictures of digits that tests scan."""
 
+import io
+
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
 
-def digit_picture(size=64):
-    """A seven, black on white, as an 8-bit gray Pillow image."""
+def digit_picture(size: int = 64) -> Image.Image:
+    """Return a seven, black on white, as an 8-bit gray square with sides of `size` pixels."""
     image = Image.new("L", (size, size), 255)
     points = [(0.3, 0.25), (0.7, 0.25), (0.45, 0.8)]
     ImageDraw.Draw(image).line([(x * size, y * size) for x, y in points], fill=0, width=size // 10)
     return image
 
 
-def pixels_of(image):
-    """A Pillow image as an array."""
-    return np.asarray(image)
+def draw_five(size: int = 100, pen_width: float = 5, scale: float = 1.0) -> np.ndarray:
+    """Return a five, 255 on 0, as (size, size) uint8; `pen_width` is in percent of the size."""
+    points = np.array([(65, 20), (35, 20), (33, 47), (52, 43), (66, 55), (62, 72), (48, 80), (32, 73)])
+    scaled = np.rint(((points - 50) * scale + 50) * size / 100 * 16).astype(np.int32)
+    image = np.zeros((size, size), np.uint8)
+    cv2.polylines(image, [scaled], False, 255, max(1, round(pen_width * size / 100)), cv2.LINE_AA, 4)
+    return image
+
+
+def correlate(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the correlation of two images, -1 to 1, at the best of nine offsets of up to a pixel."""
+    framed = cv2.copyMakeBorder(first, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    return float(cv2.matchTemplate(framed, second, cv2.TM_CCOEFF_NORMED).max())
+
+
+def encode_image(image: Image.Image, image_format: str, **options: object) -> bytes:
+    """Return the contents of an image file that Pillow writes."""
+    file = io.BytesIO()
+    image.save(file, image_format, **options)
+    return file.getvalue()

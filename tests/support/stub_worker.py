@@ -1,8 +1,15 @@
-"""A worker that reads no images: each file's text says what happens to the process that reads it.
+"""A worker that decodes no images: the text of each file says what the worker does with it.
 
-"7" is answered with digit 7; "hang" never returns; "crash" ends the process; "noise" prints as a native
-library would; "slow 7" takes a while. Started as: stub_worker.py FOLDER_OF_THE_PACKAGE [MARK]; where
-MARK is a file that does not exist yet, the worker creates it and kills itself at the tenth file it reads.
+    7                         answers with digit 7
+    slow 7                    does so after a twentieth of a second
+    noise                     prints to stdout as a native library would, and answers with digit 3
+    hang                      never returns
+    crash                     ends the process
+    crash while classifying   ends the process when all files of its task are read
+    anything else             is the note of a row with status "error"
+
+Started as `stub_worker.py PACKAGE_FOLDER [MARKER]`. If the file MARKER does not exist, the worker creates it
+and kills itself at the tenth file that it reads.
 """
 
 import os
@@ -14,35 +21,43 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 
 from digitscan.errors import ModelError
-from digitscan.workers.worker import main
+from digitscan.workers.image_processor import ProcessFiles, SetCurrent
+from digitscan.workers.protocol import WorkerRow, WorkerSetup
+from digitscan.workers.worker import answer_tasks
+
+KILLED_AT_FILE = 10
 
 
-def load_processor(setup):
+def load_processor(setup: WorkerSetup) -> ProcessFiles:
+    """Stands in for `load_image_processor`; the path of the compiled model may say what goes wrong."""
     if setup["model"]["compiled_path"] == "refuse":
         raise ModelError("the stub refuses this model")
     if setup["model"]["compiled_path"] == "die":
         os._exit(1)
-    read = 0
+    read_count = 0
 
-    def load_image_processor(paths, in_hand):
-        nonlocal read
+    def process_files(paths: list[str], set_current: SetCurrent) -> list[WorkerRow]:
+        nonlocal read_count
+        texts = []
         rows = []
         for index, path in enumerate(paths):
-            in_hand(index)
-            read += 1
-            if len(sys.argv) > 2 and read == 10 and not Path(sys.argv[2]).exists():
+            set_current(index)
+            read_count += 1
+            if len(sys.argv) > 2 and read_count == KILLED_AT_FILE and not Path(sys.argv[2]).exists():
                 Path(sys.argv[2]).touch()
                 os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-            rows.append(row(Path(path).read_text()))
-        in_hand(len(paths))
-        if "crash while classifying" in {Path(path).read_text() for path in paths}:
+            texts.append(Path(path).read_text())
+            rows.append(process_file(texts[-1]))
+        set_current(len(paths))
+        if "crash while classifying" in texts:
             os._exit(1)
         return rows
 
-    return load_image_processor
+    return process_files
 
 
-def row(text):
+def process_file(text: str) -> WorkerRow:
+    """Do what the text of a file says; return its row."""
     if text == "hang":
         time.sleep(3600)
     if text == "crash":
@@ -54,8 +69,8 @@ def row(text):
         time.sleep(0.05)
         text = text.split()[1]
     if text.isdigit():
-        return int(text), 0.9, "ok", "", None
-    return None, None, "error", text, None
+        return WorkerRow(int(text), 0.9, "ok", "", None)
+    return WorkerRow(None, None, "error", text, None)
 
 
-main(load_processor)
+answer_tasks(load_processor)
