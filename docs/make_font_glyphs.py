@@ -1,8 +1,8 @@
-"""Draw digits and letters with open handwriting fonts, shaped as MNIST shapes its own.
+"""Make digitscan/data/font_glyphs.npz: digits and letters of handwriting fonts with open licences.
 
-Usage: ``python make_font_glyphs.py OUTPUT.npz``. It needs npm, and Debian's apt-get and dpkg-deb for the few
-families that only Debian packs (run ``apt-get update`` before). FONT_GLYPHS.md, who holds the rights in each
-font, is written beside OUTPUT.npz.
+Usage: `python docs/make_font_glyphs.py OUTPUT.npz`. FONT_GLYPHS.md, with the copyright and licence of each
+font, is written beside OUTPUT.npz. The script needs npm, and, for the few families that only Debian packages,
+apt-get and dpkg-deb; run `apt-get update` before. Glyphs are scaled and centred as MNIST's digits are.
 """
 
 import json
@@ -23,35 +23,45 @@ from PIL import Image, ImageDraw, ImageFont
 Pixels = NDArray[np.uint8]
 
 DIGITS = "0123456789"
-# Without the letters that some hand writes as some digit: o O i I l s S z Z B q g b D Q J j G,
-# and y, a 4 or 9 in many.
+# Without the letters that some handwriting writes like a digit: o O i I l s S z Z B q g b D Q J j G,
+# and y, which often looks like a 4 or a 9.
 LETTERS = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwx"
-LICENCES = ("OFL-1.1", "Apache-2.0")
-POINTS = 128
-INK = 32  # fainter pixels at a glyph's border are not its ink
-BOX, SIDE = 20, 28  # MNIST's: the ink fits into the box, its centre of mass lies in the image's centre
-TWIN = 2.0  # glyphs of two families that differ by less, in mean grey levels, are one drawing
+ALLOWED_LICENCES = ("OFL-1.1", "Apache-2.0")
+FONT_SIZE = 128
+"""The em size, in pixels, at which a glyph is drawn before it is scaled down."""
+MIN_INK = 32
+"""Fainter pixels, at a glyph's border, are not ink."""
+BOX_SIZE = 20
+"""MNIST's ink fits into a box of 20x20 pixels; its centre of mass is the centre of the image."""
+IMAGE_SIZE = 28
+MAX_DUPLICATE_DIFFERENCE = 2.0
+"""Glyphs of two families that differ by less, in mean grey levels, are the same drawing."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A font family of the npm registry, or of Debian where it names its Debian package."""
+    """A font family, and where to download it: from npm, or from Debian if `debian_package` is given."""
 
     name: str
     version: str = "5.3.0"
+    """The version of the npm package."""
     weights: tuple[int, ...] = (400,)
+    """The weights to draw, of the npm packages that have one file for each weight."""
     scope: str = "@fontsource"
-    face: str = ""
-    debian: str = ""
+    """The scope of the npm package."""
+    font_file: str = ""
+    """The path of the only font file in the package; for Debian, below /usr/share/fonts."""
+    debian_package: str = ""
     copyright: str = ""
+    """The copyright notice, if it is not taken from the package."""
 
     @property
-    def package(self) -> str:
-        """What npm calls it."""
+    def npm_package(self) -> str:
+        """The name of the npm package."""
         return f"{self.scope}/{self.name}"
 
 
-BWHT = "Copyright 2019 Red Hat, Inc., Russ McMullin, Liz Wetzel and Aaron Williamson"
+BECAUSE_FAMILIES_COPYRIGHT = "Copyright 2019 Red Hat, Inc., Russ McMullin, Liz Wetzel and Aaron Williamson"
 
 FAMILIES: tuple[Family, ...] = (
     Family("amatic-sc", weights=(400, 700)),
@@ -119,71 +129,70 @@ FAMILIES: tuple[Family, ...] = (
         "la-belle-aurore",
         version="0.4.1",
         scope="@expo-google-fonts",
-        face="400Regular/LaBelleAurore_400Regular.ttf",
+        font_file="400Regular/LaBelleAurore_400Regular.ttf",
     ),
     Family(
         "meow-script",
         version="0.4.1",
         scope="@expo-google-fonts",
-        face="400Regular/MeowScript_400Regular.ttf",
+        font_file="400Regular/MeowScript_400Regular.ttf",
     ),
     Family(
         "playwrite-de-la",
         scope="@fontsource-variable",
-        face="files/playwrite-de-la-fallback-wght-normal.woff2",
+        font_file="files/playwrite-de-la-fallback-wght-normal.woff2",
     ),
     Family(
         "because-we-learn",
-        debian="fonts-bwht",
-        face="opentype/bwht/BecauseWeLearn-Regular.otf",
-        copyright=BWHT,
+        debian_package="fonts-bwht",
+        font_file="opentype/bwht/BecauseWeLearn-Regular.otf",
+        copyright=BECAUSE_FAMILIES_COPYRIGHT,
     ),
     Family(
         "because-we-organize",
-        debian="fonts-bwht",
-        face="opentype/bwht/BecauseWeOrganize-Regular.otf",
-        copyright=BWHT,
+        debian_package="fonts-bwht",
+        font_file="opentype/bwht/BecauseWeOrganize-Regular.otf",
+        copyright=BECAUSE_FAMILIES_COPYRIGHT,
     ),
     Family(
         "because-we-mentor",
-        debian="fonts-bwht",
-        face="opentype/bwht/BecauseWeMentor-Regular.otf",
-        copyright=BWHT,
+        debian_package="fonts-bwht",
+        font_file="opentype/bwht/BecauseWeMentor-Regular.otf",
+        copyright=BECAUSE_FAMILIES_COPYRIGHT,
     ),
     Family(
         "because-we-connect",
-        debian="fonts-bwht",
-        face="opentype/bwht/BecauseWeConnect-Regular.otf",
-        copyright=BWHT,
+        debian_package="fonts-bwht",
+        font_file="opentype/bwht/BecauseWeConnect-Regular.otf",
+        copyright=BECAUSE_FAMILIES_COPYRIGHT,
     ),
     Family(
         "because-we-create",
-        debian="fonts-bwht",
-        face="opentype/bwht/BecauseWeCreate-Regular.otf",
-        copyright=BWHT,
+        debian_package="fonts-bwht",
+        font_file="opentype/bwht/BecauseWeCreate-Regular.otf",
+        copyright=BECAUSE_FAMILIES_COPYRIGHT,
     ),
     Family(
         "humor-sans",
-        debian="fonts-humor-sans",
-        face="truetype/humor-sans/Humor-Sans.ttf",
+        debian_package="fonts-humor-sans",
+        font_file="truetype/humor-sans/Humor-Sans.ttf",
         copyright="Copyright (c) 2009, Michael Ciuffo, with Reserved Font Name Humor-Sans",
     ),
     Family(
         "kristi",
-        debian="fonts-kristi",
-        face="truetype/kristi/Kristi.ttf",
+        debian_package="fonts-kristi",
+        font_file="truetype/kristi/Kristi.ttf",
         copyright="Copyright (c) 2010, Birgit Pulk",
     ),
     Family(
         "seto",
-        debian="fonts-seto",
-        face="truetype/seto/setofont.ttf",
+        debian_package="fonts-seto",
+        font_file="truetype/seto/setofont.ttf",
         copyright="Copyright 2003-2014 Nozomi Seto",
     ),
 )
 
-# Glyphs, digits or letters, that a careful reader may not take for what they are.
-DROPPED: dict[str, str] = {
+AMBIGUOUS_GLYPHS: dict[str, str] = {
     "amatic-sc": "47d",
     "because-we-connect": "d",
     "because-we-create": "d",
@@ -220,33 +229,36 @@ DROPPED: dict[str, str] = {
     "vibur": "VYfrv",
     "whisper": "FLTY",
 }
+"""The digits and letters of a family that a careful reader may misread; they are left out."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """A family's downloaded faces, and its rights."""
+class DownloadedFamily:
+    """The contents of a family's font files, one for each weight, with its copyright notice and licence."""
 
     family: Family
-    faces: tuple[bytes, ...]
+    font_files: tuple[bytes, ...]
     copyright: str
     licence: str
 
 
-def fetch(families: tuple[Family, ...], folder: Path) -> list[Source]:
-    """Download the families into the folder."""
-    npm = [family for family in families if not family.debian]
-    specs = [f"{family.package}@{family.version}" for family in npm]
-    subprocess.run(["npm", "pack", "--silent", *specs], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    packages = sorted({family.debian for family in families if family.debian})
-    subprocess.run(["apt-get", "download", "-qq", *packages], cwd=folder, check=True)
+def download_families(families: tuple[Family, ...], folder: Path) -> list[DownloadedFamily]:
+    """Download the packages of the families into the folder, and return the families in the same order."""
+    npm_specs = [f"{family.npm_package}@{family.version}" for family in families if not family.debian_package]
+    subprocess.run(["npm", "pack", "--silent", *npm_specs], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    debian_packages = sorted({family.debian_package for family in families if family.debian_package})
+    subprocess.run(["apt-get", "download", "-qq", *debian_packages], cwd=folder, check=True)
     for archive in folder.glob("*.deb"):
         subprocess.run(["dpkg-deb", "-x", archive.name, "debian"], cwd=folder, check=True)
-    return [from_debian(family, folder) if family.debian else from_npm(family, folder) for family in families]
+    return [
+        read_debian_family(family, folder) if family.debian_package else read_npm_family(family, folder)
+        for family in families
+    ]
 
 
-def from_npm(family: Family, folder: Path) -> Source:
-    """Take a family out of its package."""
-    archive = folder / f"{family.package[1:].replace('/', '-')}-{family.version}.tgz"
+def read_npm_family(family: Family, folder: Path) -> DownloadedFamily:
+    """Return a family from its downloaded npm package."""
+    archive = folder / f"{family.npm_package[1:].replace('/', '-')}-{family.version}.tgz"
     with tarfile.open(archive) as tar:
 
         def read(path: str) -> bytes:
@@ -255,89 +267,103 @@ def from_npm(family: Family, folder: Path) -> Source:
                 raise FileNotFoundError(path)
             return member.read()
 
-        if family.face:
-            faces = [read(family.face)]
+        if family.font_file:
+            font_files = [read(family.font_file)]
         else:
-            faces = [read(f"files/{family.name}-latin-{weight}-normal.woff2") for weight in family.weights]
+            font_files = [
+                read(f"files/{family.name}-latin-{weight}-normal.woff2") for weight in family.weights
+            ]
         if family.scope == "@expo-google-fonts":
             licence = json.loads(read("package.json"))["license"].split(" AND ")[-1]
-            rights = read("LICENSE_FONT").decode().splitlines()[0]
+            notice = read("LICENSE_FONT").decode().splitlines()[0]
         else:
-            terms = json.loads(read("metadata.json"))["license"]
-            licence, rights = terms["type"], terms["attribution"]
-    # Some name every file of the family, one after another, each with the same line.
-    rights = re.split(r"\s+[\w\[\],-]+\.ttf:", rights.strip())[0].rstrip(".")
-    return Source(family, tuple(faces), family.copyright or rights, licence)
+            metadata = json.loads(read("metadata.json"))["license"]
+            licence, notice = metadata["type"], metadata["attribution"]
+    # Some notices list every font file of the family, each with the same line: keep the first.
+    notice = re.split(r"\s+[\w\[\],-]+\.ttf:", notice.strip())[0].rstrip(".")
+    return DownloadedFamily(family, tuple(font_files), family.copyright or notice, licence)
 
 
-def from_debian(family: Family, folder: Path) -> Source:
-    """Take a family out of what Debian's packages were unpacked to."""
-    face = folder / "debian" / "usr" / "share" / "fonts" / family.face
-    return Source(family, (face.read_bytes(),), family.copyright, "OFL-1.1")  # as their Debian packages tell
+def read_debian_family(family: Family, folder: Path) -> DownloadedFamily:
+    """Return a family from its unpacked Debian package."""
+    path = folder / "debian" / "usr" / "share" / "fonts" / family.font_file
+    # The copyright files of these Debian packages all state this licence.
+    return DownloadedFamily(family, (path.read_bytes(),), family.copyright, "OFL-1.1")
 
 
-def draw(face: ImageFont.FreeTypeFont, character: str) -> Pixels:
-    """Draw a character, bright on black, with room around it."""
-    image = Image.new("L", (5 * POINTS, 5 * POINTS))
-    ImageDraw.Draw(image).text((2 * POINTS, 2 * POINTS), character, font=face, fill=255)
+def draw_character(font: ImageFont.FreeTypeFont, character: str) -> Pixels:
+    """Return a drawing of a character, light on black, with wide margins."""
+    image = Image.new("L", (5 * FONT_SIZE, 5 * FONT_SIZE))
+    ImageDraw.Draw(image).text((2 * FONT_SIZE, 2 * FONT_SIZE), character, font=font, fill=255)
     return np.asarray(image, dtype=np.uint8)
 
 
-def shape(drawing: Pixels) -> Pixels:
-    """Fit the drawing's ink into MNIST's box, and lay its centre of mass in the image's centre."""
-    rows = np.flatnonzero((drawing >= INK).any(axis=1))
-    columns = np.flatnonzero((drawing >= INK).any(axis=0))
+def normalize_glyph(drawing: Pixels) -> Pixels:
+    """Return the drawing as MNIST shapes its digits: scaled to the box, its centre of mass in the centre."""
+    rows = np.flatnonzero((drawing >= MIN_INK).any(axis=1))
+    columns = np.flatnonzero((drawing >= MIN_INK).any(axis=0))
     ink = drawing[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = BOX / max(ink.shape)
+    scale = BOX_SIZE / max(ink.shape)
     height, width = (max(1, round(side * scale)) for side in ink.shape)
-    small = cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA)
-    masses = small.astype(np.float64)
-    y = float(masses.sum(axis=1) @ np.arange(height) / masses.sum())
-    x = float(masses.sum(axis=0) @ np.arange(width) / masses.sum())
-    middle = (SIDE - 1) / 2
-    top = min(max(round(middle - y), 0), SIDE - height)
-    left = min(max(round(middle - x), 0), SIDE - width)
-    image = np.zeros((SIDE, SIDE), dtype=np.uint8)
-    image[top : top + height, left : left + width] = small
+    scaled = cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA)
+    mass = scaled.astype(np.float64)
+    y = float(mass.sum(axis=1) @ np.arange(height) / mass.sum())
+    x = float(mass.sum(axis=0) @ np.arange(width) / mass.sum())
+    center = (IMAGE_SIZE - 1) / 2
+    top = min(max(round(center - y), 0), IMAGE_SIZE - height)
+    left = min(max(round(center - x), 0), IMAGE_SIZE - width)
+    image = np.zeros((IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
+    image[top : top + height, left : left + width] = scaled
     return image
 
 
-def alike(first: Pixels, second: Pixels) -> bool:
-    """Whether two glyphs are one drawing."""
-    return float(np.abs(first.astype(np.int16) - second).mean()) < TWIN
+def is_same_drawing(first: Pixels, second: Pixels) -> bool:
+    """Return whether two glyphs are the same drawing, up to rendering."""
+    return float(np.abs(first.astype(np.int16) - second).mean()) < MAX_DUPLICATE_DIFFERENCE
 
 
-def glyphs(face_file: bytes, characters: str) -> dict[str, Pixels]:
-    """Shape those of the characters that a face has."""
-    face = ImageFont.truetype(BytesIO(face_file), POINTS, layout_engine=ImageFont.Layout.BASIC)
-    missing = draw(face, "\uffff")
-    drawings = {character: draw(face, character) for character in characters}
+def draw_glyphs(font_file: bytes, characters: str) -> dict[str, Pixels]:
+    """Return the normalized glyph of each of the characters that the font has."""
+    font = ImageFont.truetype(BytesIO(font_file), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
+    missing_character = draw_character(font, "\uffff")
+    drawings = {character: draw_character(font, character) for character in characters}
     return {
-        character: shape(drawing)
+        character: normalize_glyph(drawing)
         for character, drawing in drawings.items()
-        if (drawing >= INK).any() and not np.array_equal(drawing, missing)
+        if (drawing >= MIN_INK).any() and not np.array_equal(drawing, missing_character)
     }
 
 
-def collect(sources: list[Source]) -> dict[str, NDArray[np.generic]]:
-    """Make the arrays of all families' glyphs, without one family's copies of another's."""
-    kept: dict[str, list[tuple[int, Pixels]]] = {character: [] for character in DIGITS + LETTERS}
-    for index, source in enumerate(sources):
-        wanted = [each for each in DIGITS + LETTERS if each not in DROPPED.get(source.family.name, "")]
-        for face in source.faces:
-            for character, glyph in glyphs(face, "".join(wanted)).items():
-                if any(other != index and alike(glyph, known) for other, known in kept[character]):
-                    continue
-                if any(np.array_equal(glyph, known) for _, known in kept[character]):
-                    continue
-                kept[character].append((index, glyph))
-    digits = [(glyph, int(digit), index) for digit in DIGITS for index, glyph in kept[digit]]
+def collect_glyphs(families: list[DownloadedFamily]) -> dict[str, list[tuple[int, Pixels]]]:
+    """Return for each character its glyphs, each with the index of its family, without duplicates.
+
+    Families that copy another family's drawing, and weights that do not differ, count once.
+    """
+    collected: dict[str, list[tuple[int, Pixels]]] = {character: [] for character in DIGITS + LETTERS}
+    for index, downloaded in enumerate(families):
+        ambiguous = AMBIGUOUS_GLYPHS.get(downloaded.family.name, "")
+        characters = "".join(character for character in DIGITS + LETTERS if character not in ambiguous)
+        for font_file in downloaded.font_files:
+            for character, glyph in draw_glyphs(font_file, characters).items():
+                is_duplicate = any(
+                    np.array_equal(glyph, known) or (known_index != index and is_same_drawing(glyph, known))
+                    for known_index, known in collected[character]
+                )
+                if not is_duplicate:
+                    collected[character].append((index, glyph))
+    return collected
+
+
+def make_arrays(families: list[DownloadedFamily]) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays of font_glyphs.npz, which digitscan/data/README.md describes."""
+    collected = collect_glyphs(families)
+    digits = [(glyph, int(digit), index) for digit in DIGITS for index, glyph in collected[digit]]
     letters: list[tuple[Pixels, int]] = []
     for letter in LETTERS:
-        for index, glyph in kept[letter]:
-            # Faces of capitals alone draw them for both cases.
-            twin = kept[letter.upper()] if letter.islower() and letter.upper() in LETTERS else []
-            if not any(np.array_equal(glyph, known) for _, known in twin):
+        for index, glyph in collected[letter]:
+            # Fonts without lower case letters have the capitals in their place.
+            capitals = collected[letter.upper()] if letter.islower() and letter.upper() in LETTERS else []
+            if not any(np.array_equal(glyph, capital) for _, capital in capitals):
                 letters.append((glyph, index))
     return {
         "digits": np.stack([glyph for glyph, _, _ in digits]),
@@ -345,18 +371,18 @@ def collect(sources: list[Source]) -> dict[str, NDArray[np.generic]]:
         "digit_fonts": np.array([index for _, _, index in digits], dtype=np.uint16),
         "letters": np.stack([glyph for glyph, _ in letters]),
         "letter_fonts": np.array([index for _, index in letters], dtype=np.uint16),
-        "fonts": np.array([source.family.name for source in sources]),
+        "fonts": np.array([downloaded.family.name for downloaded in families]),
     }
 
 
 def main(output: Path) -> None:
-    """Fetch the fonts, and write the arrays and FONT_GLYPHS.md."""
+    """Download the fonts, and write the arrays and FONT_GLYPHS.md."""
     with tempfile.TemporaryDirectory() as folder:
-        sources = fetch(FAMILIES, Path(folder))
-    for source in sources:
-        if source.licence not in LICENCES:
-            raise ValueError(f"{source.family.name}: not open enough: {source.licence}")
-    arrays = collect(sources)
+        families = download_families(FAMILIES, Path(folder))
+    for downloaded in families:
+        if downloaded.licence not in ALLOWED_LICENCES:
+            raise ValueError(f"{downloaded.family.name}: the licence {downloaded.licence} is not allowed")
+    arrays = make_arrays(families)
     np.savez_compressed(
         output,
         digits=arrays["digits"],
@@ -366,9 +392,14 @@ def main(output: Path) -> None:
         letter_fonts=arrays["letter_fonts"],
         fonts=arrays["fonts"],
     )
-    lines = [f"- {each.family.name}: {each.copyright}. {each.licence.strip()}" for each in sources]
-    text = "# Whose hands\n\nThe fonts that drew the digits and letters, each with its licence.\n\n"
-    output.with_name("FONT_GLYPHS.md").write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
+    lines = [
+        f"- {downloaded.family.name}: {downloaded.copyright}. {downloaded.licence.strip()}"
+        for downloaded in families
+    ]
+    heading = (
+        "# Fonts of font_glyphs.npz\n\nThe handwriting fonts, with their copyright notices and licences.\n\n"
+    )
+    output.with_name("FONT_GLYPHS.md").write_text(heading + "\n".join(lines) + "\n", encoding="utf-8")
     print(", ".join(f"{len(arrays[name])} {name}" for name in ("fonts", "digits", "letters")))
 
 

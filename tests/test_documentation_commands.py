@@ -1,0 +1,179 @@
+"""Every command and every Python example of the README and of docs/ runs, so that none of them goes stale.
+
+Each page is followed from top to bottom: first its shell commands, then its Python blocks as one program. All
+pages share one folder, where a few small pictures stand in for the folders that the pages speak of.
+"""
+
+import importlib.util
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.main import get_command
+
+from digitscan.cli import app
+from digitscan.errors import ExitCode
+from digitscan.training.data.sources import load_data
+from tests.support.command import environment, run_code, run_shell
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+PAGES = [
+    "README.md",
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "commands.md"),
+]
+
+# What is not run as it is written.
+INSTALLED_ALREADY = "pip install . && "
+NOT_RUN = ("pip install '.[dev]' && python -m pytest",)  # this very test run
+HELP_ONLY = ("python -m benchmarks.", "python -m tests.stress.")  # they take minutes to hours
+PARSED_ONLY = (
+    "digitscan train --resume",
+    "digitscan train .*--seed",
+)  # needs an interrupted run; takes hours
+TRAINING_OPTIONS = {"--arch": "mlp", "--data": "few.npz", "--epochs": "1"}  # added where they are not given
+PYTHON_SUBSTITUTIONS = {"seed=1)": 'seed=1, data=Path("few.npz"), epochs=1)'}
+OPTIONAL_PACKAGES = ("pandas",)  # blocks that import one run where it is installed
+
+# Commands that end with another exit code than 0.
+EXIT_CODES = {"digitscan scan ./year": ExitCode.UNREADABLE_FILES}  # that folder holds a broken file
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with all that the pages name: pictures, labelled pictures, a broken file, training data."""
+    folder = tmp_path_factory.mktemp("documentation")
+    for name in ("examples/digits", "images", "more", "year"):
+        shutil.copytree(EXAMPLES / "digits", folder / name)
+    shutil.copy(EXAMPLES / "trouble" / "broken.png", folder / "year")
+    for place in (folder, folder / "images"):
+        shutil.copy(EXAMPLES / "digits" / "thick-pen.png", place / "a.png")
+        shutil.copy(EXAMPLES / "digits" / "shadow.jpg", place / "b.jpg")
+    for line in (EXAMPLES / "labels.csv").read_text(encoding="utf-8").splitlines()[1:]:
+        name, label = line.split(",")[:2]
+        if label:
+            (folder / "mine" / label).mkdir(parents=True, exist_ok=True)
+            shutil.copy(EXAMPLES / "digits" / name, folder / "mine" / label)
+    mnist = load_data()
+    np.savez(
+        folder / "few.npz",
+        x_train=mnist.x_train[:200],
+        y_train=mnist.y_train[:200],
+        x_test=mnist.x_test[:50],
+        y_test=mnist.y_test[:50],
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def commands_that_ran():
+    """The commands that earlier pages have run: each runs once."""
+    return set()
+
+
+def code_blocks(page, *languages):
+    """The contents of a page's code blocks in one of these languages, "" for none."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [content for language, content in blocks if language in languages]
+
+
+def shell_commands(page):
+    """A page's shell commands, one line each, without comments."""
+    text = "".join(code_blocks(page, "", "sh")).replace("\\\n", " ")
+    return [re.sub(r"\s+# .*", "", line) for line in text.splitlines()]
+
+
+def shorten(command):
+    """Return a command of a page as it is to be run."""
+    command = command.removeprefix(INSTALLED_ALREADY)
+    if command.startswith("digitscan train"):
+        missing = [f"{option} {value}" for option, value in TRAINING_OPTIONS.items() if option not in command]
+        return " ".join([command, "--no-plots", *missing])
+    return command
+
+
+def identify(command):
+    """Return the same for commands that do the same: two trainings differ by more than their output."""
+    if not command.startswith("digitscan train"):
+        return command
+    return " ".join(sorted(re.sub(r" -o \S+", "", command).split()))
+
+
+def check_options(command):
+    """Parse a command of digitscan without running it. Raises NoSuchOption for an unknown option."""
+    name, *arguments = shlex.split(command)[1:]
+    get_command(app).commands[name].make_context(name, arguments)
+
+
+def check_help(command, folder):
+    """Check that the help of a Python module names all the options of a command, without running that."""
+    module = re.match(r"python -m \S+", command)[0]
+    done = run_shell(f"{module} --help", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    for option in re.findall(r" (--[\w-]+)", command):
+        assert option in done.stdout.decode(), f"{module} has no option {option}"
+
+
+def own_cache(folder):
+    """An environment in which compiled models are kept in the folder, not in the user's cache."""
+    return environment(XDG_CACHE_HOME=str(folder / "cache"))
+
+
+def expected_exit_code(command):
+    return next((code for start, code in EXIT_CODES.items() if command.startswith(start)), ExitCode.OK)
+
+
+def run_command(page, command, folder):
+    """Run a command of a page, or check what can be checked of it in a short time."""
+    if any(re.match(pattern, command) for pattern in PARSED_ONLY):
+        check_options(command)
+    elif command.startswith(HELP_ONLY):
+        check_help(command, folder)
+    else:
+        assert command.startswith(("digitscan ", "python -m ")), f"{page}: what is {command!r}?"
+        done = run_shell(f"set -o pipefail; {command}", cwd=folder, env=own_cache(folder))
+        assert done.returncode == expected_exit_code(command), f"{page}: {command}\n{done.stderr.decode()}"
+
+
+def run_python_blocks(page, folder):
+    """Run a page's Python blocks as one program, without those that need a package that is not installed."""
+    blocks = [
+        block
+        for block in code_blocks(page, "python")
+        if all(f"import {name}" not in block or importlib.util.find_spec(name) for name in OPTIONAL_PACKAGES)
+    ]
+    program = "\n".join(blocks)
+    for written, run in PYTHON_SUBSTITUTIONS.items():
+        program = program.replace(written, run)
+    if program:
+        done = run_code(program, cwd=folder, env=own_cache(folder))
+        assert done.returncode == 0, f"{page}:\n{done.stderr.decode()}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_and_every_example_of_the_page_runs(page, folder, commands_that_ran):
+    for command in map(shorten, shell_commands(page)):
+        if command not in NOT_RUN and identify(command) not in commands_that_ran:
+            commands_that_ran.add(identify(command))
+            run_command(page, command, folder)
+    run_python_blocks(page, folder)
+
+
+def test_every_command_of_the_pages_is_found():
+    """So that the tests above cannot pass because they find nothing."""
+    commands = [command for page in PAGES for command in shell_commands(page)]
+    for name in get_command(app).commands:
+        assert any(command.startswith(f"digitscan {name}") for command in commands), name
+    assert len(code_blocks("docs/python.md", "python")) > 5
+
+
+def test_an_option_that_does_not_exist_is_noticed(folder):
+    """So that the tests above can fail."""
+    with pytest.raises(Exception, match="--nothing"):
+        check_options("digitscan train --nothing")
+    with pytest.raises(AssertionError, match="--nothing"):
+        check_help("python -m benchmarks.accuracy --nothing", folder)
