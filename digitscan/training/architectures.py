@@ -1,4 +1,8 @@
-"""The networks that can be trained."""
+"""The Keras networks that can be trained.
+
+Each takes float32 images (N, 28, 28, 1), 0.0 for no ink to 1.0 for full ink, and returns float32 softmax
+probabilities (N, 10) of the digits, or (N, 11) where the last class means "not a digit".
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,11 @@ from digitscan.model.metadata import FAST_CNN
 
 
 def build_mlp() -> Any:
-    """Return the classic network, 784-128-64-10: 109,386 parameters."""
+    """Return the classic multilayer perceptron, 784-128-64-10."""
     import keras
     from keras import layers
 
-    network = keras.Sequential(
+    keras_model = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
             layers.Flatten(),
@@ -23,49 +27,57 @@ def build_mlp() -> Any:
         ],
         name="mlp",
     )
-    assert network.count_params() == 109_386
-    return network
+    assert keras_model.count_params() == 109_386
+    return keras_model
 
 
 def build_cnn() -> Any:
-    """Return a small convolutional network, 9.97 million multiply-adds an image, with eleven answers."""
+    """Return a network of five convolutions and 11 classes, with 9.97 million multiply-adds an image.
+
+    Convolution, batch normalization and ReLU follow each other as in An et al. 2020, "An Ensemble of Simple
+    Convolutional Neural Network Models for MNIST Digit Recognition".
+    """
     import keras
     from keras import layers
 
-    image = keras.Input((28, 28, 1))
-    values = _convolve(image, 32, 5, strides=2)  # 14x14
-    values = _convolve(values, 48, 3)
-    values = layers.MaxPooling2D()(values)  # 7x7
-    values = _convolve(values, 96, 3)
-    values = _convolve(values, 96, 3)
-    values = _convolve(values, 128, 3, strides=2, padding="valid")  # 3x3
-    values = layers.Dropout(0.3)(layers.Flatten()(values))
-    network = keras.Model(image, layers.Dense(11, activation="softmax")(values), name="cnn")
-    assert network.count_params() == 263_915
-    return network
+    inputs = keras.Input((28, 28, 1))
+    x = _add_convolution(inputs, 32, 5, strides=2)  # 14x14
+    x = _add_convolution(x, 48, 3)
+    x = layers.MaxPooling2D()(x)  # 7x7
+    x = _add_convolution(x, 96, 3)
+    x = _add_convolution(x, 96, 3)
+    x = _add_convolution(x, 128, 3, strides=2, padding="valid")  # 3x3
+    x = layers.Dropout(0.3)(layers.Flatten()(x))
+    keras_model = keras.Model(inputs, layers.Dense(11, activation="softmax")(x), name="cnn")
+    assert keras_model.count_params() == 263_915
+    return keras_model
 
 
 def build_fast_cnn() -> Any:
-    """Return an eighth of the CNN, 1.2 million multiply-adds an image, that answers where it is sure."""
+    """Return the CNN's fast companion: four convolutions, 11 classes, 1.2 million multiply-adds an image."""
     import keras
     from keras import layers
 
-    image = keras.Input((28, 28, 1))
-    values = _convolve(image, 16, 5, strides=2)  # 14x14
-    values = _convolve(values, 32, 3, strides=2)  # 7x7
-    values = _convolve(values, 48, 3)
-    values = _convolve(values, 64, 3, strides=2, padding="valid")  # 3x3
-    values = layers.Dropout(0.1)(layers.Flatten()(values))
-    return keras.Model(image, layers.Dense(11, activation="softmax")(values), name="cnn_fast")
+    inputs = keras.Input((28, 28, 1))
+    x = _add_convolution(inputs, 16, 5, strides=2)  # 14x14
+    x = _add_convolution(x, 32, 3, strides=2)  # 7x7
+    x = _add_convolution(x, 48, 3)
+    x = _add_convolution(x, 64, 3, strides=2, padding="valid")  # 3x3
+    x = layers.Dropout(0.1)(layers.Flatten()(x))
+    keras_model = keras.Model(inputs, layers.Dense(11, activation="softmax")(x), name="cnn_fast")
+    assert keras_model.count_params() == 53_467
+    return keras_model
 
 
-def _convolve(values: Any, filters: int, size: int, strides: int = 1, padding: str = "same") -> Any:
+def _add_convolution(x: Any, filters: int, kernel_size: int, strides: int = 1, padding: str = "same") -> Any:
+    """Return the output of a convolution with batch normalization and ReLU on the tensor `x`."""
     from keras import layers
 
-    values = layers.Conv2D(filters, size, strides=strides, padding=padding, use_bias=False)(values)
-    return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(values))
+    x = layers.Conv2D(filters, kernel_size, strides=strides, padding=padding, use_bias=False)(x)
+    return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))
 
 
 ARCHITECTURES: dict[str, Callable[[], Any]] = {"cnn": build_cnn, "mlp": build_mlp, FAST_CNN: build_fast_cnn}
+"""The function that builds each network."""
 CLASS_COUNTS = {"cnn": 11, "mlp": 10, FAST_CNN: 11}
-"""Answers of a network: the digits, and for eleven "not a digit"."""
+"""The classes of each network: the ten digits, and for eleven also "not a digit"."""

@@ -1,25 +1,118 @@
-"""Making a confidence mean what it says: temperature and thresholds, fitted on validation images.
+"""Fit what turns a network's outputs into trustworthy rows: rejection bias, temperature and thresholds.
 
-Temperature scaling: Guo et al. 2017, "On Calibration of Modern Neural Networks". The validation images
-are augmented as users' pictures differ, because a calibration on clean images does not survive a shift.
+Temperature scaling is that of Guo et al. 2017, "On Calibration of Modern Neural Networks". Everything is
+fitted to the outputs of the compiled model, because a scan runs that, and on validation images that are
+augmented as users' pictures differ from MNIST: a calibration on clean images does not survive such a shift
+(Ovadia et al. 2019, "Can You Trust Your Model's Uncertainty?").
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_NON_DIGITS_OK = 0.035
-"""Of validation pictures that are no digit, at most this share is marked `ok`."""
+from digitscan.errors import ModelError
+from digitscan.imaging.preprocess import PREPROCESS_VERSION
+from digitscan.model.classifier import Classifier
+from digitscan.model.metadata import FAST_CNN, ModelMetadata
+from digitscan.model.tflite_compiler import compile_model, replace_output_bias
+from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset
+from digitscan.training.distillation import Teacher
+
+MAX_OK_WRONG = 0.003
+"""The largest share of wrong digits among the validation digits marked `ok`."""
+MAX_NEGATIVES_OK = 0.035
+"""The largest share of the negatives among the validation images that is marked `ok`."""
+MAX_DIGITS_REJECTED = 0.003
+"""The largest share of the validation digits that is rejected as "not a digit"."""
+MAX_CASCADE_DISAGREEMENT = 0.001
+"""The largest share, of the images that the fast model answers, in which its teacher does not agree."""
 
 Probabilities = NDArray[np.float64]
 Labels = NDArray[np.uint8]
 
 
-def fit_temperature(probabilities: Probabilities, labels: Labels) -> float:
-    """Return the temperature, 0.25 to 8, that makes the labels (N,) likeliest.
+@dataclass(frozen=True)
+class CalibratedModel:
+    """A trained network, ready to be saved: its metadata and its compiled form, which the classifier runs."""
 
-    `probabilities` (N, classes) are those of temperature 1.
+    metadata: ModelMetadata
+    compiled: bytes
+    classifier: Classifier
+
+
+def calibrate_model(
+    keras_model: Any, architecture: str, validation: Dataset, teachers: Sequence[Teacher] = ()
+) -> CalibratedModel:
+    """Compile a network and fit temperature and thresholds to its outputs on the validation images.
+
+    Where the network has a class "not a digit", that class's bias is changed in `keras_model` too, so that
+    plain Keras gives the answers of a scan. Raises ModelError where the network cannot be compiled.
+    """
+    metadata = ModelMetadata(
+        architecture=architecture,
+        classes=int(keras_model.output_shape[-1]),
+        preprocess_version=PREPROCESS_VERSION,
+    )
+    compiled = compile_model(keras_model)
+    if metadata.classes == 11:
+        probabilities = Classifier(compiled, metadata).classify(validation.images)
+        shift = fit_rejection_bias(probabilities, validation.labels, MAX_DIGITS_REJECTED)
+        compiled = _lower_rejection_bias(keras_model, compiled, shift)
+    probabilities = Classifier(compiled, metadata).classify(validation.images)
+    metadata = replace(metadata, temperature=fit_temperature(probabilities, validation.labels))
+    classifier = Classifier(compiled, metadata)
+    probabilities = classifier.classify(validation.images)
+    ok_confidence = fit_ok_threshold(probabilities, validation.labels, MAX_OK_WRONG)
+    metadata = replace(metadata, ok_confidence=ok_confidence)
+    if architecture == FAST_CNN:
+        (teacher,) = teachers
+        metadata = replace(
+            metadata,
+            cascade_target=teacher.model.digest,
+            cascade_threshold=_fit_cascade(probabilities, teacher, validation.images),
+        )
+    return CalibratedModel(metadata, compiled, classifier)
+
+
+def _lower_rejection_bias(keras_model: Any, compiled: bytes, shift: float) -> bytes:
+    """Subtract `shift` from a network's bias of "not a digit"; return its compiled form with that bias."""
+    output_layer = keras_model.layers[-1]
+    kernel, bias = output_layer.get_weights()
+    new_bias = bias.copy()
+    new_bias[NOT_A_DIGIT] -= shift
+    output_layer.set_weights([kernel, new_bias])
+    try:
+        return replace_output_bias(compiled, bias, new_bias)
+    except ModelError:
+        return compile_model(keras_model)
+
+
+def _fit_cascade(probabilities: Probabilities, teacher: Teacher, images: NDArray[np.uint8]) -> float:
+    """Return the confidence from which a fast model, with these probabilities, may answer for its teacher.
+
+    The teacher must mark the same digit `ok` in all but MAX_CASCADE_DISAGREEMENT of those images, and its own
+    threshold for `ok` is the lower limit.
+    """
+    teacher_probabilities = teacher.classifier.classify(images)
+    ok_confidence = teacher.model.metadata.ok_confidence
+    ok_confidence = 1.0 if ok_confidence is None else ok_confidence
+    digits = probabilities[:, :10]
+    agrees = (teacher_probabilities.argmax(axis=1) == digits.argmax(axis=1)) & (
+        teacher_probabilities.max(axis=1) >= ok_confidence
+    )
+    threshold = fit_cascade_threshold(digits.max(axis=1), agrees, MAX_CASCADE_DISAGREEMENT)
+    return max(threshold, ok_confidence)
+
+
+def fit_temperature(probabilities: Probabilities, labels: Labels) -> float:
+    """Return the temperature, 0.25 to 8, that minimizes the cross-entropy of the labels.
+
+    `probabilities` (N, classes) are those of temperature 1, `labels` (N,) are classes.
     """
     logits = np.log(np.maximum(probabilities, 1e-30))
     temperatures = np.geomspace(0.25, 8.0, 200)
@@ -27,50 +120,62 @@ def fit_temperature(probabilities: Probabilities, labels: Labels) -> float:
     for temperature in temperatures:
         scaled = logits / temperature
         scaled -= scaled.max(axis=1, keepdims=True)
-        given = scaled[np.arange(len(labels)), labels] - np.log(np.exp(scaled).sum(axis=1))
-        losses.append(-float(given.mean()))
+        log_likelihoods = scaled[np.arange(len(labels)), labels] - np.log(np.exp(scaled).sum(axis=1))
+        losses.append(-float(log_likelihoods.mean()))
     return round(float(temperatures[int(np.argmin(losses))]), 4)
 
 
-def fit_rejection_bias(probabilities: Probabilities, labels: Labels, refused: float) -> float:
-    """Return what to take from the eleventh logit so that few digits, the share `refused`, are turned away.
+def fit_rejection_bias(probabilities: Probabilities, labels: Labels, max_rejected: float) -> float:
+    """Return what to subtract from the logit of "not a digit" so that few digits are rejected.
 
-    There are far fewer pictures of no digit in users' folders than in training: this corrects the prior.
-    `probabilities` (N, 11) are those of temperature 1; `labels` (N,) hold 10 for no digit.
+    At most the share `max_rejected` of the digits is rejected afterwards. This corrects the prior: users'
+    folders hold far fewer negatives than the training data. `probabilities` (N, 11) are those of temperature
+    1; `labels` (N,) are 10 for negatives. The result is at least 0.
     """
-    logits = np.log(np.maximum(probabilities[labels < 10], 1e-30))
-    doubt = np.sort(logits[:, 10] - logits[:, :10].max(axis=1))[::-1]
-    return max(0.0, float(doubt[int(refused * len(doubt))]))
+    logits = np.log(np.maximum(probabilities[labels < NOT_A_DIGIT], 1e-30))
+    margins = np.sort(logits[:, 10] - logits[:, :10].max(axis=1))[::-1]
+    return max(0.0, float(margins[int(max_rejected * len(margins))]))
 
 
-def fit_ok_threshold(probabilities: Probabilities, labels: Labels, ok_wrong: float) -> float:
-    """Return the lowest confidence from which a row is `ok`.
+def fit_ok_threshold(probabilities: Probabilities, labels: Labels, max_wrong: float) -> float:
+    """Return the lowest confidence, 0.5 to 1, from which a row is `ok`.
 
-    At most the share `ok_wrong` of the digits marked `ok` is wrong, and at most MAX_NON_DIGITS_OK of the
-    pictures of no digit is marked `ok`. `labels` hold 10 for no digit.
+    At most the share `max_wrong` of the digits marked `ok` is wrong, and at most the share MAX_NEGATIVES_OK
+    of the negatives is marked `ok`. `probabilities` are (N, 10) or (N, 11); `labels` (N,) are 10 for
+    negatives. The result is 1.0 where no threshold keeps the first promise.
     """
-    digits = labels < 10
-    answers = probabilities.argmax(axis=1)
-    confidence = np.where(answers < 10, probabilities[:, :10].max(axis=1), 0.0)
-    order = np.argsort(-confidence[digits], kind="stable")
-    wrong = (answers != labels)[digits][order]
-    good = np.flatnonzero(np.cumsum(wrong) <= ok_wrong * np.arange(1, len(order) + 1))
-    if good.size == 0:
+    is_digit = labels < NOT_A_DIGIT
+    predictions = probabilities.argmax(axis=1)
+    confidences = np.where(predictions < NOT_A_DIGIT, probabilities[:, :10].max(axis=1), 0.0)
+    order = np.argsort(-confidences[is_digit], kind="stable")
+    is_wrong = (predictions != labels)[is_digit][order]
+    count = _longest_prefix(is_wrong, max_wrong)
+    if count == 0:
         return 1.0
-    ok = max(0.5, float(confidence[digits][order[good[-1]]]))
-    others = np.sort(confidence[~digits])[::-1]
-    if others.size:
-        ok = max(ok, float(others[int(MAX_NON_DIGITS_OK * others.size)]) + 1e-6)
-    return round(min(0.9999, ok), 4)
+    threshold = max(0.5, float(confidences[is_digit][order[count - 1]]))
+    negatives = np.sort(confidences[~is_digit])[::-1]
+    if negatives.size:
+        # Just above the most confident negative that must not be `ok`.
+        threshold = max(threshold, float(negatives[int(MAX_NEGATIVES_OK * negatives.size)]) + 1e-6)
+    return round(min(0.9999, threshold), 4)
 
 
 def fit_cascade_threshold(
-    confidence: NDArray[np.float64], agrees: NDArray[np.bool_], differing: float
+    confidences: NDArray[np.float64], agrees: NDArray[np.bool_], max_disagreement: float
 ) -> float:
-    """Return the lowest confidence, 0.5 to 1, from which at most the share `differing` does not agree.
+    """Return the lowest confidence, 0.5 to 1, from which a fast model may answer in another one's place.
 
-    `confidence` (N,) are a quick model's, `agrees` (N,) tells where the other one says the same.
+    `confidences` (N,) are the fast model's; `agrees` (N,) is true where the other model gives the same
+    answer. From the result on, at most the share `max_disagreement` does not agree. It is 1.0 where no
+    threshold promises that.
     """
-    order = np.argsort(-confidence, kind="stable")
-    good = np.flatnonzero(np.cumsum(~agrees[order]) <= differing * np.arange(1, len(order) + 1))
-    return max(0.5, float(confidence[order[good[-1]]])) if good.size else 1.0
+    order = np.argsort(-confidences, kind="stable")
+    count = _longest_prefix(~agrees[order], max_disagreement)
+    return max(0.5, float(confidences[order[count - 1]])) if count else 1.0
+
+
+def _longest_prefix(is_error: NDArray[np.bool_], max_error_share: float) -> int:
+    """Return the length of the longest beginning of `is_error` (N,) with at most that share of errors."""
+    lengths = np.arange(1, len(is_error) + 1)
+    allowed = np.flatnonzero(np.cumsum(is_error) <= max_error_share * lengths)
+    return int(allowed[-1]) + 1 if allowed.size else 0

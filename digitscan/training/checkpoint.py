@@ -1,6 +1,7 @@
-"""What a training run needs to go on where it was interrupted: a file beside the model, replaced each epoch.
+"""Checkpoints: what an interrupted training run needs to continue, in a file beside the model.
 
-A NumPy archive of plain arrays and one JSON text: reading it runs no code. It is gone when the run ends.
+The file is replaced after each epoch and removed when the run ends. It is a NumPy archive of plain arrays and
+one JSON text, so that reading it runs no code.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,15 @@ from digitscan.system.files import write_atomic
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LARGEST = 1 << 30
-_GROUPS = ("network", "optimizer", "best")
-# What a damaged archive of arrays and JSON raises in its readers.
-_DAMAGES = (
+MAX_CHECKPOINT_BYTES = 1 << 30
+START_AGAIN = "start again with --overwrite, not --resume"
+
+_ARRAY_FIELDS = ("variables", "optimizer_variables", "best_weights")
+_JSON_FIELDS = ("depends_on", "seconds", "best_epoch", "history")
+# The array that holds the JSON text.
+_JSON_ARRAY = "facts"
+# What NumPy, zipfile and json raise for a damaged archive.
+_READ_ERRORS = (
     OSError,
     ValueError,
     LookupError,
@@ -39,44 +45,111 @@ _DAMAGES = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run after `epochs` epochs, `seconds` at work.
-
-    `depends_on` is what must be the same to go on. `network` holds all variables of the network, those of
-    random states too; `optimizer` those of Adam; `best` the weights of the epoch `best_epoch`, from 0.
-    `history` has a number an epoch for each of its names.
-    """
+    """The state of a training run after an epoch."""
 
     depends_on: Mapping[str, Any]
+    """What determines the weights: a run with other values cannot continue from here."""
     seconds: float
+    """The time spent in training so far."""
     best_epoch: int
+    """The epoch, counted from 0, with the best validation accuracy so far."""
     history: Mapping[str, list[float]]
-    network: Sequence[NDArray[Any]]
-    optimizer: Sequence[NDArray[Any]]
-    best: Sequence[NDArray[Any]]
+    """`loss`, `accuracy`, `val_loss` and `val_accuracy`: one value for each epoch so far."""
+    variables: Sequence[NDArray[Any]]
+    """All variables of the network, also the states of its random generators (dropout)."""
+    optimizer_variables: Sequence[NDArray[Any]]
+    """All variables of the optimizer."""
+    best_weights: Sequence[NDArray[Any]]
+    """The weights of the network after the best epoch."""
 
     @property
-    def epochs(self) -> int:
-        """How many were learned."""
+    def epoch_count(self) -> int:
+        """The number of epochs so far."""
         return len(next(iter(self.history.values())))
 
 
+class CheckpointFile:
+    """The checkpoint of one training run: read when the run is resumed, replaced after each of its epochs."""
+
+    def __init__(self, path: Path, depends_on: Mapping[str, Any], resume: bool) -> None:
+        """Read the checkpoint of an earlier, interrupted run if there is one and `resume` is true.
+
+        `depends_on` is what determines the weights of this run. Raises OutputError where the checkpoint is
+        damaged or belongs to a run with other values.
+        """
+        self._path, self._depends_on = path, depends_on
+        self.previous = load_checkpoint(path, depends_on) if resume and path.exists() else None
+        self.is_resumable = self.previous is not None
+
+    @property
+    def first_epoch(self) -> int:
+        """The epoch to start with, counted from 0."""
+        return self.previous.epoch_count if self.previous else 0
+
+    @property
+    def previous_seconds(self) -> float:
+        """The time that the interrupted run had spent in training."""
+        return self.previous.seconds if self.previous else 0.0
+
+    def restore(self, keras_model: Any) -> None:
+        """Set a new network and its optimizer to the state of the checkpoint, if there is one.
+
+        Raises OutputError where the checkpoint does not fit the network.
+        """
+        if self.previous is None:
+            return
+        keras_model.optimizer.build(keras_model.trainable_variables)
+        variables = [*keras_model.variables, *keras_model.optimizer.variables]
+        values = [*self.previous.variables, *self.previous.optimizer_variables]
+        if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+            raise OutputError(f"the checkpoint {self._path} is damaged: {START_AGAIN}")
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    def save(
+        self,
+        keras_model: Any,
+        history: Mapping[str, list[float]],
+        best_weights: Sequence[NDArray[Any]],
+        best_epoch: int,
+        seconds: float,
+    ) -> None:
+        """Replace the checkpoint by the present state of the run. Raises OutputError."""
+        checkpoint = Checkpoint(
+            depends_on=self._depends_on,
+            seconds=seconds,
+            best_epoch=best_epoch,
+            history=history,
+            variables=[variable.numpy() for variable in keras_model.variables],
+            optimizer_variables=[variable.numpy() for variable in keras_model.optimizer.variables],
+            best_weights=best_weights,
+        )
+        save_checkpoint(self._path, checkpoint)
+        self.is_resumable = True
+
+    def remove(self) -> None:
+        """Delete the file: the run has ended."""
+        self._path.unlink(missing_ok=True)
+
+
 def checkpoint_path(output: Path) -> Path:
-    """Return where the checkpoint of a run stands: `digits.h5` has `digits.h5.checkpoint.npz`."""
+    """Return the path of a model's checkpoint: `digits.h5.checkpoint.npz` for `digits.h5`."""
     return output.with_name(output.name + ".checkpoint.npz")
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write it whole or not at all. Raises OutputError."""
+    """Write a checkpoint; the file is replaced as a whole or not at all. Raises OutputError."""
     import numpy as np
 
     arrays = {
-        f"{group}{number}": array
-        for group in _GROUPS
-        for number, array in enumerate(getattr(checkpoint, group))
+        f"{field}{index}": array
+        for field in _ARRAY_FIELDS
+        for index, array in enumerate(getattr(checkpoint, field))
     }
-    text = {name: getattr(checkpoint, name) for name in ("depends_on", "seconds", "best_epoch", "history")}
+    values = {field: getattr(checkpoint, field) for field in _JSON_FIELDS}
+    arrays[_JSON_ARRAY] = np.frombuffer(json.dumps(values).encode(), np.uint8)
     file = io.BytesIO()
-    np.savez(file, facts=np.frombuffer(json.dumps(text).encode(), np.uint8), **arrays)
+    np.savez(file, **arrays)
     try:
         write_atomic(path, file.getvalue())
     except OSError as error:
@@ -84,35 +157,47 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path, depends_on: Mapping[str, Any]) -> Checkpoint:
-    """Read the checkpoint of a run that depends on the same. Raises OutputError, saying what differs."""
-    import numpy as np
+    """Return the checkpoint in a file, if it belongs to a run with the same `depends_on`.
 
-    again = "begin anew with --overwrite, not --resume"
+    Raises OutputError where it cannot be read, or with the values that differ.
+    """
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError("too large")
-        with np.load(path, allow_pickle=False) as file:
-            metadata = json.loads(file["facts"].tobytes())
-            network, optimizer, best = (
-                [file[f"{group}{number}"] for number in range(sum(_is_in(group, name) for name in file))]
-                for group in _GROUPS
-            )
-        checkpoint = Checkpoint(network=network, optimizer=optimizer, best=best, **metadata)
-        before = dict(checkpoint.depends_on)
-        lengths = {len(values) for values in checkpoint.history.values()}
-        if len(lengths) != 1 or not 0 <= checkpoint.best_epoch < min(lengths):
-            raise ValueError("its epochs do not agree")
-    except _DAMAGES as error:
-        raise OutputError(f"the checkpoint {path} cannot be read ({error}): {again}") from None
-    wanted = json.loads(json.dumps(depends_on))
-    different = [name for name in {**wanted, **before} if before.get(name) != wanted.get(name)]
-    if different:
-        changes = ", ".join(
-            f"{name} was {before.get(name)!r} and is {wanted.get(name)!r}" for name in different
+        checkpoint = _read_checkpoint(path)
+        previous = dict(checkpoint.depends_on)
+    except _READ_ERRORS as error:
+        raise OutputError(f"the checkpoint {path} cannot be read ({error}): {START_AGAIN}") from None
+    current = json.loads(json.dumps(depends_on))  # as JSON returns it: lists for tuples
+    changes = ", ".join(
+        f"{name} was {previous.get(name)!r} and is {current.get(name)!r}"
+        for name in {**current, **previous}
+        if previous.get(name) != current.get(name)
+    )
+    if changes:
+        raise OutputError(
+            f"{path} belongs to another run: {changes[:300]}; give the same options, or {START_AGAIN}"
         )
-        raise OutputError(f"{path} is of another run: {changes[:300]}; give the same options, or {again}")
     return checkpoint
 
 
-def _is_in(group: str, name: str) -> bool:
-    return name.removeprefix(group).isdigit()
+def _read_checkpoint(path: Path) -> Checkpoint:
+    """Return the checkpoint in a file. Raises one of _READ_ERRORS where it is damaged."""
+    import numpy as np
+
+    if path.stat().st_size > MAX_CHECKPOINT_BYTES:
+        raise ValueError("too large")
+    with np.load(path, allow_pickle=False) as file:
+        values = json.loads(file[_JSON_ARRAY].tobytes())
+        arrays: dict[str, Any] = {
+            field: [file[f"{field}{index}"] for index in range(_count_arrays(file, field))]
+            for field in _ARRAY_FIELDS
+        }
+    checkpoint = Checkpoint(**arrays, **values)
+    epoch_counts = {len(column) for column in checkpoint.history.values()}
+    if len(epoch_counts) != 1 or not 0 <= checkpoint.best_epoch < min(epoch_counts):
+        raise ValueError("its epochs do not agree")
+    return checkpoint
+
+
+def _count_arrays(names: Iterable[str], field: str) -> int:
+    """Return how many of the array names belong to a field: the field's name and a number."""
+    return sum(name.startswith(field) and name.removeprefix(field).isdigit() for name in names)

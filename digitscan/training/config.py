@@ -1,75 +1,64 @@
-"""What a training run is told, and the recipes that are the defaults."""
+"""The settings of a training run and their defaults: the command line and the Python API both read them here.
+
+The hyperparameters that a setting of None stands for are in `recipes`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from digitscan.model.metadata import FAST_CNN
-from digitscan.training.data.augment import AugmentationConfig
-
-if TYPE_CHECKING:
-    pass
+from digitscan.errors import UsageError
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained: Adam, from `rate` to zero along a cosine, over all of `epochs`."""
+class Architecture(StrEnum):
+    """The networks that can be trained."""
 
-    epochs: int
-    batch_size: int
-    patience: int
-    rate: float
-    augmentation: AugmentationConfig | None = None
-    epochs_per_dataset: int = 2
-    """Making a round of examples costs more than learning from it, so each is used so often."""
+    CNN = "cnn"
+    MLP = "mlp"
+    CNN_FAST = "cnn-fast"
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What a training run is told. None stands for the recipe's own value."""
+    """What is trained, from which data, and where the results go. Raises UsageError for a value out of range.
+
+    >>> TrainConfig(architecture="mlp", epochs=3).seed
+    1
+    """
 
     architecture: str = "cnn"
+    """`cnn`; `mlp`, the classic 784-128-64-10; or `cnn-fast`, which needs the CNN as its one teacher."""
     output: Path = Path("models/digits.h5")
+    """The model file to write. Checkpoints of an unfinished run are written beside it."""
     teachers: tuple[str, ...] = ()
-    """Models whose answers are learned from; the quick network has one, for which it answers."""
+    """Names of bundled models or paths of `.h5` files whose answers are learned as well (distillation)."""
     data: Path | None = None
+    """An `.npz`, a folder of IDX files, or a folder of images by label; None is the bundled MNIST."""
     epochs: int | None = None
+    """The most passes over the training images; None is the recipe's number."""
     batch_size: int | None = None
+    """Images in each training step; None is the recipe's number."""
     patience: int | None = None
-    seed: int = 0
+    """Epochs without a better validation accuracy before training stops; None is the recipe's number."""
+    seed: int = 1
+    """Seeds the initial weights, the augmentation and the order of the images: same seed, same weights."""
     plots: Path | None = None
+    """The folder for the plots of the run; None draws no plots."""
     overwrite: bool = False
+    """Whether an existing model, and the checkpoint of an interrupted run, may be replaced."""
     resume: bool = False
+    """Whether to continue after the last whole epoch of an interrupted run with the same settings."""
     quiet: bool = False
+    """Whether to write neither messages nor progress bars to stderr."""
 
-
-RECIPES = {
-    "cnn": Recipe(epochs=36, batch_size=128, patience=15, rate=2e-3, augmentation=AugmentationConfig()),
-    "mlp": Recipe(epochs=14, batch_size=128, patience=8, rate=2e-3),
-    FAST_CNN: Recipe(epochs=36, batch_size=128, patience=15, rate=3e-3, augmentation=AugmentationConfig()),
-}
-
-
-DISTILLED_MLP_RECIPE = Recipe(
-    epochs=240,
-    batch_size=256,
-    patience=80,
-    rate=3e-3,
-    augmentation=AugmentationConfig(
-        added_strokes=0.0, skeletons=0.0, fonts=0.0, non_digits=0.0, pens_and_cameras=0.0, gentle=1.0
-    ),
-    epochs_per_dataset=10,
-)
-"""What an MLP is trained with when it has a teacher."""
-
-
-def _recipe(options: TrainConfig, recipe: Recipe | None) -> Recipe:
-    taught = options.teachers and options.architecture == "mlp"
-    recipe = recipe or (DISTILLED_MLP_RECIPE if taught else RECIPES[options.architecture])
-    for name in ("epochs", "batch_size", "patience"):
-        value = getattr(options, name)
-        if value is not None:
-            recipe = replace(recipe, **{name: value})
-    return recipe
+    def __post_init__(self) -> None:
+        """Check the values, so that a wrong one fails here and not after the data are loaded."""
+        if self.architecture not in {*Architecture}:
+            names = ", ".join(Architecture)
+            raise UsageError(f"architecture must be one of {names}, not {self.architecture!r}")
+        for name, minimum in (("epochs", 1), ("batch_size", 1), ("patience", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < minimum:
+                raise UsageError(f"{name} must be at least {minimum}, not {value}")

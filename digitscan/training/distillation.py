@@ -1,59 +1,74 @@
-"""What a network learns towards: the labels, or these and what teachers answer (Hinton 2015)."""
+"""Teachers and the targets that a network learns from them.
+
+Knowledge distillation is that of Hinton et al. 2015, "Distilling the Knowledge in a Neural Network": a
+network learns a mixture of the labels and the teachers' softened probabilities. The cross-entropy with such
+a mixture is the same mixture of the two cross-entropies.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from digitscan.errors import UsageError
+from digitscan.model.classifier import Classifier
+from digitscan.model.compiled_cache import read_compiled
+from digitscan.model.registry import Model, load_model
+from digitscan.training.data.datasets import Dataset
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from digitscan.training.data.datasets import Dataset
-
-TEACHER_SHARE = 0.7
-"""Of what a taught network learns: the teachers' answers; the rest is the label."""
+TEACHER_WEIGHT = 0.7
+"""The weight of the teachers' probabilities in a target; the label has the rest."""
 TEACHER_TEMPERATURE = 2.0
-"""Above 1, a teacher's small doubts are taught as well."""
+"""Softens the teachers' probabilities: above 1, the classes that they find less likely weigh more."""
 
 
-def label_targets(examples: Dataset) -> NDArray[Any]:
-    """Return the labels (N,) themselves."""
-    return examples.labels
+@dataclass(frozen=True)
+class Teacher:
+    """A trained model whose answers are learned."""
+
+    name: str
+    """The name or path that the user gave."""
+    model: Model
+    classifier: Classifier
 
 
-def distillation_targets(
-    teachers: tuple[str, ...], classes: int, say: Callable[[str], None]
-) -> Callable[[Dataset], NDArray[Any]]:
-    """Return what gives the targets, (N, classes) float32, of examples: label and teachers' mean answer.
+def load_teachers(
+    names: Sequence[str], class_count: int, log: Callable[[str], object]
+) -> tuple[Teacher, ...]:
+    """Return the teachers of a network with `class_count` classes; `names` are bundled models or paths.
 
-    `teachers` are paths or names of shipped models. Raises UsageError for one that answers with fewer
-    classes, ModelError for one that cannot be used.
+    Raises UsageError for a teacher with fewer classes, ModelError for one that cannot be used.
     """
-    import numpy as np
+    teachers = {name: _load_teacher(name, class_count, log) for name in dict.fromkeys(names)}
+    return tuple(teachers[name] for name in names)
 
-    from digitscan.model.classifier import Classifier
-    from digitscan.model.compiled_cache import read_compiled
-    from digitscan.model.registry import load_model
 
-    models = [load_model(teacher, say=say) for teacher in teachers]
-    for teacher, model in zip(teachers, models, strict=True):
-        if model.metadata.classes < classes:
-            raise UsageError(
-                f"{teacher} answers with {model.metadata.classes} classes, and {classes} are to be taught: "
-                "give another --teacher"
-            )
-    classifiers = [
-        Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata)
-        for model in models
-    ]
+def _load_teacher(name: str, class_count: int, log: Callable[[str], object]) -> Teacher:
+    model = load_model(name, log=log)
+    if model.metadata.classes < class_count:
+        raise UsageError(
+            f"{name} has {model.metadata.classes} classes, and {class_count} are to be learned: "
+            "give another --teacher"
+        )
+    # Without the model's fast companion: a teacher answers every image itself.
+    compiled = read_compiled(model.compiled_path, model.compiled_digest)
+    return Teacher(name, model, Classifier(compiled, model.metadata))
 
-    def target_of(examples: Dataset) -> NDArray[Any]:
-        answers = np.mean([one.classify(examples.images)[:, :classes] for one in classifiers], axis=0)
-        answers = np.maximum(answers, 1e-12) ** (1.0 / TEACHER_TEMPERATURE)
-        answers *= TEACHER_SHARE / answers.sum(axis=1, keepdims=True)
-        answers[np.arange(len(answers)), examples.labels] += 1.0 - TEACHER_SHARE
-        return np.asarray(answers, np.float32)
 
-    return target_of
+def compute_distillation_targets(
+    dataset: Dataset, teachers: Sequence[Teacher], class_count: int
+) -> NDArray[np.float32]:
+    """Return a dataset's targets (N, class_count): its labels mixed with the teachers' mean probabilities.
+
+    Each row is a probability distribution.
+    """
+    targets = np.mean(
+        [teacher.classifier.classify(dataset.images)[:, :class_count] for teacher in teachers], axis=0
+    )
+    targets = np.maximum(targets, 1e-12) ** (1.0 / TEACHER_TEMPERATURE)
+    targets *= TEACHER_WEIGHT / targets.sum(axis=1, keepdims=True)
+    targets[np.arange(len(targets)), dataset.labels] += 1.0 - TEACHER_WEIGHT
+    return np.asarray(targets, np.float32)

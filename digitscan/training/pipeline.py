@@ -1,9 +1,9 @@
-"""Training: MNIST -> a fitted network -> one `.h5` with its program, scores and plots.
+"""A training run from the data to the saved model: `run_training`, which `digitscan train` calls.
 
-`cnn` learns from augmented images, and has an eleventh answer, "not a digit"; `mlp` is the classic
-784-128-64-10 on MNIST, or learns from bent images where it has a teacher. Both see what a scan sees:
-every image goes through `preprocess`. The test images choose nothing: early stopping, temperature and
-thresholds come from a validation part cut from the training images.
+`cnn` and `cnn-fast` learn from augmented images and have an eleventh class, "not a digit". `mlp` is the
+classic 784-128-64-10 network on MNIST; with teachers it learns from distorted images. All see what a scan
+sees: every image goes through `preprocess`. The test images influence nothing: early stopping, temperature
+and thresholds use validation images, which are split off the training images.
 """
 
 from __future__ import annotations
@@ -15,286 +15,283 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from digitscan import __version__
 from digitscan.errors import DataError, OutputError, UsageError
 from digitscan.model.metadata import FAST_CNN
-from digitscan.model.registry import Model, load_model
-from digitscan.system.log import log
+from digitscan.model.registry import BUNDLED_MODELS, Model
+from digitscan.system.log import log as log_to_stderr
 from digitscan.system.signals import defer_signals
 from digitscan.training.architectures import ARCHITECTURES, CLASS_COUNTS
-from digitscan.training.checkpoint import checkpoint_path
-from digitscan.training.config import Recipe
-from digitscan.training.data.datasets import Dataset, preprocess_dataset
+from digitscan.training.calibration import CalibratedModel, calibrate_model
+from digitscan.training.checkpoint import CheckpointFile, checkpoint_path
+from digitscan.training.config import TrainConfig
+from digitscan.training.data.datasets import Dataset, TrainTestData, preprocess_dataset, split
 from digitscan.training.data.generator import AugmentedDataGenerator
-from digitscan.training.distillation import distillation_targets, label_targets
-from digitscan.training.trainer import Run, evaluate, fit
+from digitscan.training.data.sources import load_data
+from digitscan.training.distillation import Teacher, compute_distillation_targets, load_teachers
+from digitscan.training.recipes import Recipe, resolve_recipe
+from digitscan.training.report import draw_plots, log_test_results
+from digitscan.training.trainer import Metrics, TargetFunction, TrainingResult, evaluate, fit
+from digitscan.version import __version__
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from digitscan.model.metadata import ModelMetadata
-    from digitscan.training.data.sources import TrainTestData
-from digitscan.training.config import TrainConfig, _recipe
-from digitscan.training.data.datasets import split
-
-MAX_OK_WRONG = 0.003
-"""Of validation digits marked `ok`, at most this share wrong: the promise."""
-
-
-MAX_DIGITS_REJECTED = 0.003
-"""Of the digits among the validation images, at most this share refused as not a digit."""
-
-
+MIN_TRAINING_IMAGES = 20
 REQUIRED_BYTES = 32_000_000
-"""Of disk, at most: a model and its program, the checkpoint and the new one beside it, plots."""
+"""The most that a run writes: the model, its compiled form, the old and the new checkpoint, the plots."""
+
+Log = Callable[[str], object]
 
 
-MAX_CASCADE_DISAGREEMENT = 0.001
-"""Of validation pictures that the quick network is sure of, the share its teacher may not call `ok`."""
+@dataclass(frozen=True)
+class _Datasets:
+    """The images of a run: `train` and `val` as in the source, `test` preprocessed."""
+
+    train: Dataset
+    val: Dataset
+    test: Dataset
 
 
-def run(options: TrainConfig, recipe: Recipe | None = None) -> Model:
-    """Train a network and write its `.h5`, its program and its plots.
+@dataclass(frozen=True)
+class _TrainedModel:
+    """What training gives before anything is saved."""
 
-    The recipe is the architecture's own, unless one is given. Raises DataError for data that cannot be
-    used, TrainingError where no usable model came out, OutputError where the file exists or cannot be
-    written.
+    result: TrainingResult
+    calibrated: CalibratedModel
+    test_metrics: Metrics
+
+
+def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
+    """Train a network; write its `.h5`, its compiled form and its plots; return the model.
+
+    `recipe` replaces the architecture's own hyperparameters. Raises UsageError or ModelError for teachers
+    that cannot be used, DataError for data that cannot be used, TrainingError where training ends without a
+    usable model, and OutputError where the output exists or cannot be written.
     """
-    from digitscan.model.tensorflow_log import silence_tensorflow
-    from digitscan.training.data.sources import load_data
-
-    say = _silent if options.quiet else log
-    if options.output.exists() and not options.overwrite:
-        raise OutputError(f"{options.output} exists: name another file with -o, or add --overwrite")
-    checkpoint = checkpoint_path(options.output)
-    if checkpoint.exists() and not (options.resume or options.overwrite):
-        raise OutputError(
-            f"{checkpoint} is left of a run that was interrupted: add --resume to go on with that, "
-            "or --overwrite to begin anew"
-        )
-    if options.architecture == FAST_CNN and len(options.teachers) != 1:
-        raise UsageError("the quick network answers in another one's place: name that with one --teacher")
-    check_place(options.output)
-    recipe = _recipe(options, recipe)
-    classes = CLASS_COUNTS[options.architecture]
-    target_of = distillation_targets(options.teachers, classes, say) if options.teachers else label_targets
     start = time.perf_counter()
-    mnist = load_data(options.data, lambda path, why: say(f"left out {path}: {why}"))
-    if len(mnist.x_train) < 10 * 2:
-        raise DataError(f"{len(mnist.x_train)} training images are too few: at least 20 are needed")
-    attempt = Run(checkpoint, _depends_on(options, recipe, mnist), options.resume)
-    train, val = split(mnist.x_train, mnist.y_train)
-    test = preprocess_dataset(Dataset(mnist.x_test, mnist.y_test))
-    say(
-        f"Training {options.architecture} on {len(train.images):,} images, {len(val.images):,} more "
-        f"to validate, at most {recipe.epochs} epochs. Starting TensorFlow ..."
+    log: Log = _discard if config.quiet else log_to_stderr
+    _check_not_existing(config)
+    _check_teacher_count(config)
+    check_output_folder(config.output.parent)
+    recipe = resolve_recipe(config, recipe)
+    teachers = load_teachers(config.teachers, CLASS_COUNTS[config.architecture], log)
+    data = _load_training_data(config.data, log)
+    checkpoint_file = CheckpointFile(
+        checkpoint_path(config.output), _collect_dependencies(config, recipe, data, teachers), config.resume
     )
-    if options.resume:
-        say(
-            f"Going on after epoch {attempt.first_epoch}."
-            if attempt.before
-            else "There is no checkpoint yet."
-        )
-    first_epoch = min(attempt.first_epoch, recipe.epochs - 1)
-    try:
-        with (
-            AugmentedDataGenerator(
-                train, val, options.seed, recipe.augmentation, recipe.epochs_per_dataset, first_epoch
-            ) as generator,
-            silence_tensorflow(),
-        ):
-            _load_libraries(options.plots is not None)
-            fitted = fit(_new_network(options), recipe, generator, target_of, attempt, say, options.quiet)
-            metadata, classify = _calibrated(fitted.network, options, generator.calibration())
-            loss, accuracy = evaluate(fitted.network, test)
-        training = {
-            "seed": options.seed,
-            "epochs": len(fitted.history["loss"]),
-            "batch_size": recipe.batch_size,
-            "seconds": round(
-                time.perf_counter() - start + (attempt.before.seconds if attempt.before else 0.0)
-            ),
-            "images_per_second": round(fitted.images_per_second),
-            "data": "MNIST" if options.data is None else options.data.name,
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-        }
-        metadata = replace(metadata, training=training, scores={"test accuracy": accuracy, "test loss": loss})
-        model = _save(options.output, fitted.network, metadata)
-        attempt.end()
-    except (KeyboardInterrupt, SystemExit):
-        if attempt.is_resumable:
-            say("Stopped. The same command with --resume goes on after the last whole epoch.")
-        raise
-    _show(options, metadata, fitted.history, test, classify(test.images), say)
+    datasets = _split(data)
+    _log_start(config, recipe, datasets, checkpoint_file, log)
+    with _suggest_resuming(checkpoint_file, log):
+        trained = _train(config, recipe, datasets, teachers, checkpoint_file, log)
+        seconds = time.perf_counter() - start + checkpoint_file.previous_seconds
+        model = _save(config, recipe, trained, seconds)
+        checkpoint_file.remove()
+    probabilities = trained.calibrated.classifier.classify(datasets.test.images)
+    log_test_results(trained.test_metrics, datasets.test, probabilities, log)
+    if config.plots is not None:
+        draw_plots(trained.result.history, datasets.test, probabilities, config.plots)
+        log(f"Plots: {config.plots}")
+    log(f"Model: {config.output}")
     return model
 
 
-def check_place(output: Path) -> None:
-    """Raise OutputError unless the output's folder can be written and has room, before hours are spent."""
-    folder = output.parent
+def _discard(message: str) -> None:
+    """Log nothing: the run is quiet."""
+
+
+def _check_not_existing(config: TrainConfig) -> None:
+    """Raise OutputError where a model or an interrupted run's checkpoint exists and may not be replaced."""
+    if config.output.exists() and not config.overwrite:
+        raise OutputError(f"{config.output} exists: name another file with -o, or add --overwrite")
+    checkpoint = checkpoint_path(config.output)
+    if checkpoint.exists() and not (config.resume or config.overwrite):
+        raise OutputError(
+            f"{checkpoint} is the checkpoint of an interrupted run: add --resume to continue that run, "
+            "or --overwrite to start again"
+        )
+
+
+def _check_teacher_count(config: TrainConfig) -> None:
+    """Raise UsageError where the fast network has not exactly one teacher."""
+    if config.architecture == FAST_CNN and len(config.teachers) != 1:
+        raise UsageError(
+            f"{FAST_CNN} is trained to answer in place of another model: name that with one --teacher"
+        )
+
+
+def check_output_folder(folder: Path) -> None:
+    """Raise OutputError where a folder cannot be written or its disk is too full for the run's files.
+
+    This fails at the start rather than after hours of training. The folder is created where it is missing.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            free = shutil.disk_usage(folder).free
+            free_bytes = shutil.disk_usage(folder).free
     except OSError as error:
         raise OutputError(
             f"{folder} cannot be written: {error.strerror or error}; choose another place with -o"
         ) from error
-    if free < REQUIRED_BYTES:
+    if free_bytes < REQUIRED_BYTES:
         raise OutputError(
-            f"{folder} has room for {free / 1e6:.0f} MB, and model, checkpoint and plots need up to "
-            f"{REQUIRED_BYTES / 1e6:.0f} MB: make room, or choose another place with -o"
+            f"{folder} has {free_bytes / 1e6:.0f} MB of free space, and model, checkpoint and plots need up "
+            f"to {REQUIRED_BYTES / 1e6:.0f} MB: free some, or choose another place with -o"
         )
 
 
-def _depends_on(options: TrainConfig, recipe: Recipe, mnist: TrainTestData) -> dict[str, Any]:
-    """Return all that the weights depend on."""
-    data = hashlib.sha256(mnist.x_train.tobytes() + mnist.y_train.tobytes())
+def _load_training_data(source: Path | None, log: Log) -> TrainTestData:
+    """Return the data of a run, and log each image that is left out. Raises DataError."""
+    data = load_data(source, lambda path, reason: log(f"left out {path}: {reason}"))
+    if len(data.x_train) < MIN_TRAINING_IMAGES:
+        raise DataError(
+            f"{len(data.x_train)} training images are too few: at least {MIN_TRAINING_IMAGES} are needed"
+        )
+    return data
+
+
+def _collect_dependencies(
+    config: TrainConfig, recipe: Recipe, data: TrainTestData, teachers: Sequence[Teacher]
+) -> dict[str, Any]:
+    """Return everything that the weights depend on: a checkpoint fits only a run with the same."""
     return {
         "digitscan": __version__,
-        "architecture": options.architecture,
-        "seed": options.seed,
+        "architecture": config.architecture,
+        "seed": config.seed,
         "recipe": asdict(recipe),
-        "data": data.hexdigest(),
-        "teachers": [load_model(teacher).digest for teacher in options.teachers],
+        "data": hashlib.sha256(data.x_train.tobytes() + data.y_train.tobytes()).hexdigest(),
+        "teachers": [teacher.model.digest for teacher in teachers],
     }
 
 
-def _load_libraries(plots: bool) -> None:
-    """Import what is needed from here on; while that takes seconds, a signal's exception would be lost."""
+def _split(data: TrainTestData) -> _Datasets:
+    train, val = split(data.x_train, data.y_train)
+    return _Datasets(train, val, preprocess_dataset(Dataset(data.x_test, data.y_test)))
+
+
+def _log_start(
+    config: TrainConfig, recipe: Recipe, datasets: _Datasets, checkpoint_file: CheckpointFile, log: Log
+) -> None:
+    log(
+        f"Training {config.architecture} on {len(datasets.train.images):,} images, validating on "
+        f"{len(datasets.val.images):,} more, for at most {recipe.epochs} epochs. Starting TensorFlow ..."
+    )
+    if checkpoint_file.previous:
+        log(f"Continuing after epoch {checkpoint_file.first_epoch}.")
+    elif config.resume:
+        log("There is no checkpoint yet.")
+
+
+@contextlib.contextmanager
+def _suggest_resuming(checkpoint_file: CheckpointFile, log: Log) -> Iterator[None]:
+    """When the block is interrupted, log how to continue, if there is a checkpoint to continue from."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if checkpoint_file.is_resumable:
+            log("Stopped. The same command with --resume continues after the last whole epoch.")
+        raise
+
+
+def _train(
+    config: TrainConfig,
+    recipe: Recipe,
+    datasets: _Datasets,
+    teachers: Sequence[Teacher],
+    checkpoint_file: CheckpointFile,
+    log: Log,
+) -> _TrainedModel:
+    """Fit a new network, calibrate it on augmented validation images, and evaluate it on the test images."""
+    from digitscan.model.tensorflow_log import silence_tensorflow
+
+    # A run that was interrupted after its last epoch needs that epoch's images only for their number.
+    first_epoch = min(checkpoint_file.first_epoch, recipe.epochs - 1)
+    with (
+        AugmentedDataGenerator(
+            datasets.train,
+            datasets.val,
+            config.seed,
+            recipe.augmentation,
+            recipe.epochs_per_dataset,
+            first_epoch,
+        ) as generator,
+        silence_tensorflow(),
+    ):
+        # The worker processes make images while TensorFlow is imported.
+        _import_libraries(with_plots=config.plots is not None)
+        result = fit(
+            _build_network(config.architecture, config.seed),
+            recipe,
+            generator,
+            _target_function(config.architecture, teachers),
+            checkpoint_file,
+            log,
+            config.quiet,
+        )
+        calibrated = calibrate_model(
+            result.keras_model, config.architecture, generator.calibration(), teachers
+        )
+        return _TrainedModel(result, calibrated, evaluate(result.keras_model, datasets.test))
+
+
+def _import_libraries(with_plots: bool) -> None:
+    """Import what the rest of the run needs.
+
+    This takes seconds, in which an exception that a signal raises may be swallowed by the import or become
+    another error: of 14 SIGTERMs, 3 were lost. So signals are deferred meanwhile.
+    """
     with defer_signals():
-        import h5py  # noqa: F401  # each is needed later
-        import keras  # noqa: F401
+        import h5py  # noqa: F401  # used later
+        import keras  # noqa: F401  # used later
         import tensorflow as tf
-        from tensorflow.python.framework import convert_to_constants  # noqa: F401
+        from tensorflow.python.framework import convert_to_constants  # noqa: F401  # used later
 
-        _ = tf.lite.TFLiteConverter  # loaded when it is first looked at
-        with contextlib.suppress(ImportError):  # there is another where this has no wheel
-            import ai_edge_litert.interpreter  # noqa: F401
-        if plots:
-            import matplotlib.backends.backend_agg  # noqa: F401
+        _ = tf.lite.TFLiteConverter  # TensorFlow imports it at the first access
+        with contextlib.suppress(ImportError):  # without a wheel for this system, TensorFlow's own is used
+            import ai_edge_litert.interpreter  # noqa: F401  # used later
+        if with_plots:
+            import matplotlib.backends.backend_agg  # noqa: F401  # used later
 
 
-def _new_network(options: TrainConfig) -> Any:
+def _build_network(architecture: str, seed: int) -> Any:
+    """Return a new Keras model whose initial weights, and dropout, follow from the seed."""
     import keras
 
-    keras.utils.set_random_seed(options.seed)
-    return ARCHITECTURES[options.architecture]()
+    keras.utils.set_random_seed(seed)
+    return ARCHITECTURES[architecture]()
 
 
-def _calibrated(
-    network: Any, options: TrainConfig, validation: Dataset
-) -> tuple[ModelMetadata, Callable[[Any], Any]]:
-    """Fit refusal, temperature and threshold to the compiled program's answers on the validation images."""
-    from digitscan.imaging.preprocess import PREPROCESS_VERSION
-    from digitscan.model.classifier import Classifier
-    from digitscan.model.metadata import ModelMetadata
-    from digitscan.model.tflite_compiler import compile_model
-    from digitscan.training.calibration import fit_ok_threshold, fit_rejection_bias, fit_temperature
-
-    metadata = ModelMetadata(
-        architecture=options.architecture,
-        classes=int(network.output_shape[-1]),
-        preprocess_version=PREPROCESS_VERSION,
-    )
-
-    def compiled() -> Classifier:
-        """Return what a scan will run: the program that is saved is made in the same way."""
-        return Classifier(compile_model(network), metadata)
-
-    if metadata.classes == 11:
-        kernel, bias = network.layers[-1].get_weights()
-        bias[10] -= fit_rejection_bias(
-            compiled().classify(validation.images), validation.labels, MAX_DIGITS_REJECTED
-        )
-        network.layers[-1].set_weights([kernel, bias])
-    temperature = fit_temperature(compiled().classify(validation.images), validation.labels)
-    metadata = replace(metadata, temperature=temperature)
-    classify = compiled().classify
-    probabilities = classify(validation.images)
-    ok = fit_ok_threshold(probabilities, validation.labels, MAX_OK_WRONG)
-    metadata = replace(metadata, ok_confidence=ok)
-    if options.architecture == FAST_CNN:
-        metadata = _sure_as(options.teachers[0], metadata, validation.images, probabilities)
-    return metadata, classify
+def _target_function(architecture: str, teachers: Sequence[Teacher]) -> TargetFunction:
+    """Return the function that computes the targets: the labels, mixed with the answers of any teachers."""
+    if not teachers:
+        return lambda dataset: dataset.labels
+    return partial(compute_distillation_targets, teachers=teachers, class_count=CLASS_COUNTS[architecture])
 
 
-def _sure_as(
-    teacher: str, metadata: ModelMetadata, images: NDArray[np.uint8], probabilities: NDArray[np.float64]
-) -> ModelMetadata:
-    """Fit the confidence from which the teacher would say the same, and call it `ok`."""
-    from digitscan.model.classifier import Classifier
-    from digitscan.model.compiled_cache import read_compiled
-    from digitscan.training.calibration import fit_cascade_threshold
-
-    model = load_model(teacher)
-    answers = Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata).classify(
-        images
-    )
-    limit = 1.0 if model.metadata.ok_confidence is None else model.metadata.ok_confidence
-    digits = probabilities[:, :10]
-    agrees = (answers.argmax(axis=1) == digits.argmax(axis=1)) & (answers.max(axis=1) >= limit)
-    cascade_threshold = fit_cascade_threshold(digits.max(axis=1), agrees, MAX_CASCADE_DISAGREEMENT)
-    return replace(metadata, cascade_target=model.digest, cascade_threshold=max(cascade_threshold, limit))
-
-
-def _save(output: Path, network: Any, metadata: ModelMetadata) -> Model:
+def _save(config: TrainConfig, recipe: Recipe, trained: _TrainedModel, seconds: float) -> Model:
+    """Write the `.h5` with its metadata and the compiled model; return the model. Raises OutputError."""
     from digitscan.model.export import save_model
-    from digitscan.model.registry import BUNDLED_MODELS
 
-    programs = output.parent / "programs"
-    shipped = output.stem in BUNDLED_MODELS and programs.is_dir()
-    return save_model(network, metadata, output, programs if shipped else None)
-
-
-def _show(
-    options: TrainConfig,
-    metadata: ModelMetadata,
-    history: Mapping[str, list[float]],
-    test: Dataset,
-    probabilities: Any,
-    say: Callable[[str], None],
-) -> None:
-    """Draw the plots, and say what came out."""
-    say(
-        f"Test accuracy {100 * metadata.scores['test accuracy']:.2f} %, "
-        f"loss {metadata.scores['test loss']:.4f}, on {len(test.labels):,} images that chose nothing."
+    training = {
+        "seed": config.seed,
+        "epochs": len(trained.result.history["loss"]),
+        "batch_size": recipe.batch_size,
+        "seconds": round(seconds),
+        "images_per_second": round(trained.result.images_per_second),
+        "data": "MNIST" if config.data is None else config.data.name,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+    }
+    scores = {"test accuracy": trained.test_metrics.accuracy, "test loss": trained.test_metrics.loss}
+    metadata = replace(trained.calibrated.metadata, training=training, scores=scores)
+    # The compiled forms of bundled models are kept beside them, those of other models in the user's cache.
+    compiled_folder = config.output.parent / "programs"
+    is_bundled = config.output.stem in BUNDLED_MODELS and compiled_folder.is_dir()
+    return save_model(
+        trained.result.keras_model,
+        metadata,
+        config.output,
+        compiled_folder if is_bundled else None,
+        compiled=trained.calibrated.compiled,
     )
-    predicted = probabilities.argmax(axis=1)
-    pairs = worst_pairs(test.labels, predicted)
-    if pairs:
-        say("Most confused: " + ", ".join(f"{a} read as {_name(b)} ({count})" for a, b, count in pairs) + ".")
-    if options.plots is not None:
-        from digitscan.training.plots import plot_confusion_matrix, plot_sample_predictions, plot_training
-
-        options.plots.mkdir(parents=True, exist_ok=True)
-        plot_training(history, options.plots)
-        plot_sample_predictions(test.images, test.labels, probabilities, options.plots)
-        plot_confusion_matrix(test.labels, predicted, options.plots)
-        say(f"Plots: {options.plots}")
-    say(f"Model: {options.output}")
-
-
-def worst_pairs(labels: NDArray[Any], predicted: NDArray[Any], most: int = 5) -> list[tuple[int, int, int]]:
-    """Return (label, read as, how often) of the most frequent confusions, the worst first; 10 is no digit."""
-    import numpy as np
-
-    counts = np.zeros((10, 11), np.int64)
-    np.add.at(counts, (labels, predicted), 1)
-    np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:most]
-    return [(int(k // 11), int(k % 11), int(counts.flat[k])) for k in order.tolist() if counts.flat[k] > 0]
-
-
-def _name(answer: int) -> str:
-    return "no digit" if answer == 10 else str(answer)
-
-
-def _silent(words: str) -> None:
-    pass

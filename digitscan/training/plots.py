@@ -1,7 +1,7 @@
-"""Pictures of a training run: how it went, what the network reads right and wrong.
+"""Plots of a training run: its metrics by epoch, sample predictions and the confusion matrix.
 
-Drawn without pyplot, so that no window system is asked for and nothing is left behind. The files hold no
-date and no version: the same figures give the same bytes.
+They are drawn with matplotlib's Agg backend, not with pyplot: that needs no display and leaves no global
+state behind. The PNG files hold neither date nor version, so the same values give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,113 +17,115 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-COLUMNS = 10
-MAX_ROWS = 2
-"""Rows of samples, at most: of those read right, and of those read wrong."""
+SAMPLE_COLUMNS = 10
+MAX_SAMPLE_ROWS = 2
+"""The most rows of right predictions, and of wrong ones, in the plot of sample predictions."""
 BLUE, ORANGE, RED, GRAY = "#1f6fb4", "#d9730d", "#c62828", "#555555"
 
 
 def plot_training(history: Mapping[str, Sequence[float]], folder: Path) -> None:
-    """Write `accuracy_plot.png` and `loss_plot.png`: training and validation, epoch by epoch.
+    """Write `accuracy_plot.png` and `loss_plot.png`: training and validation by epoch.
 
-    `history` holds `accuracy` and `val_accuracy` (0..1), `loss` and `val_loss`, one value an epoch.
-    Raises OutputError.
+    `history` has `accuracy` and `val_accuracy`, 0 to 1, `loss` and `val_loss`: one value for each epoch.
+    Raises OutputError where a file cannot be written.
     """
-    for quantity in ("accuracy", "loss"):
-        figure = _figure(6.4, 4.0)
+    for metric in ("accuracy", "loss"):
+        figure = _create_figure(6.4, 4.0)
         axes = figure.add_subplot()
-        training, validation = history[quantity], history[f"val_{quantity}"]
+        training, validation = history[metric], history[f"val_{metric}"]
         epochs = range(1, len(training) + 1)
         axes.plot(epochs, training, color=BLUE, marker=".", label="training")
         axes.plot(epochs, validation, color=ORANGE, marker=".", label="validation")
-        axes.set(xlabel="epoch", ylabel=quantity)
+        axes.set(xlabel="epoch", ylabel=metric)
         axes.locator_params(axis="x", integer=True, steps=[1, 2, 5, 10])
         axes.grid(color="#dddddd")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-        _write(figure, folder / f"{quantity}_plot.png")
+        _save(figure, folder / f"{metric}_plot.png")
 
 
 def plot_sample_predictions(
     images: NDArray[np.uint8], labels: NDArray[Any], probabilities: NDArray[Any], folder: Path
 ) -> None:
-    """Write `sample_predictions.png`: each digit read right, then in red the surest of those read wrong.
+    """Write `sample_predictions.png`: right predictions of each digit, and in red the most confident errors.
 
-    `images` is (N, 28, 28) uint8, `labels` (N,) 0..9, `probabilities` (N, 10), or (N, 11) where the last
-    means "not a digit". Raises OutputError.
+    `images` are (N, 28, 28) uint8, `labels` (N,) 0 to 9, `probabilities` (N, 10), or (N, 11) where the last
+    class means "not a digit". Raises OutputError where the file cannot be written.
     """
     import numpy as np
 
-    answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    right = _one_of_each(answers, labels)
-    wrong = np.flatnonzero(answers != labels)
-    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][: MAX_ROWS * COLUMNS]
-    rows_right, rows_wrong = -(-len(right) // COLUMNS), -(-len(wrong) // COLUMNS)
-    rows = max(1, rows_right + rows_wrong)
-    figure = _figure(11.0, 1.35 * rows)
-    # Those read wrong begin a row of their own.
-    cells = [*enumerate(right), *enumerate(wrong.tolist(), rows_right * COLUMNS)]
+    predictions, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    right = _find_right_samples(predictions, labels)
+    wrong = np.flatnonzero(predictions != labels)
+    wrong = wrong[np.argsort(-confidences[wrong], kind="stable")][: MAX_SAMPLE_ROWS * SAMPLE_COLUMNS]
+    right_rows, wrong_rows = -(-len(right) // SAMPLE_COLUMNS), -(-len(wrong) // SAMPLE_COLUMNS)
+    rows = max(1, right_rows + wrong_rows)
+    figure = _create_figure(11.0, 1.35 * rows)
+    # The wrong predictions start a new row.
+    cells = [*enumerate(right), *enumerate(wrong.tolist(), right_rows * SAMPLE_COLUMNS)]
     for cell, index in cells:
-        axes = figure.add_subplot(rows, COLUMNS, cell + 1)
+        axes = figure.add_subplot(rows, SAMPLE_COLUMNS, cell + 1)
         axes.imshow(images[index], cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
         axes.set(xticks=[], yticks=[])
-        answer, label = int(answers[index]), int(labels[index])
-        words = "no digit" if answer == 10 else f"read {answer}"
-        if answer != label:
-            words += f", is {label}"
-        colour = GRAY if answer == label else RED
-        axes.set_title(f"{words}, {confidence[index]:.2f}", fontsize=8, color=colour)
-        axes.spines[:].set(color=colour)
-    _write(figure, folder / "sample_predictions.png")
+        prediction, label = int(predictions[index]), int(labels[index])
+        title = "no digit" if prediction == 10 else f"read {prediction}"
+        if prediction != label:
+            title += f", is {label}"
+        color = GRAY if prediction == label else RED
+        axes.set_title(f"{title}, {confidences[index]:.2f}", fontsize=8, color=color)
+        axes.spines[:].set(color=color)
+    _save(figure, folder / "sample_predictions.png")
 
 
-def plot_confusion_matrix(labels: NDArray[Any], predicted: NDArray[Any], folder: Path) -> None:
-    """Write `confusion_matrix.png`: how often each digit was read as which; the mistakes give the scale.
+def plot_confusion_matrix(labels: NDArray[Any], predictions: NDArray[Any], folder: Path) -> None:
+    """Write `confusion_matrix.png`: how often each digit was read as which class.
 
-    `labels` are (N,) 0..9; `predicted` are (N,) 0..9, or 10 where the digit was refused as not a digit.
-    Raises OutputError.
+    Errors and right predictions have color scales of their own, or the few errors would be invisible.
+    `labels` (N,) are 0 to 9; `predictions` (N,) are 0 to 9, or 10 for "not a digit". Raises OutputError where
+    the file cannot be written.
     """
     import numpy as np
 
-    names = [*map(str, range(10)), *(["no digit"] if (predicted == 10).any() else [])]
+    names = [*map(str, range(10)), *(["no digit"] if (predictions == 10).any() else [])]
     counts = np.zeros((10, len(names)), np.int64)
-    np.add.at(counts, (labels.astype(np.intp), predicted.astype(np.intp)), 1)
-    right = np.eye(10, len(names), dtype=bool)
-    mistakes = np.where(right, 0, counts)
-    worst = max(1, int(mistakes.max()))
-    figure = _figure(6.4, 6.0)
+    np.add.at(counts, (labels.astype(np.intp), predictions.astype(np.intp)), 1)
+    is_right = np.eye(10, len(names), dtype=bool)
+    errors = np.where(is_right, 0, counts)
+    max_errors = max(1, int(errors.max()))
+    # Twice the largest count, so that the blue stays light enough for black text.
+    max_right = 2 * max(1, int(counts.max()))
+    figure = _create_figure(6.4, 6.0)
     axes = figure.add_subplot()
-    axes.imshow(np.ma.masked_array(mistakes, right), cmap="Reds", vmin=0, vmax=worst)
-    axes.imshow(np.ma.masked_array(counts, ~right), cmap="Blues", vmin=0, vmax=2 * max(1, int(counts.max())))
-    for label, read in np.argwhere(counts > 0).tolist():
-        white = label != read and mistakes[label, read] > 0.6 * worst
-        colour = "white" if white else "black"
-        axes.text(read, label, f"{counts[label, read]:,}", ha="center", va="center", color=colour, fontsize=9)
-    wrong = int(mistakes.sum())
+    axes.imshow(np.ma.masked_array(errors, is_right), cmap="Reds", vmin=0, vmax=max_errors)
+    axes.imshow(np.ma.masked_array(counts, ~is_right), cmap="Blues", vmin=0, vmax=max_right)
+    for label, prediction in np.argwhere(counts > 0).tolist():
+        text = f"{counts[label, prediction]:,}"
+        color = "white" if errors[label, prediction] > 0.6 * max_errors else "black"
+        axes.text(prediction, label, text, ha="center", va="center", color=color, fontsize=9)
     axes.set(
         xlabel="read as",
         ylabel="is",
         xticks=range(len(names)),
         xticklabels=names,
         yticks=range(10),
-        title=f"{wrong:,} of {len(labels):,} read wrong",
+        title=f"{int(errors.sum()):,} of {len(labels):,} read wrong",
     )
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    _write(figure, folder / "confusion_matrix.png")
+    _save(figure, folder / "confusion_matrix.png")
 
 
-def _one_of_each(answers: NDArray[Any], labels: NDArray[Any]) -> list[int]:
-    """Return the places of the first image of each digit that was read right, then of the second."""
+def _find_right_samples(predictions: NDArray[Any], labels: NDArray[Any]) -> list[int]:
+    """Return the index of the first image of each digit that was read right, then of the second of each."""
     import numpy as np
 
-    places = [np.flatnonzero((answers == digit) & (labels == digit)) for digit in range(10)]
-    return [int(those[row]) for row in range(MAX_ROWS) for those in places if len(those) > row]
+    indices = [np.flatnonzero((predictions == digit) & (labels == digit)) for digit in range(10)]
+    return [int(found[row]) for row in range(MAX_SAMPLE_ROWS) for found in indices if len(found) > row]
 
 
-def _figure(width: float, height: float) -> Figure:
-    """Return a figure of so many inches that the Agg renderer draws."""
+def _create_figure(width: float, height: float) -> Figure:
+    """Return a figure of this size in inches that the Agg backend draws."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -132,7 +134,8 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _write(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file. Raises OutputError."""
     try:
         figure.savefig(path, format="png", metadata={"Software": None})
     except OSError as error:

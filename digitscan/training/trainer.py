@@ -1,219 +1,290 @@
-"""Fitting a network: epochs, early stopping, progress, and a checkpoint after each epoch."""
+"""The training loop: epochs, early stopping, progress bars, and a checkpoint after each epoch.
+
+Keras's own `Model.fit` is not used, for two reasons. A resumed run must end with the same weights, to the
+last bit, as an uninterrupted one, so the order of an epoch's images must follow from the seed and the epoch
+alone. And each step runs inside `defer_signals`: TensorFlow traces Python code in some steps, and an
+exception that Ctrl-C raises there is lost.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from digitscan.errors import OutputError, TrainingError
+import numpy as np
+from numpy.typing import NDArray
+
+from digitscan.errors import TrainingError
 from digitscan.system.signals import defer_signals
-from digitscan.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from digitscan.training.checkpoint import Checkpoint, CheckpointFile
 from digitscan.training.data.datasets import Dataset
 from digitscan.training.data.generator import AugmentedDataGenerator
-from digitscan.training.distillation import label_targets
+from digitscan.training.recipes import Recipe
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-from digitscan.training.config import Recipe
-
+WARM_UP_STEPS = 3
+"""The first steps, which are slow: TensorFlow traces the network. The estimate leaves them out."""
 TIMED_STEPS = 30
-"""Steps after which the time that a run takes is told."""
+"""The steps after the warm-up whose time the estimate of the duration is made from."""
+STEPS_PER_DESCRIPTION = 20
+"""Steps between two updates of the loss that the progress bar shows."""
+EVALUATION_BATCH_SIZE = 500
+
+TargetFunction = Callable[[Dataset], NDArray[Any]]
+"""Computes the targets of a dataset: labels (N,), or probabilities (N, classes)."""
+
+
+class Metrics(NamedTuple):
+    """Means over a dataset: the cross-entropy (natural logarithm), and the share of right answers, 0 to 1."""
+
+    loss: float
+    accuracy: float
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A network with the weights of its best epoch.
+class TrainingResult:
+    """A Keras model with the weights of its best epoch, and how the training went."""
 
-    `history` has loss and accuracy of each epoch; `seconds` are those at work, of all parts of an
-    interrupted run; `images_per_second` of this one.
-    """
-
-    network: Any
+    keras_model: Any
     history: Mapping[str, list[float]]
-    seconds: float
+    """`loss`, `accuracy`, `val_loss` and `val_accuracy`: one value for each epoch."""
     images_per_second: float
-
-
-class Run:
-    """One run: where its checkpoint stands, and what it depends on."""
-
-    def __init__(self, path: Path, depends_on: Mapping[str, Any], resume: bool) -> None:
-        """Read the checkpoint if it is to go on from one. Raises OutputError where that does not fit."""
-        self._path, self._depends_on = path, depends_on
-        self.before = load_checkpoint(path, depends_on) if resume and path.exists() else None
-        self.is_resumable = self.before is not None
-
-    @property
-    def first_epoch(self) -> int:
-        """The epoch to go on with, counted from 0."""
-        return self.before.epochs if self.before else 0
-
-    def save(
-        self,
-        network: Any,
-        history: Mapping[str, list[float]],
-        best: list[Any],
-        best_epoch: int,
-        seconds: float,
-    ) -> None:
-        """Replace the checkpoint."""
-        checkpoint = Checkpoint(
-            self._depends_on,
-            seconds,
-            best_epoch,
-            history,
-            network=[variable.numpy() for variable in network.variables],
-            optimizer=[variable.numpy() for variable in network.optimizer.variables],
-            best=best,
-        )
-        save_checkpoint(self._path, checkpoint)
-        self.is_resumable = True
-
-    def restore(self, network: Any) -> None:
-        """Bring a new network and its optimizer to where the checkpoint was taken. Raises OutputError."""
-        if self.before is None:
-            return
-        network.optimizer.build(network.trainable_variables)
-        for one, values in ((network, self.before.network), (network.optimizer, self.before.optimizer)):
-            shapes = [tuple(variable.shape) for variable in one.variables]
-            if shapes != [value.shape for value in values]:
-                raise OutputError(
-                    f"the checkpoint {self._path} is damaged: begin anew with --overwrite, not --resume"
-                )
-            for variable, value in zip(one.variables, values, strict=True):
-                variable.assign(value)
-
-    def end(self) -> None:
-        """Remove the checkpoint: there is a model."""
-        self._path.unlink(missing_ok=True)
+    """The speed of this run; of a resumed run, since it was resumed."""
 
 
 def fit(
-    network: Any,
+    keras_model: Any,
     recipe: Recipe,
     generator: AugmentedDataGenerator,
-    target_of: Callable[[Dataset], NDArray[Any]],
-    run: Run,
-    say: Callable[[str], None],
+    compute_targets: TargetFunction,
+    checkpoint_file: CheckpointFile,
+    log: Callable[[str], object],
     quiet: bool = False,
-) -> Fitted:
-    """Fit with early stopping, from the run's checkpoint on where it has one.
+) -> TrainingResult:
+    """Train a network, from its checkpoint if there is one, for the recipe's epochs or until early stopping.
 
-    Raises TrainingError where the loss becomes no number, OutputError where no checkpoint can be written.
+    Raises TrainingError where the loss becomes nan or infinite, OutputError where a checkpoint cannot be
+    written.
     """
-    import keras
-    from tqdm import tqdm
-
-    first = run.first_epoch
+    first_epoch = checkpoint_file.first_epoch
+    loader = _EpochLoader(generator, compute_targets, recipe.batch_size)
     start = time.perf_counter()
-    examples, order = generator.take(first)
-    targets = target_of(examples)
-    made = time.perf_counter() - start
-    steps = math.ceil(len(examples.images) / recipe.batch_size)
-    rate = keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.epochs * steps)
-    loss_name = (
-        "sparse_categorical_crossentropy" if target_of is label_targets else "categorical_crossentropy"
-    )
-    network.compile(keras.optimizers.Adam(rate), loss_name, metrics=["accuracy"])
-    run.restore(network)
-    history: dict[str, list[float]] = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": []}
-    best, best_epoch, best_weights, worked = -math.inf, 0, network.get_weights(), 0.0
-    if run.before:
-        history = {name: [*values] for name, values in run.before.history.items()}
-        best_epoch, best_weights, worked = run.before.best_epoch, [*run.before.best], run.before.seconds
-        best = history["val_accuracy"][best_epoch]
-    seen, start = 0, time.perf_counter()
-    with (
-        tqdm(
-            total=recipe.epochs, initial=first, desc="epochs", unit="epoch", disable=quiet, position=0
-        ) as epochs,
-        tqdm(total=steps, unit="batch", disable=quiet, position=1, leave=False) as batches,
-    ):
-        for epoch in range(first, recipe.epochs):
-            if epoch - best_epoch > recipe.patience:  # the run had ended but for its calibration
+    batches = loader.load(first_epoch)
+    loading_seconds = time.perf_counter() - start
+    _compile(keras_model, recipe, len(batches), batches.targets)
+    checkpoint_file.restore(keras_model)
+    history = _History(keras_model, checkpoint_file.previous)
+    image_count, start = 0, time.perf_counter()
+    with _Progress(recipe, first_epoch, len(batches), loading_seconds, log, quiet) as progress:
+        for epoch in range(first_epoch, recipe.epochs):
+            if history.has_stalled(recipe.patience):
                 break
-            if epoch > first:
-                examples, order = generator.take(epoch)
-                if epoch % recipe.epochs_per_dataset == 0:
-                    targets = target_of(examples)
-            batches.reset(total=steps)
-            sums, taken, timed = [0.0, 0.0], 0, 0.0
-            for step in range(steps):
-                rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-                images, labels = to_network_input(examples.images[rows]), targets[rows]
-                if epoch == first and step == 3:  # the first steps trace and warm up
-                    timed = time.perf_counter()
-                with (
-                    defer_signals()
-                ):  # TensorFlow traces Python at times, and would lose what a signal raises there
-                    now = network.train_on_batch(images, labels, return_dict=True)
-                taken += len(labels)
-                sums[0] += float(now["loss"]) * len(labels)
-                sums[1] += float(now["accuracy"]) * len(labels)
-                batches.update()
-                if step % 20 == 0:
-                    loss, accuracy = sums[0] / taken, sums[1] / taken
-                    batches.set_description(f"loss {loss:.4f}, accuracy {accuracy:.4f}", False)
-                if epoch == first and step == 3 + TIMED_STEPS:
-                    each = (time.perf_counter() - timed) / TIMED_STEPS
-                    with tqdm.external_write_mode(file=sys.stderr):
-                        # Rounds are made while others are learned: the slower of the two sets the pace.
-                        pace = max(made / recipe.epochs_per_dataset, each * steps)
-                        say(_estimate(made + pace * (recipe.epochs - first)))
-            seen += taken
-            loss, accuracy = sums[0] / taken, sums[1] / taken
-            if not math.isfinite(loss):
+            batches = loader.load(epoch)
+            metrics = fit_one_epoch(keras_model, batches, progress)
+            if not math.isfinite(metrics.loss):
                 raise TrainingError(
-                    f"the loss became {loss} in epoch {epoch + 1}: there is no model; "
+                    f"the loss became {metrics.loss} in epoch {epoch + 1}: there is no model; "
                     "look at the data, or try another --seed or --batch-size"
                 )
-            val_loss, val_accuracy = evaluate(network, generator.validation)
-            for name, value in zip(history, (loss, accuracy, val_loss, val_accuracy), strict=True):
-                history[name].append(value)
-            epochs.update()
-            epochs.set_postfix_str(
-                f"loss {loss:.4f}, accuracy {accuracy:.4f}, validation {val_loss:.4f}, {val_accuracy:.4f}"
+            validation_metrics = evaluate(keras_model, generator.validation)
+            history.append(metrics, validation_metrics, keras_model)
+            progress.end_epoch(metrics, validation_metrics)
+            image_count += len(batches.order)
+            seconds = checkpoint_file.previous_seconds + time.perf_counter() - start
+            checkpoint_file.save(
+                keras_model, history.columns, history.best_weights, history.best_epoch, seconds
             )
-            # By accuracy: an overconfident loss is mended by the temperature, a wrong digit by nothing.
-            if val_accuracy > best:
-                best, best_epoch, best_weights = val_accuracy, epoch, network.get_weights()
-            run.save(network, history, best_weights, best_epoch, worked + time.perf_counter() - start)
-            if epoch - best_epoch >= recipe.patience:
-                break
-    network.set_weights(best_weights)
-    say(f"Best epoch: {best_epoch + 1} of {len(history['loss'])}, validation accuracy {100 * best:.2f} %.")
     seconds = time.perf_counter() - start
-    return Fitted(network, history, worked + seconds, seen / seconds)
+    keras_model.set_weights(history.best_weights)
+    log(
+        f"Best epoch: {history.best_epoch + 1} of {len(history)}, "
+        f"validation accuracy {100 * history.best_accuracy:.2f} %."
+    )
+    return TrainingResult(keras_model, history.columns, image_count / seconds)
 
 
-def to_network_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return images (N, 28, 28) uint8 as a network takes them: (N, 28, 28, 1), 0..1."""
-    import numpy as np
+def fit_one_epoch(keras_model: Any, batches: EpochBatches, progress: _Progress) -> Metrics:
+    """Train a compiled network on the batches of one epoch; return the means over the epoch's images."""
+    progress.start_epoch()
+    loss_sum = accuracy_sum = 0.0
+    image_count = 0
+    for step, (images, targets) in enumerate(batches):
+        # TensorFlow traces Python code in some steps, and loses an exception that a signal raises there.
+        with defer_signals():
+            step_metrics = keras_model.train_on_batch(images, targets, return_dict=True)
+        image_count += len(images)
+        loss_sum += float(step_metrics["loss"]) * len(images)
+        accuracy_sum += float(step_metrics["accuracy"]) * len(images)
+        progress.end_step(step, Metrics(loss_sum / image_count, accuracy_sum / image_count))
+    return Metrics(loss_sum / image_count, accuracy_sum / image_count)
 
+
+def evaluate(keras_model: Any, dataset: Dataset) -> Metrics:
+    """Return loss and accuracy of a network on a dataset."""
+    starts = range(0, len(dataset.images), EVALUATION_BATCH_SIZE)
+    batches = (dataset.images[start : start + EVALUATION_BATCH_SIZE] for start in starts)
+    probabilities = np.concatenate(
+        [np.asarray(keras_model(to_model_input(batch), training=False)) for batch in batches]
+    )
+    likelihoods = probabilities[np.arange(len(dataset.labels)), dataset.labels]
+    accuracy = float((probabilities.argmax(axis=1) == dataset.labels).mean())
+    return Metrics(float(-np.log(np.maximum(likelihoods, 1e-12)).mean()), accuracy)
+
+
+def to_model_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return images (N, 28, 28) uint8 as a network takes them: float32 (N, 28, 28, 1), 0 to 1."""
     return images[..., None].astype(np.float32) / np.float32(255.0)
 
 
-def evaluate(network: Any, examples: Dataset) -> tuple[float, float]:
-    """Return loss (natural logarithm) and accuracy (0..1) of the Keras network."""
-    import numpy as np
+def _compile(keras_model: Any, recipe: Recipe, step_count: int, targets: NDArray[Any]) -> None:
+    """Give a Keras model its optimizer, and the loss for targets that are labels or probabilities."""
+    import keras
 
-    probabilities = np.concatenate(
-        [
-            np.asarray(network(to_network_input(examples.images[start : start + 500]), training=False))
-            for start in range(0, len(examples.images), 500)
-        ]
-    )
-    given = probabilities[np.arange(len(examples.labels)), examples.labels]
-    accuracy = float((probabilities.argmax(axis=1) == examples.labels).mean())
-    return float(-np.log(np.maximum(given, 1e-12)).mean()), accuracy
+    learning_rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.epochs * step_count)
+    loss = "sparse_categorical_crossentropy" if targets.ndim == 1 else "categorical_crossentropy"
+    keras_model.compile(keras.optimizers.Adam(learning_rate), loss, metrics=["accuracy"])
 
 
-def _estimate(seconds: float) -> str:
-    amount = f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
-    return f"This takes at most about {amount}, by the first {TIMED_STEPS} steps."
+@dataclass(frozen=True)
+class EpochBatches:
+    """The images of an epoch with their targets, in batches and in the random order of the epoch."""
+
+    images: NDArray[np.uint8]
+    targets: NDArray[Any]
+    order: NDArray[np.int64]
+    batch_size: int
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.order) / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[Any]]]:
+        for start in range(0, len(self.order), self.batch_size):
+            indices = self.order[start : start + self.batch_size]
+            yield to_model_input(self.images[indices]), self.targets[indices]
+
+
+class _EpochLoader:
+    """Loads the batches of each epoch; computes the targets of a dataset once, for all epochs that use it."""
+
+    def __init__(
+        self, generator: AugmentedDataGenerator, compute_targets: TargetFunction, batch_size: int
+    ) -> None:
+        self._generator, self._compute_targets, self._batch_size = generator, compute_targets, batch_size
+        self._dataset: Dataset | None = None
+
+    def load(self, epoch: int) -> EpochBatches:
+        dataset, order = self._generator.take(epoch)
+        if dataset is not self._dataset:
+            self._dataset, self._targets = dataset, self._compute_targets(dataset)
+        return EpochBatches(dataset.images, self._targets, order, self._batch_size)
+
+
+class _History:
+    """The metrics of all epochs so far, and the weights of the best one, for early stopping."""
+
+    def __init__(self, keras_model: Any, previous: Checkpoint | None) -> None:
+        self.columns: dict[str, list[float]] = {
+            "loss": [],
+            "accuracy": [],
+            "val_loss": [],
+            "val_accuracy": [],
+        }
+        self.best_accuracy, self.best_epoch = -math.inf, 0
+        self.best_weights = keras_model.get_weights()
+        if previous:
+            self.columns = {name: [*values] for name, values in previous.history.items()}
+            self.best_epoch, self.best_weights = previous.best_epoch, [*previous.best_weights]
+            self.best_accuracy = self.columns["val_accuracy"][self.best_epoch]
+
+    def __len__(self) -> int:
+        return len(self.columns["loss"])
+
+    def append(self, metrics: Metrics, validation_metrics: Metrics, keras_model: Any) -> None:
+        """Add an epoch, and keep its weights if it is the best one so far."""
+        for name, value in zip(self.columns, (*metrics, *validation_metrics), strict=True):
+            self.columns[name].append(value)
+        # The best by accuracy, not by loss: calibration corrects an overconfident loss, but no wrong digit.
+        if validation_metrics.accuracy > self.best_accuracy:
+            self.best_accuracy, self.best_epoch = validation_metrics.accuracy, len(self) - 1
+            self.best_weights = keras_model.get_weights()
+
+    def has_stalled(self, patience: int) -> bool:
+        """Return whether the last `patience` epochs were all worse than the best one or only as good."""
+        return len(self) - self.best_epoch > patience
+
+
+class _Progress:
+    """Progress bars over the epochs and over the steps of an epoch; logs an estimate of the duration once."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        first_epoch: int,
+        step_count: int,
+        loading_seconds: float,
+        log: Callable[[str], object],
+        quiet: bool,
+    ) -> None:
+        from tqdm import tqdm
+
+        self._step_count, self._log = step_count, log
+        self._timer = _DurationTimer(recipe, recipe.epochs - first_epoch, step_count, loading_seconds)
+        disable = True if quiet else None  # None: where stderr is no terminal
+        self._epoch_bar = tqdm(
+            total=recipe.epochs, initial=first_epoch, desc="epochs", unit="epoch", disable=disable, position=0
+        )
+        self._step_bar = tqdm(total=step_count, unit="batch", disable=disable, position=1, leave=False)
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._step_bar.close()
+        self._epoch_bar.close()
+
+    def start_epoch(self) -> None:
+        self._step_bar.reset(total=self._step_count)
+
+    def end_step(self, step: int, metrics: Metrics) -> None:
+        self._step_bar.update()
+        if step % STEPS_PER_DESCRIPTION == 0:
+            self._step_bar.set_description(_format(metrics), refresh=False)
+        message = self._timer.end_step()
+        if message:
+            with self._step_bar.external_write_mode(file=sys.stderr):
+                self._log(message)
+
+    def end_epoch(self, metrics: Metrics, validation_metrics: Metrics) -> None:
+        self._epoch_bar.update()
+        validation = f"{validation_metrics.loss:.4f}, {validation_metrics.accuracy:.4f}"
+        self._epoch_bar.set_postfix_str(f"{_format(metrics)}, validation {validation}")
+
+
+def _format(metrics: Metrics) -> str:
+    return f"loss {metrics.loss:.4f}, accuracy {metrics.accuracy:.4f}"
+
+
+class _DurationTimer:
+    """Times the first steps of a run, and estimates from them how long the whole run takes."""
+
+    def __init__(self, recipe: Recipe, epoch_count: int, step_count: int, loading_seconds: float) -> None:
+        self._recipe, self._epoch_count, self._step_count = recipe, epoch_count, step_count
+        self._loading_seconds = loading_seconds
+        self._steps_done, self._start = 0, 0.0
+
+    def end_step(self) -> str | None:
+        """Return the estimate, as a message, after the last timed step of the first epoch; else None."""
+        self._steps_done += 1
+        if self._steps_done == WARM_UP_STEPS:
+            self._start = time.perf_counter()
+        if self._steps_done != WARM_UP_STEPS + TIMED_STEPS or self._steps_done > self._step_count:
+            return None
+        training_seconds = (time.perf_counter() - self._start) / TIMED_STEPS * self._step_count
+        # The next images are made while these are learned: the slower of the two determines the speed.
+        epoch_seconds = max(training_seconds, self._loading_seconds / self._recipe.epochs_per_dataset)
+        seconds = self._loading_seconds + epoch_seconds * self._epoch_count
+        duration = f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+        return f"This takes at most about {duration}, estimated from the first {TIMED_STEPS} steps."

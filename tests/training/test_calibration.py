@@ -1,18 +1,28 @@
-"""Temperature and thresholds do what they promise on the images they are fitted on."""
+"""Temperature, rejection bias and thresholds keep their promises on the images that they are fitted to."""
 
+import keras
 import numpy as np
 import pytest
 
+from digitscan.errors import ModelError
+from digitscan.model.registry import load_model
+from digitscan.model.tflite_compiler import compile_model, replace_output_bias
+from digitscan.training import calibration
+from digitscan.training.architectures import build_fast_cnn, build_mlp
 from digitscan.training.calibration import (
-    MAX_NON_DIGITS_OK,
+    MAX_NEGATIVES_OK,
+    calibrate_model,
     fit_cascade_threshold,
     fit_ok_threshold,
     fit_rejection_bias,
     fit_temperature,
 )
+from digitscan.training.data.datasets import Dataset
+from digitscan.training.data.sources import load_data
+from digitscan.training.distillation import load_teachers
 
 
-def made(temperature: float, classes: int = 11, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+def draw_predictions(temperature, classes=11, count=20_000):
     """Return probabilities that are overconfident by `temperature`, and labels drawn from the true ones."""
     random = np.random.default_rng(1)
     logits = random.normal(0.0, 2.5, (count, classes))
@@ -22,27 +32,34 @@ def made(temperature: float, classes: int = 11, count: int = 20_000) -> tuple[np
     return sharp / sharp.sum(axis=1, keepdims=True), labels.astype(np.uint8)
 
 
+def with_output_bias(keras_model, bias):
+    """Set the bias of the last layer."""
+    kernel, _ = keras_model.layers[-1].get_weights()
+    keras_model.layers[-1].set_weights([kernel, bias])
+    return keras_model
+
+
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 2.5])
-def test_the_temperature_that_was_applied_is_found(temperature: float) -> None:
-    probabilities, labels = made(temperature)
+def test_the_temperature_that_was_applied_is_found(temperature):
+    probabilities, labels = draw_predictions(temperature)
     assert fit_temperature(probabilities, labels) == pytest.approx(temperature, rel=0.05)
 
 
 @pytest.mark.parametrize("classes", [10, 11])
-def test_at_most_the_promised_share_of_ok_rows_is_wrong(classes: int) -> None:
-    probabilities, labels = made(1.0, classes)
-    ok = fit_ok_threshold(probabilities, labels, 0.02)
-    answers = probabilities.argmax(axis=1)
-    marked = (probabilities[:, :10].max(axis=1) >= ok) & (answers < 10)
+def test_at_most_the_promised_share_of_ok_rows_is_wrong(classes):
+    probabilities, labels = draw_predictions(1.0, classes)
+    threshold = fit_ok_threshold(probabilities, labels, 0.02)
+    predictions = probabilities.argmax(axis=1)
+    is_ok = (probabilities[:, :10].max(axis=1) >= threshold) & (predictions < 10)
     if classes == 11:
-        assert marked[labels == 10].mean() <= MAX_NON_DIGITS_OK + 0.0001
-    marked &= labels < 10
-    assert marked.sum() > 100
-    assert (answers != labels)[marked].mean() <= 0.02
+        assert is_ok[labels == 10].mean() <= MAX_NEGATIVES_OK + 0.0001
+    is_ok &= labels < 10
+    assert is_ok.sum() > 100
+    assert (predictions != labels)[is_ok].mean() <= 0.02
 
 
-def test_few_digits_are_refused_after_the_shift_and_more_before() -> None:
-    probabilities, labels = made(1.0)
+def test_few_digits_are_rejected_after_the_bias_is_lowered_and_more_before():
+    probabilities, labels = draw_predictions(1.0)
     shift = fit_rejection_bias(probabilities, labels, 0.01)
     logits = np.log(probabilities)
     before = (logits.argmax(axis=1) == 10)[labels < 10].mean()
@@ -51,20 +68,78 @@ def test_few_digits_are_refused_after_the_shift_and_more_before() -> None:
     assert after <= 0.0101 < before
 
 
-def test_a_model_that_is_always_wrong_marks_nothing_ok() -> None:
+def test_a_model_that_is_always_wrong_marks_nothing_ok():
     probabilities = np.full((100, 10), 0.01)
     probabilities[:, 3] = 0.9
     assert fit_ok_threshold(probabilities, np.zeros(100, np.uint8), 0.003) == 1.0
 
 
-def test_from_the_sure_confidence_on_few_differ_and_below_it_more() -> None:
+def test_few_answers_differ_from_the_cascade_threshold_on_and_more_below():
     random = np.random.default_rng(2)
-    confidence = random.random(20_000)
-    agrees = random.random(20_000) < 0.5 + 0.5 * confidence
-    cascade_threshold = fit_cascade_threshold(confidence, agrees, 0.01)
-    assert 0 < (~agrees[confidence >= cascade_threshold]).mean() <= 0.01
-    assert (~agrees[confidence >= cascade_threshold - 0.02]).mean() > 0.01
+    confidences = random.random(20_000)
+    agrees = random.random(20_000) < 0.5 + 0.5 * confidences
+    threshold = fit_cascade_threshold(confidences, agrees, 0.01)
+    assert 0 < (~agrees[confidences >= threshold]).mean() <= 0.01
+    assert (~agrees[confidences >= threshold - 0.02]).mean() > 0.01
 
 
-def test_a_model_that_never_agrees_is_never_sure() -> None:
+def test_a_fast_model_that_never_agrees_has_the_threshold_1():
     assert fit_cascade_threshold(np.full(10, 0.99), np.zeros(10, bool), 0.001) == 1.0
+
+
+@pytest.mark.parametrize("name", ["cnn", "cnn-fast"])
+def test_a_replaced_bias_gives_the_bytes_of_a_fresh_compilation(name):
+    keras_model = keras.models.load_model(load_model(name).path, compile=False)
+    _, bias = keras_model.layers[-1].get_weights()
+    compiled = compile_model(keras_model)
+    new_bias = bias - np.float32(1.5) * (np.arange(11) == 10)
+    replaced = replace_output_bias(compiled, bias, new_bias)
+    assert replaced != compiled
+    assert replaced == compile_model(with_output_bias(keras_model, new_bias))
+
+
+def test_a_bias_that_is_not_found_exactly_once_is_not_replaced():
+    bias = np.arange(11, dtype=np.float32)
+    for compiled in (b"no bias", bias.tobytes() * 2):
+        with pytest.raises(ModelError, match="not found in the compiled model"):
+            replace_output_bias(compiled, bias, bias)
+
+
+@pytest.mark.parametrize("can_replace_bias", [True, False])
+def test_what_is_calibrated_is_the_compiled_form_of_the_changed_network(can_replace_bias, monkeypatch):
+    compiled_count = 0
+
+    def compile_and_count(keras_model):
+        nonlocal compiled_count
+        compiled_count += 1
+        return compile_model(keras_model)
+
+    def refuse(compiled, old_bias, new_bias):
+        raise ModelError("the bias is not found")
+
+    monkeypatch.setattr(calibration, "compile_model", compile_and_count)
+    if not can_replace_bias:
+        monkeypatch.setattr(calibration, "replace_output_bias", refuse)
+    bias = np.linspace(0.0, 0.2, 11, dtype=np.float32)
+    bias[10] = 30.0  # the network rejects every digit
+    keras_model = with_output_bias(build_fast_cnn(), bias)
+    mnist = load_data()
+    validation = Dataset(mnist.x_train[:500], mnist.y_train[:500])
+    (teacher,) = load_teachers(["cnn"], 11, print)
+    calibrated = calibrate_model(keras_model, "cnn-fast", validation, [teacher])
+    assert compiled_count == (1 if can_replace_bias else 2)
+    assert calibrated.compiled == compile_model(keras_model)
+    assert keras_model.layers[-1].get_weights()[1][10] < bias[10]
+    assert calibrated.metadata.cascade_target == teacher.model.digest
+    assert calibrated.metadata.cascade_threshold >= teacher.model.metadata.ok_confidence
+    probabilities = calibrated.classifier.classify(validation.images)
+    assert (probabilities.argmax(axis=1) == 10).mean() <= 0.01
+
+
+def test_a_network_without_the_class_not_a_digit_keeps_its_weights():
+    keras_model = build_mlp()
+    weights = keras_model.get_weights()
+    mnist = load_data()
+    calibrated = calibrate_model(keras_model, "mlp", Dataset(mnist.x_train[:100], mnist.y_train[:100]))
+    assert all(np.array_equal(a, b) for a, b in zip(weights, keras_model.get_weights(), strict=True))
+    assert (calibrated.metadata.classes, calibrated.metadata.cascade_target) == (10, None)

@@ -1,0 +1,27 @@
+"""Fixtures for the tests of training: a small data set, and a cache of their own for compiled models."""
+
+import numpy as np
+import pytest
+
+from digitscan.training.data.sources import load_data
+
+
+@pytest.fixture(scope="session")
+def few_digits(tmp_path_factory):
+    """The path of an `.npz` with 600 training and 100 test digits of MNIST."""
+    mnist = load_data()
+    path = tmp_path_factory.mktemp("data") / "few.npz"
+    np.savez(
+        path,
+        x_train=mnist.x_train[:600],
+        y_train=mnist.y_train[:600],
+        x_test=mnist.x_test[:100],
+        y_test=mnist.y_test[:100],
+    )
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """Keep the compiled forms of test models out of the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))

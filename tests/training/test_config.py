@@ -1,0 +1,33 @@
+"""The settings of a training run: their defaults, and the refusal of values out of range."""
+
+import pytest
+
+from digitscan.errors import UsageError
+from digitscan.training.architectures import ARCHITECTURES, CLASS_COUNTS
+from digitscan.training.config import Architecture, TrainConfig
+from digitscan.training.recipes import RECIPES
+
+
+def test_each_architecture_has_a_network_a_class_count_and_a_recipe():
+    for table in (ARCHITECTURES, CLASS_COUNTS, RECIPES):
+        assert set(table) == set(Architecture)
+
+
+def test_the_default_is_the_cnn_with_seed_1():
+    config = TrainConfig()
+    assert (config.architecture, config.seed) == ("cnn", 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"architecture": "quick"}, "architecture must be one of cnn, mlp, cnn-fast, not 'quick'"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"patience": 0}, "patience must be at least 1, not 0"),
+        ({"seed": -1}, "seed must be at least 0, not -1"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(settings, message):
+    with pytest.raises(UsageError, match=message):
+        TrainConfig(**settings)
