@@ -1,1 +1,1 @@
-"""What a network learns from: data sets, and pictures made from them."""
+"""Training data: reading it, augmenting it, and drawing further digits and non-digits."""

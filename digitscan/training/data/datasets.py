@@ -1,55 +1,69 @@
-"""Sets of images with their labels, as a network learns from them."""
+"""Labelled images in memory, and how the training images are split for validation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
+from digitscan.imaging.preprocess_batch import preprocess_batch
 
-from typing import TYPE_CHECKING
+NOT_A_DIGIT = 10
+"""The label of negatives: images that are not a digit."""
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+VALIDATION_SHARE = 1 / 12
+"""The share of the training images that is kept for validation: 5,000 of MNIST's 60,000."""
+MIN_VALIDATION_IMAGES = 10
+_SPLIT_SEED = 1
+
+Split = Literal["train", "val"]
+"""Which part of the data: the network is fitted to `train`; early stopping and calibration use `val`."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images as the model sees them, (N, 28, 28) uint8, and their labels (N,), 10 for not a digit."""
+    """Images and their labels.
+
+    `images` are (N, 28, 28) uint8, light ink on black: digits as a source has them, or the output of
+    `preprocess`, as a network takes them. `labels` are (N,) uint8, 0 to 9 or NOT_A_DIGIT.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
 
 
-def preprocess_dataset(examples: Dataset) -> Dataset:
-    """Return the examples as the model sees them; where there is no digit to look at, the image is black."""
-    import numpy as np
+@dataclass(frozen=True)
+class TrainTestData:
+    """The digits of one source, divided into training and test images.
 
-    from digitscan.imaging.preprocess_batch import preprocess_batch
+    `x_train` and `x_test` are (N, 28, 28) uint8, light ink on black; `y_train` and `y_test` are their labels,
+    (N,) uint8, 0 to 9.
+    """
 
-    seen = np.zeros(examples.images.shape, np.uint8)
-    for place, looked in enumerate(preprocess_batch(examples.images)):
-        if looked.pixels is not None:
-            seen[place] = looked.pixels
-    return Dataset(seen, examples.labels)
+    x_train: NDArray[np.uint8]
+    y_train: NDArray[np.uint8]
+    x_test: NDArray[np.uint8]
+    y_test: NDArray[np.uint8]
 
 
-VALIDATION_SHARE = 1 / 12
-"""Of the training images: 5,000 of MNIST's 60,000."""
+def preprocess_dataset(dataset: Dataset) -> Dataset:
+    """Return the dataset with preprocessed images. An image in which no digit is found becomes black."""
+    pixels = np.zeros(dataset.images.shape, np.uint8)
+    for index, preprocessed in enumerate(preprocess_batch(dataset.images)):
+        if preprocessed.pixels is not None:
+            pixels[index] = preprocessed.pixels
+    return Dataset(pixels, dataset.labels)
 
 
 def split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[Dataset, Dataset]:
-    """Return the training images to learn from, and those kept for validation.
+    """Return the training and the validation dataset, divided at random.
 
-    The same for any seed, so that no teacher has learned what its pupil is validated on.
+    The division does not depend on the seed of the run. Otherwise a distilled network could be validated on
+    images that its teacher was trained on.
     """
-    import numpy as np
-
-    order = np.random.default_rng(1).permutation(len(images))
-    held_back = max(10, round(len(order) * VALIDATION_SHARE))
-    train, val = order[held_back:], order[:held_back]
+    order = np.random.default_rng(_SPLIT_SEED).permutation(len(images))
+    val_count = max(MIN_VALIDATION_IMAGES, round(len(order) * VALIDATION_SHARE))
+    train, val = order[val_count:], order[:val_count]
     return Dataset(images[train], labels[train]), Dataset(images[val], labels[val])

@@ -1,6 +1,7 @@
-"""Digits and letters of handwriting fonts with open licences: hands that MNIST never saw.
+"""Digits and letters of handwriting fonts with open licences: handwriting that differs from MNIST's.
 
-`docs/make_font_glyphs.py` makes the array; `data/FONT_GLYPHS.md` names the fonts and who holds their rights.
+`augment` takes digits from here, `negatives` takes letters. `docs/make_font_glyphs.py` makes the bundled
+array; `data/FONT_GLYPHS.md` names the fonts, their copyright holders and their licences.
 """
 
 from __future__ import annotations
@@ -13,30 +14,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BUNDLED = Path(__file__).resolve().parents[2] / "data" / "font_glyphs.npz"
-CHECKING = 6
-"""Every sixth font is kept for validation: to the network, a stranger's hand."""
+from digitscan.training.data.datasets import Split
+
+FONT_GLYPHS_PATH = Path(__file__).resolve().parents[2] / "data" / "font_glyphs.npz"
+VALIDATION_FONT_STEP = 6
+"""Every sixth font is kept for validation, so that it measures handwriting the network was not trained on."""
 
 
 @dataclass(frozen=True)
 class FontGlyphs:
-    """Images (N, 28, 28) uint8, ink bright on black, of each digit 0 to 9, and of letters unlike digits."""
+    """The glyphs of one split's fonts: (N, 28, 28) uint8 each, light ink on black, shaped as MNIST's digits.
+
+    `digits` has one array for each digit 0 to 9. `letters` are those that no common handwriting writes like a
+    digit.
+    """
 
     digits: tuple[NDArray[Any], ...]
     letters: NDArray[Any]
 
 
 @lru_cache(maxsize=2)
-def load_font_glyphs(learning: bool) -> FontGlyphs:
-    """Return the fonts to learn from, or those that are kept for validation."""
-    with np.load(BUNDLED, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    digits = arrays["digits"][(arrays["digit_fonts"] % CHECKING > 0) == learning]
-    labels = arrays["digit_labels"][(arrays["digit_fonts"] % CHECKING > 0) == learning]
-    letters = arrays["letters"][(arrays["letter_fonts"] % CHECKING > 0) == learning]
+def load_font_glyphs(split: Split) -> FontGlyphs:
+    """Return the glyphs of the fonts for training or for validation."""
+    with np.load(FONT_GLYPHS_PATH, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    is_digit_in_split = _is_in_split(arrays["digit_fonts"], split)
+    digits = arrays["digits"][is_digit_in_split]
+    labels = arrays["digit_labels"][is_digit_in_split]
+    letters = arrays["letters"][_is_in_split(arrays["letter_fonts"], split)]
     return FontGlyphs(tuple(digits[labels == label] for label in range(10)), letters)
 
 
-def random_glyph(pictures: NDArray[Any], random: np.random.Generator) -> NDArray[Any]:
-    """Return one of the pictures (N, 28, 28), any of them."""
-    return np.asarray(pictures[int(random.integers(len(pictures)))])
+def _is_in_split(fonts: NDArray[np.uint16], split: Split) -> NDArray[np.bool_]:
+    """Return for each font index (N,) whether the font belongs to the split."""
+    is_validation: NDArray[np.bool_] = fonts % VALIDATION_FONT_STEP == 0
+    return is_validation if split == "val" else ~is_validation
+
+
+def choose_glyph(glyphs: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Return one of the glyphs (N, 28, 28), chosen at random."""
+    return np.asarray(glyphs[int(rng.integers(len(glyphs)))])

@@ -1,35 +1,51 @@
-"""What a network learns from: a new set of examples every few epochs, as the model sees them."""
+"""Generated datasets: augmented training images, made in other processes while the network trains.
+
+`training.pipeline` creates an `AugmentedDataGenerator`; `training.trainer` takes each epoch's dataset from
+it. Making a dataset costs more than an epoch of training, so each serves several epochs, and the next one
+is made in the background.
+
+Every generated dataset has an index, which seeds it together with the seed of the run: 0 is the validation
+dataset, training datasets count up from 1, and calibration counts down from LAST_DATASET_INDEX. So no image
+that the network is trained on is drawn again for calibration.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import signal
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from digitscan.system.resources import usable_cores
 from digitscan.system.signals import defer_signals
+from digitscan.training.data.augment import AugmentationConfig, apply_random_affine, augment_images
+from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset, Split, preprocess_dataset
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+CALIBRATION_COPIES = 4
+"""Augmented copies of each validation image that calibration uses.
 
-    from digitscan.training.data.augment import AugmentationConfig
-from digitscan.training.data.datasets import Dataset, preprocess_dataset
-
-CALIBRATION_VIEWS = 4
-"""So many augmentations of each validation image: a threshold at 3 in 1,000 hangs on few wrong ones."""
-
-
-LAST_ROUND = 999
-"""A round's number seeds its pictures: training counts from 1 up, calibration from here down."""
+A threshold that allows 3 errors in 1,000 is decided by a few images: with one copy, its value changed the
+share of `ok` rows by 4 % from one seed to the next.
+"""
+VALIDATION_DATASET_INDEX = 0
+FIRST_TRAINING_DATASET_INDEX = 1
+LAST_DATASET_INDEX = 999
+"""The largest index of a dataset: the seed of a dataset is 1000 times the seed of the run, plus its index."""
+CHUNK_SIZE = 1000
+"""Images in each task of the process pool."""
 
 
 class AugmentedDataGenerator:
-    """Sets of training examples, made in other processes while the one before is learned.
+    """A context manager that makes the datasets of a training run in a pool of processes.
 
-    Every image's changes are seeded by the round and its index: the same for any number of processes.
+    `validation` is the dataset that the network is evaluated on after each epoch. All datasets depend on the
+    seed, and not on the number of processes: each image is seeded by itself.
     """
 
     def __init__(
@@ -41,132 +57,145 @@ class AugmentedDataGenerator:
         epochs_per_dataset: int,
         first_epoch: int = 0,
     ) -> None:
-        """Start to make the validation examples and the first epoch's round; each serves some epochs.
+        """Make the validation dataset, and start to make the training dataset of `first_epoch`.
 
-        With an augmentation: as users' pictures differ, with pictures that are no digit; without: digits
-        only, slightly slanted, and validated as they are.
+        `train` and `val` are digits as their source has them, not preprocessed. With `augmentation`, both are
+        augmented and negatives are added. With None, training digits get a random affine transform and
+        validation digits are only preprocessed.
         """
-        import multiprocessing
-        from concurrent.futures import ProcessPoolExecutor
-
-        self._train, self._seed, self._augmentation = train, seed, augmentation
+        self._train_count, self._val_count = len(train.images), len(val.images)
+        self._seed, self._augmentation = seed, augmentation
         self._epochs_per_dataset = epochs_per_dataset
-        # Spawned, because TensorFlow's threads would not survive a fork.
         self._pool = ProcessPoolExecutor(
             max_workers=usable_cores(),
+            # Not forked: a child of a process with TensorFlow's threads may deadlock.
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=_share,
+            initializer=_initialize_worker,
             initargs=(train, val, augmentation),
         )
-        self._val = len(val.images)
+        self._current_index: int | None = None
         try:
-            waiting = self._submit(False, self._val, 0) if augmentation else []
-            self._round = 0
-            self._next = self._submit(True, len(train.images), 1 + first_epoch // epochs_per_dataset)
-            self.validation = _gather(waiting) if augmentation else preprocess_dataset(val)
-        except BaseException:  # interrupted: what is not begun need not be waited for
-            self.__exit__()
+            val_futures = self._submit("val", VALIDATION_DATASET_INDEX) if augmentation else []
+            self._next_futures = self._submit("train", self._dataset_index(first_epoch))
+            self.validation = _collect(val_futures) if augmentation else preprocess_dataset(val)
+        except BaseException:  # also KeyboardInterrupt: the processes must end before the exception goes on
+            self._shut_down()
             raise
 
     def __enter__(self) -> AugmentedDataGenerator:
-        """Return itself."""
+        """Return the generator itself."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the processes."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """End the processes; tasks that have not started are cancelled."""
+        self._shut_down()
 
     def take(self, epoch: int) -> tuple[Dataset, NDArray[np.int64]]:
-        """Return the examples of an epoch, and the random order to learn them in.
+        """Return the training dataset of an epoch, and a random order of its images.
 
-        Epochs are counted from 0, and asked for in order from the first on.
+        Epochs count from 0. They must be taken one after another, starting with `first_epoch`, because the
+        next dataset is already being made.
         """
-        import numpy as np
-
-        number = 1 + epoch // self._epochs_per_dataset
-        if number != self._round:
-            self._round, self._now = number, _gather(self._next)
-            self._next = self._submit(True, len(self._train.images), number + 1)
-        return self._now, np.random.default_rng((self._seed, epoch)).permutation(len(self._now.images))
+        dataset_index = self._dataset_index(epoch)
+        if dataset_index != self._current_index:
+            self._current_dataset, self._current_index = _collect(self._next_futures), dataset_index
+            self._next_futures = self._submit("train", dataset_index + 1)
+        dataset = self._current_dataset
+        return dataset, np.random.default_rng((self._seed, epoch)).permutation(len(dataset.images))
 
     def calibration(self) -> Dataset:
-        """Return what confidence and thresholds are fitted to: the validation images, in several views."""
+        """Return what temperature and thresholds are fitted to: CALIBRATION_COPIES of each validation image.
+
+        The validation dataset is the first copy. Without augmentation it is the only one. No training dataset
+        can be taken afterwards.
+        """
         if not self._augmentation:
             return self.validation
-        for part in self._next:  # nothing more is learned
-            part.cancel()
-        numbers = range(LAST_ROUND, LAST_ROUND - CALIBRATION_VIEWS + 1, -1)
-        waiting = [part for number in numbers for part in self._submit(False, self._val, number)]
-        return _joined([self.validation, *(part.result() for part in waiting)])
+        for future in self._next_futures:
+            future.cancel()
+        indices = range(LAST_DATASET_INDEX, LAST_DATASET_INDEX - CALIBRATION_COPIES + 1, -1)
+        futures = [future for index in indices for future in self._submit("val", index)]
+        return _concatenate([self.validation, _collect(futures)])
 
-    def _submit(self, learning: bool, digits: int, round_number: int) -> list[Any]:
-        import numpy as np
+    def _dataset_index(self, epoch: int) -> int:
+        return FIRST_TRAINING_DATASET_INDEX + epoch // self._epochs_per_dataset
 
-        others = self._augmentation.non_digits if self._augmentation else 0.0
-        indices = np.arange(digits + round(digits * others))
-        seed = self._seed * 1000 + round_number
-        make = _augment if self._augmentation else _slant
-        with (
-            defer_signals(),
-            _deaf_to_interrupts(),
-        ):  # here processes start; half started they would say so at length
+    def _submit(self, split: Split, dataset_index: int) -> list[Future[Dataset]]:
+        """Start to make a dataset; return a future for each chunk of it, in order."""
+        digit_count = self._train_count if split == "train" else self._val_count
+        negatives_per_digit = self._augmentation.negatives if self._augmentation else 0.0
+        indices = np.arange(digit_count + round(digit_count * negatives_per_digit))
+        seed = self._seed * (LAST_DATASET_INDEX + 1) + dataset_index
+        # `submit` starts processes. An exception raised by a signal meanwhile would leave one half started,
+        # and that one would print a long traceback.
+        with defer_signals(), _block_sigint():
             return [
-                self._pool.submit(make, learning, indices[start : start + 1000], seed)
-                for start in range(0, len(indices), 1000)
+                self._pool.submit(_make_chunk, split, indices[start : start + CHUNK_SIZE], seed)
+                for start in range(0, len(indices), CHUNK_SIZE)
             ]
+
+    def _shut_down(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Let processes that start be deaf to Ctrl-C, which a terminal sends to all, until they ignore it."""
-    if not hasattr(signal, "pthread_sigmask"):
+def _block_sigint() -> Iterator[None]:
+    """Block SIGINT in the block, also in processes that are started in it, which inherit the signal mask.
+
+    A terminal sends Ctrl-C to all processes of a command. A worker that received it before
+    `_initialize_worker` ignores it would print a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
-def _gather(waiting: list[Any]) -> Dataset:
-    return _joined([part.result() for part in waiting])
+def _collect(futures: Sequence[Future[Dataset]]) -> Dataset:
+    """Return the dataset whose chunks the futures are, when all of them are made."""
+    return _concatenate([future.result() for future in futures])
 
 
-def _joined(parts: list[Dataset]) -> Dataset:
-    import numpy as np
-
-    return Dataset(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
-
-
-_shared: dict[str, Any] = {}
+def _concatenate(datasets: Sequence[Dataset]) -> Dataset:
+    return Dataset(
+        np.concatenate([dataset.images for dataset in datasets]),
+        np.concatenate([dataset.labels for dataset in datasets]),
+    )
 
 
-def _share(train: Dataset, val: Dataset, augmentation: AugmentationConfig | None) -> None:
-    import cv2
+@dataclass(frozen=True)
+class _WorkerState:
+    """What the tasks of a worker process share. It is sent once to each process, because it is large."""
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's to answer
-    cv2.setNumThreads(1)
-    _shared.update(examples=[val, train], augmentation=augmentation)
+    digits: Mapping[Split, Dataset]
+    augmentation: AugmentationConfig | None
 
 
-def _augment(learning: bool, indices: NDArray[Any], seed: int) -> Dataset:
-    import numpy as np
+_worker_state: _WorkerState
 
-    from digitscan.training.data.augment import NOT_A_DIGIT, augment_images
 
-    source = _shared["examples"][learning]
+def _initialize_worker(train: Dataset, val: Dataset, augmentation: AugmentationConfig | None) -> None:
+    """Prepare a worker process; the pool calls this before the first task."""
+    global _worker_state
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends the pool
+    cv2.setNumThreads(1)  # there is a process for each core already
+    _worker_state = _WorkerState({"train": train, "val": val}, augmentation)
+
+
+def _make_chunk(split: Split, indices: NDArray[np.int64], seed: int) -> Dataset:
+    """Return one chunk of a generated dataset; a task of a worker process."""
+    digits, augmentation = _worker_state.digits[split], _worker_state.augmentation
+    if augmentation is None:
+        return Dataset(apply_random_affine(digits.images, indices, seed), digits.labels[indices])
+    if split == "val":
+        # Confidence is fitted for users' images, which are less like MNIST than weakly augmented digits are.
+        augmentation = replace(augmentation, weakly_augmented=0.0)
+    is_digit = indices < len(digits.labels)
     labels = np.full(len(indices), NOT_A_DIGIT, np.uint8)
-    digits = indices < len(source.labels)
-    labels[digits] = source.labels[indices[digits]]
-    # What users have is no gentler than the rest: confidence is fitted to that.
-    what = _shared["augmentation"] if learning else replace(_shared["augmentation"], gentle=0.0)
-    seen = augment_images(source.images, source.labels, indices, seed, what, learning)
-    return Dataset(seen, labels)
-
-
-def _slant(learning: bool, indices: NDArray[Any], seed: int) -> Dataset:
-    from digitscan.training.data.augment import slant_images
-
-    source = _shared["examples"][learning]
-    return Dataset(slant_images(source.images, indices, seed), source.labels[indices])
+    labels[is_digit] = digits.labels[indices[is_digit]]
+    images = augment_images(digits.images, digits.labels, indices, seed, augmentation, split)
+    return Dataset(images, labels)

@@ -1,198 +1,229 @@
-"""Training data: the shipped MNIST, or the user's own in one of three forms."""
+"""Reading training data: the bundled MNIST, or the user's own in one of three forms.
+
+The forms are an `.npz` as `keras.datasets.mnist` has it, a folder of MNIST's IDX files
+(http://yann.lecun.com/exdb/mnist/), and a folder with one subfolder of images for each digit. The files may
+come from anywhere: nothing in them is executed, sizes are limited, and what cannot be used raises
+DataError.
+"""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import io
+import math
 import zipfile
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from digitscan.errors import DataError, ImageError
+from digitscan.imaging.decode import decode_image
+from digitscan.imaging.preprocess import preprocess
+from digitscan.training.data.datasets import TrainTestData
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-BUNDLED = Path(__file__).resolve().parents[2] / "data" / "mnist.npz"
-BUNDLED_SHA256 = "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"
-ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+MNIST_PATH = Path(__file__).resolve().parents[2] / "data" / "mnist.npz"
+MNIST_SHA256 = "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"
+ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 IDX_FILES = {
     "x_train": "train-images-idx3-ubyte",
     "y_train": "train-labels-idx1-ubyte",
     "x_test": "t10k-images-idx3-ubyte",
     "y_test": "t10k-labels-idx1-ubyte",
 }
+GZIP_MAGIC = b"\x1f\x8b"
 MAX_UNPACKED_BYTES = 2_000_000_000
-TEST_PART = 7
-EXPECTED = (
-    "expected is an .npz with x_train, y_train, x_test and y_test, a folder with the four IDX files "
-    "of MNIST, or a folder with a folder of images for each digit (DATA/3/a.png)"
+"""Limits what a small compressed file can unpack to: 36 times the size of MNIST."""
+TEST_DIVISOR = 7
+"""Of a folder of images, one in seven is a test image, as in MNIST."""
+MAX_LISTED_NAMES = 8
+EXPECTED_FORMS = (
+    "expected an .npz file with x_train, y_train, x_test and y_test, a folder with the four IDX files of "
+    "MNIST, or a folder with a subfolder of images for each digit (DATA/3/a.png)"
 )
-
-
-@dataclass(frozen=True)
-class TrainTestData:
-    """Digits to learn from and to be tested with.
-
-    `x_train` and `x_test` are (N, 28, 28) uint8, ink bright on black; `y_train` and `y_test` are (N,)
-    uint8, 0 to 9.
-    """
-
-    x_train: NDArray[np.uint8]
-    y_train: NDArray[np.uint8]
-    x_test: NDArray[np.uint8]
-    y_test: NDArray[np.uint8]
 
 
 def load_data(
     source: Path | None = None,
-    unusable: Callable[[Path, str], object] = lambda path, why: None,
+    on_unusable: Callable[[Path, str], object] = lambda path, reason: None,
 ) -> TrainTestData:
-    """Load the shipped MNIST (None), another `.npz`, a folder of IDX files or one of images by label.
+    """Return the digits of the bundled MNIST (None), an `.npz` file, a folder of IDX files or one of images.
 
-    Of images by label, each is preprocessed as a scan does it, and a seventh, the same every time, is the
-    test part; `unusable` is told of each image in which there is no digit to learn from. Raises DataError.
+    The images of a folder are preprocessed as in a scan, and every seventh, chosen at random but the same
+    ones each time, is a test image. `on_unusable` is called with the path of each image in which no digit
+    is found, and the reason. Raises DataError for data that cannot be used.
     """
     if source is None:
-        try:
-            data = BUNDLED.read_bytes()
-        except OSError as error:
-            raise DataError(f"the shipped {BUNDLED} cannot be read: {error.strerror or error}") from error
-        if hashlib.sha256(data).hexdigest() != BUNDLED_SHA256:
-            raise DataError(f"the shipped {BUNDLED} is damaged: install digitscan again")
-        return _checked(_read_npz(BUNDLED, io.BytesIO(data)), BUNDLED)
+        return _load_bundled_mnist()
     try:
         if source.is_dir():
-            if any(_find_idx(source, name) for name in IDX_FILES.values()):
-                return _checked(_read_idx_files(source), source)
-            if any((source / str(digit)).is_dir() for digit in range(10)):
-                return _read_images(source, unusable)
-            raise DataError(f"{source} is a folder without digits: {EXPECTED}")
+            return _load_folder(source, on_unusable)
         if not source.is_file():
-            raise DataError(f"{source} does not exist: {EXPECTED}")
+            raise DataError(f"{source} does not exist: {EXPECTED_FORMS}")
         with source.open("rb") as file:
-            return _checked(_read_npz(source, file), source)
+            return _check_arrays(_read_npz(source, file), source)
     except OSError as error:
         raise DataError(f"{error.filename or source} cannot be read: {error.strerror or error}") from error
 
 
-def _read_npz(path: Path, file: Any) -> dict[str, NDArray[Any]]:
-    import numpy as np
+def _load_bundled_mnist() -> TrainTestData:
+    try:
+        data = MNIST_PATH.read_bytes()
+    except OSError as error:
+        raise DataError(f"the bundled {MNIST_PATH} cannot be read: {error.strerror or error}") from error
+    if hashlib.sha256(data).hexdigest() != MNIST_SHA256:
+        raise DataError(f"the bundled {MNIST_PATH} is damaged: install digitscan again")
+    return _check_arrays(_read_npz(MNIST_PATH, io.BytesIO(data)), MNIST_PATH)
 
+
+def _load_folder(folder: Path, on_unusable: Callable[[Path, str], object]) -> TrainTestData:
+    if any(_find_idx_file(folder, name) for name in IDX_FILES.values()):
+        return _check_arrays(_read_idx_files(folder), folder)
+    if any((folder / str(digit)).is_dir() for digit in range(10)):
+        return _read_image_folders(folder, on_unusable)
+    raise DataError(f"{folder} is a folder without digits: {EXPECTED_FORMS}")
+
+
+def _read_npz(path: Path, file: IO[bytes]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an open `.npz`. `path` is only named in errors."""
     if not zipfile.is_zipfile(file):
-        raise DataError(f"{path} is no .npz file: {EXPECTED}")
+        raise DataError(f"{path} is not an .npz file: {EXPECTED_FORMS}")
     try:
         with zipfile.ZipFile(file) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > MAX_UNPACKED_BYTES:
-            raise DataError(f"{path} unpacks to {unpacked} bytes: at most {MAX_UNPACKED_BYTES} are read")
+            unpacked_bytes = sum(member.file_size for member in archive.infolist())
+        if unpacked_bytes > MAX_UNPACKED_BYTES:
+            raise DataError(
+                f"{path} unpacks to {unpacked_bytes} bytes, more than the limit of {MAX_UNPACKED_BYTES}"
+            )
         file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
-            missing = [name for name in ARRAYS if name not in arrays]
+            missing = [name for name in ARRAY_NAMES if name not in arrays]
             if missing:
-                raise DataError(f"{path} holds {_listed(list(arrays))}, not {_listed(missing)}: {EXPECTED}")
-            return {name: np.asarray(arrays[name]) for name in ARRAYS}
+                raise DataError(
+                    f"{path} contains {_join_names(list(arrays))}, but not {_join_names(missing)}: "
+                    f"{EXPECTED_FORMS}"
+                )
+            return {name: np.asarray(arrays[name]) for name in ARRAY_NAMES}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise DataError(f"{path} is damaged or holds something else than arrays ({error})") from error
+        raise DataError(f"{path} is damaged or contains something other than arrays ({error})") from error
 
 
-def _find_idx(folder: Path, name: str) -> Path | None:
-    for spelled in (name, name.replace("-idx", ".idx")):
+def _find_idx_file(folder: Path, name: str) -> Path | None:
+    """Return the path of an IDX file: also spelled with a dot (`train-images.idx3-ubyte`), also gzipped."""
+    for spelling in (name, name.replace("-idx", ".idx")):
         for suffix in ("", ".gz"):
-            if (folder / f"{spelled}{suffix}").is_file():
-                return folder / f"{spelled}{suffix}"
+            path = folder / f"{spelling}{suffix}"
+            if path.is_file():
+                return path
     return None
 
 
 def _read_idx_files(folder: Path) -> dict[str, NDArray[Any]]:
-    found = {name: _find_idx(folder, file) for name, file in IDX_FILES.items()}
-    missing = [IDX_FILES[name] for name, path in found.items() if path is None]
+    paths = {name: _find_idx_file(folder, file_name) for name, file_name in IDX_FILES.items()}
+    missing = [IDX_FILES[name] for name, path in paths.items() if path is None]
     if missing:
-        raise DataError(f"{folder} lacks {_listed(missing)}, plain or gzipped (.gz)")
-    return {name: _read_idx(path, 3 if name[0] == "x" else 1) for name, path in found.items() if path}
+        raise DataError(f"{folder} lacks {_join_names(missing)}, plain or gzipped (.gz)")
+    return {
+        name: _read_idx_file(path, dimensions=3 if name.startswith("x") else 1)
+        for name, path in paths.items()
+        if path is not None
+    }
 
 
-def _read_idx(path: Path, dimensions: int) -> NDArray[Any]:
-    import numpy as np
+def _read_idx_file(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """Return the array of an IDX file of unsigned bytes.
 
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    try:
-        with gzip.open(path) if zipped else path.open("rb") as file:
-            data = file.read(MAX_UNPACKED_BYTES + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is a damaged gzip file ({error})") from error
-    start = 4 + 4 * dimensions
-    if data[:4] != bytes([0, 0, 8, dimensions]) or len(data) < start:
+    The header is two zero bytes, the type (8), the number of dimensions, and each dimension in four bytes,
+    big endian.
+    """
+    data = _read_maybe_gzipped(path)
+    magic = bytes([0, 0, 8, dimensions])
+    header_bytes = len(magic) + 4 * dimensions
+    if not data.startswith(magic) or len(data) < header_bytes:
         raise DataError(
             f"{path} starts with {data[:4].hex(' ') or 'nothing'}, "
-            f"expected is 00 00 08 {dimensions:02x}: {dimensions}-dimensional IDX of unsigned bytes"
+            f"expected {magic.hex(' ')}: a {dimensions}-dimensional IDX file of unsigned bytes"
         )
-    shape = tuple(int.from_bytes(data[4 * k : 4 * k + 4], "big") for k in range(1, dimensions + 1))
-    wanted = start
-    size = 1
-    for length in shape:
-        size *= length
-    wanted += size
-    if len(data) != wanted:
-        raise DataError(f"{path} says it holds {shape}, that is {wanted} bytes, but it has {len(data)}")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+    shape = tuple(
+        int.from_bytes(data[start : start + 4], "big") for start in range(len(magic), header_bytes, 4)
+    )
+    expected_bytes = header_bytes + math.prod(shape)
+    if len(data) != expected_bytes:
+        raise DataError(
+            f"{path} declares the shape {shape}, which is {expected_bytes} bytes, but it has {len(data)}"
+        )
+    return np.frombuffer(data, np.uint8, offset=header_bytes).reshape(shape)
 
 
-def _read_images(folder: Path, unusable: Callable[[Path, str], object]) -> TrainTestData:
-    import numpy as np
+def _read_maybe_gzipped(path: Path) -> bytes:
+    with path.open("rb") as file:
+        is_gzipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    try:
+        with gzip.open(path) if is_gzipped else path.open("rb") as file:
+            return file.read(MAX_UNPACKED_BYTES + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is a damaged gzip file ({error})") from error
 
-    from digitscan.imaging.decode import decode_image
-    from digitscan.imaging.preprocess import preprocess
 
-    pictures: list[NDArray[np.uint8]] = []
+def _read_image_folders(folder: Path, on_unusable: Callable[[Path, str], object]) -> TrainTestData:
+    """Return the digits of a folder with subfolders `0` to `9` of image files."""
+    images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
-    for digit in range(10):
-        # Sorted, because the order of a folder differs from computer to computer.
-        inside = folder / str(digit)
-        for path in sorted(inside.iterdir(), key=lambda each: each.name) if inside.is_dir() else ():
-            if path.name.startswith(".") or not path.is_file():
-                continue
-            try:
-                seen = preprocess(decode_image(path).pixels)
-            except ImageError as error:
-                unusable(path, str(error))
-                continue
-            if seen.pixels is None:
-                unusable(path, seen.rejection or "no digit")
-                continue
-            pictures.append(seen.pixels)
-            labels.append(digit)
-    if len(pictures) < 2 * TEST_PART:
-        raise DataError(f"{folder} has {len(pictures)} usable images: expected are {2 * TEST_PART} at least")
-    x, y = np.stack(pictures), np.array(labels, np.uint8)
+    for label, path in _list_labelled_files(folder):
+        try:
+            preprocessed = preprocess(decode_image(path).pixels)
+        except ImageError as error:
+            on_unusable(path, str(error))
+            continue
+        if preprocessed.pixels is None:
+            on_unusable(path, preprocessed.rejection or "no digit")
+            continue
+        images.append(preprocessed.pixels)
+        labels.append(label)
+    min_images = 2 * TEST_DIVISOR
+    if len(images) < min_images:
+        raise DataError(
+            f"{folder} has too few usable images: {len(images)}, at least {min_images} are needed"
+        )
+    x, y = np.stack(images), np.array(labels, np.uint8)
+    # The same test images each time, so that no teacher was trained on what its student is tested on.
     order = np.random.default_rng(0).permutation(len(x))
-    test, train = order[: len(x) // TEST_PART], order[len(x) // TEST_PART :]
+    test_count = len(x) // TEST_DIVISOR
+    test, train = order[:test_count], order[test_count:]
     return TrainTestData(x[train], y[train], x[test], y[test])
 
 
-def _checked(arrays: dict[str, NDArray[Any]], path: Path) -> TrainTestData:
-    import numpy as np
+def _list_labelled_files(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Yield the label and path of each file that is not hidden, in an order that is the same everywhere."""
+    for digit in range(10):
+        subfolder = folder / str(digit)
+        if not subfolder.is_dir():
+            continue
+        for path in sorted(subfolder.iterdir(), key=lambda path: path.name):
+            if not path.name.startswith(".") and path.is_file():
+                yield digit, path
 
-    for part in ("train", "test"):
-        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+
+def _check_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> TrainTestData:
+    """Return the arrays, labels as uint8. Raises DataError for a wrong dtype, shape or label."""
+    for name, description in (("train", "training"), ("test", "test")):
+        x, y = arrays[f"x_{name}"], arrays[f"y_{name}"]
         if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (28, 28) or len(x) == 0:
             raise DataError(
-                f"{path}: the images of {part} are {x.dtype} {x.shape}, expected is uint8 (N, 28, 28), N > 0"
+                f"{path}: the {description} images are {x.dtype} {x.shape}, expected uint8 (N, 28, 28), N > 0"
             )
         if y.dtype.kind not in "iu" or y.shape != (len(x),):
             raise DataError(
-                f"{path}: the labels of {part} are {y.dtype} {y.shape}, "
-                f"expected are integers ({len(x)},), one for each image"
+                f"{path}: the {description} labels are {y.dtype} {y.shape}, "
+                f"expected integers ({len(x)},), one for each image"
             )
         if y.min() < 0 or y.max() > 9:
             raise DataError(
-                f"{path}: the labels of {part} go from {y.min()} to {y.max()}, expected is 0 to 9"
+                f"{path}: the {description} labels range from {y.min()} to {y.max()}, expected 0 to 9"
             )
     return TrainTestData(
         arrays["x_train"],
@@ -202,5 +233,5 @@ def _checked(arrays: dict[str, NDArray[Any]], path: Path) -> TrainTestData:
     )
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:8]) or "nothing"
+def _join_names(names: list[str]) -> str:
+    return ", ".join(names[:MAX_LISTED_NAMES]) or "nothing"

@@ -1,168 +1,181 @@
-"""The shipped MNIST is what it says; the user's own data are read in three forms or refused in words."""
-
-from __future__ import annotations
+"""Training data are read in each of their forms, and what cannot be used is refused with the reason."""
 
 import gzip
 import struct
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from digitscan.errors import DataError
-from digitscan.training.data import sources as mnist
-from digitscan.training.data.sources import IDX_FILES, TrainTestData, load_data
-
-Arrays = dict[str, NDArray[np.uint8]]
+from digitscan.training.data import sources
+from digitscan.training.data.sources import IDX_FILES, load_data
 
 
 @pytest.fixture(scope="module")
-def arrays() -> Arrays:
-    """Twenty training and ten test digits of the shipped file."""
-    real = load_data()
+def arrays(mnist):
+    """Twenty training and ten test digits of MNIST, by the names of the arrays."""
     return {
-        "x_train": real.x_train[:20],
-        "y_train": real.y_train[:20],
-        "x_test": real.x_test[:10],
-        "y_test": real.y_test[:10],
+        "x_train": mnist.x_train[:20],
+        "y_train": mnist.y_train[:20],
+        "x_test": mnist.x_test[:10],
+        "y_test": mnist.y_test[:10],
     }
 
 
-def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_npz(path, arrays):
     np.savez(path, allow_pickle=True, **arrays)
 
 
-def idx(array: NDArray[np.uint8]) -> bytes:
-    head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
-    return head + array.tobytes()
+def encode_idx(array):
+    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.tobytes()
 
 
-def write_idx_files(folder: Path, arrays: Arrays, dot: bool = False, zipped: bool = False) -> None:
-    for name, file in IDX_FILES.items():
-        data = idx(arrays[name])
-        path = folder / ((file.replace("-idx", ".idx") if dot else file) + (".gz" if zipped else ""))
-        path.write_bytes(gzip.compress(data) if zipped else data)
+def write_idx_files(folder, arrays, has_dot=False, is_gzipped=False):
+    for name, file_name in IDX_FILES.items():
+        data = encode_idx(arrays[name])
+        spelling = file_name.replace("-idx", ".idx") if has_dot else file_name
+        path = folder / (spelling + (".gz" if is_gzipped else ""))
+        path.write_bytes(gzip.compress(data) if is_gzipped else data)
 
 
-def assert_same(got: TrainTestData, arrays: Arrays) -> None:
+def assert_same(data, arrays):
     for name, array in arrays.items():
-        assert np.array_equal(getattr(got, name), array)
-        assert getattr(got, name).dtype == np.uint8
+        assert np.array_equal(getattr(data, name), array)
+        assert getattr(data, name).dtype == np.uint8
 
 
-def test_the_shipped_file_is_all_of_mnist() -> None:
-    """60,000 training and 10,000 test digits, each class as often as the original has it."""
-    real = load_data()
-    assert real.x_train.shape == (60000, 28, 28)
-    assert real.x_test.shape == (10000, 28, 28)
-    assert np.bincount(real.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+def test_the_bundled_file_is_all_of_mnist(mnist):
+    """60,000 training and 10,000 test digits, each class as often as in the original."""
+    assert mnist.x_train.shape == (60000, 28, 28)
+    assert mnist.x_test.shape == (10000, 28, 28)
+    assert np.bincount(mnist.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
-def test_a_damaged_shipped_file_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_bundled_file_is_refused(tmp_path, monkeypatch):
     """One changed byte is enough."""
-    data = bytearray(mnist.BUNDLED.read_bytes())
+    data = bytearray(sources.MNIST_PATH.read_bytes())
     data[5_000_000] ^= 1
     copy = tmp_path / "mnist.npz"
     copy.write_bytes(data)
-    monkeypatch.setattr(mnist, "BUNDLED", copy)
+    monkeypatch.setattr(sources, "MNIST_PATH", copy)
     with pytest.raises(DataError, match="is damaged: install digitscan again"):
         load_data()
 
 
-def test_another_npz_of_the_same_arrays_is_read(tmp_path: Path, arrays: Arrays) -> None:
-    """Labels may have any integer type; they come back as uint8."""
+def test_a_missing_bundled_file_is_an_error_of_the_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MNIST_PATH", tmp_path / "mnist.npz")
+    with pytest.raises(DataError, match=r"the bundled .*mnist\.npz cannot be read: No such file"):
+        load_data()
+
+
+def test_another_npz_of_the_same_arrays_is_read(tmp_path, arrays):
+    """Labels may have any integer type; they are returned as uint8."""
     path = tmp_path / "own.npz"
     write_npz(path, arrays | {"y_train": arrays["y_train"].astype(np.int64)})
     assert_same(load_data(path), arrays)
 
 
-@pytest.mark.parametrize(("dot", "zipped"), [(False, False), (True, True), (False, True), (True, False)])
-def test_the_four_idx_files_are_read_however_they_are_spelled(
-    tmp_path: Path, arrays: Arrays, dot: bool, zipped: bool
-) -> None:
+@pytest.mark.parametrize("has_dot", [False, True])
+@pytest.mark.parametrize("is_gzipped", [False, True])
+def test_the_four_idx_files_are_read_in_each_spelling(has_dot, is_gzipped, tmp_path, arrays):
     """A dot or a dash before idx, plain or gzipped."""
-    write_idx_files(tmp_path, arrays, dot, zipped)
+    write_idx_files(tmp_path, arrays, has_dot, is_gzipped)
     assert_same(load_data(tmp_path), arrays)
 
 
-def test_images_by_label_are_preprocessed_and_a_seventh_is_for_testing(
-    tmp_path: Path, arrays: Arrays
-) -> None:
-    """The same ones each time: no teacher has learned what its pupil is tested on."""
-    for k, (picture, label) in enumerate(zip(arrays["x_train"], arrays["y_train"], strict=True)):
-        folder = tmp_path / str(label)
-        folder.mkdir(exist_ok=True)
-        big = Image.fromarray(255 - picture).resize((90, 90))
-        big.save(folder / f"{k:02}.png")
-    (tmp_path / "3" / "broken.png").write_bytes(b"no picture")
+@pytest.fixture
+def image_folder(tmp_path, arrays):
+    """A folder of twenty images by label, dark on light and larger than MNIST's, and two unusable files."""
+    for index, (image, label) in enumerate(zip(arrays["x_train"], arrays["y_train"], strict=True)):
+        subfolder = tmp_path / str(label)
+        subfolder.mkdir(exist_ok=True)
+        Image.fromarray(255 - image).resize((90, 90)).save(subfolder / f"{index:02}.png")
+    (tmp_path / "3" / "broken.png").write_bytes(b"not an image")
     Image.new("L", (50, 50), 255).save(tmp_path / "3" / "empty.png")
-    told: list[str] = []
-    got = load_data(tmp_path, unusable=lambda path, why: told.append(path.name))
-    assert sorted(told) == ["broken.png", "empty.png"]
-    assert got.x_train.shape == (18, 28, 28)
-    assert got.x_test.shape == (2, 28, 28)
-    assert sorted([*got.y_train, *got.y_test]) == sorted(arrays["y_train"])
-    again = load_data(tmp_path)
-    assert np.array_equal(got.x_train, again.x_train)
-    assert np.array_equal(got.x_test, again.x_test)
+    return tmp_path
 
 
-def test_too_few_images_by_label_are_refused(tmp_path: Path, arrays: Arrays) -> None:
-    """A test part must be possible."""
+def test_every_seventh_image_of_a_folder_is_for_testing(image_folder, arrays):
+    data = load_data(image_folder)
+    assert data.x_train.shape == (18, 28, 28)
+    assert data.x_test.shape == (2, 28, 28)
+    assert sorted([*data.y_train, *data.y_test]) == sorted(arrays["y_train"])
+
+
+def test_the_images_for_testing_are_the_same_each_time(image_folder):
+    """Otherwise a network could be tested on images that its teacher was trained on."""
+    first, second = load_data(image_folder), load_data(image_folder)
+    assert np.array_equal(first.x_train, second.x_train)
+    assert np.array_equal(first.x_test, second.x_test)
+
+
+def test_unusable_images_of_a_folder_are_left_out_and_reported(image_folder):
+    reasons = {}
+    load_data(image_folder, on_unusable=lambda path, reason: reasons.update({path.name: reason}))
+    assert reasons == {"broken.png": "not an image: text", "empty.png": "blank"}
+
+
+def test_a_folder_of_too_few_images_is_refused(tmp_path, arrays):
+    """Some must be left for testing."""
     (tmp_path / "3").mkdir()
     Image.fromarray(arrays["x_train"][0]).save(tmp_path / "3" / "a.png")
-    with pytest.raises(DataError, match="has 1 usable images: expected are 14 at least"):
+    with pytest.raises(DataError, match="has too few usable images: 1, at least 14 are needed"):
         load_data(tmp_path)
 
 
-def test_other_places_are_refused_with_what_was_expected(tmp_path: Path) -> None:
-    """Missing, an empty folder, a text file."""
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("missing", "does not exist"),
+        ("empty", "is a folder without digits"),
+        ("text.npz", r"is not an \.npz file"),
+    ],
+)
+def test_other_sources_are_refused_with_what_was_expected(name, problem, tmp_path):
+    (tmp_path / "empty").mkdir()
     (tmp_path / "text.npz").write_text("digits")
-    for path, found in (
-        (tmp_path / "missing", "does not exist"),
-        (tmp_path, "is a folder without digits"),
-        (tmp_path / "text.npz", r"is no \.npz file"),
-    ):
-        with pytest.raises(DataError, match=f"{found}: expected is an .npz with x_train"):
-            load_data(path)
+    with pytest.raises(DataError, match=f"{problem}: expected an \\.npz file with x_train"):
+        load_data(tmp_path / name)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
-        ({"x_train": np.zeros((20, 28, 28), np.float32)}, "images of train are float32"),
-        ({"x_test": np.zeros((10, 32, 32), np.uint8)}, r"images of test are uint8 \(10, 32, 32\)"),
-        ({"y_train": np.zeros(19, np.uint8)}, r"labels of train are uint8 \(19,\)"),
-        ({"y_test": np.full(10, 10, np.uint8)}, "labels of test go from 10 to 10, expected is 0 to 9"),
-        ({"y_test": np.full(10, -1, np.int64)}, "labels of test go from -1 to -1"),
+        ({"x_train": np.zeros((20, 28, 28), np.float32)}, "training images are float32"),
+        ({"x_test": np.zeros((10, 32, 32), np.uint8)}, r"test images are uint8 \(10, 32, 32\)"),
+        ({"y_train": np.zeros(19, np.uint8)}, r"training labels are uint8 \(19,\)"),
+        ({"y_test": np.full(10, 10, np.uint8)}, "test labels range from 10 to 10, expected 0 to 9"),
+        ({"y_test": np.full(10, -1, np.int64)}, "test labels range from -1 to -1"),
         ({"x_test": np.zeros((0, 28, 28), np.uint8), "y_test": np.zeros(0, np.uint8)}, "N > 0"),
-        ({"y_test": np.array([object()] * 10)}, "is damaged or holds something else than arrays"),
+        ({"y_test": np.array([object()] * 10)}, "is damaged or contains something other than arrays"),
     ],
 )
-def test_arrays_of_the_wrong_kind_are_refused_by_name(
-    tmp_path: Path, arrays: Arrays, change: dict[str, NDArray[np.generic]], words: str
-) -> None:
-    """What was found and what was expected; pickled objects are never loaded."""
+def test_arrays_of_a_wrong_type_shape_or_value_are_refused_with_their_name(change, message, tmp_path, arrays):
+    """Pickled objects are never loaded."""
     path = tmp_path / "own.npz"
     write_npz(path, arrays | change)
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=message):
         load_data(path)
 
 
-def test_a_missing_array_is_named(tmp_path: Path, arrays: Arrays) -> None:
-    """So that a typing error is seen at once."""
+def test_a_missing_array_is_named(tmp_path, arrays):
     path = tmp_path / "own.npz"
     np.savez(path, x_train=arrays["x_train"], labels=arrays["y_train"])
-    with pytest.raises(DataError, match=r"holds x_train, labels, not y_train, x_test, y_test"):
+    with pytest.raises(DataError, match="contains x_train, labels, but not y_train, x_test, y_test"):
         load_data(path)
 
 
-def test_a_cut_npz_is_refused(tmp_path: Path, arrays: Arrays) -> None:
-    """At any length."""
+def test_an_npz_that_unpacks_to_too_much_is_refused(tmp_path, arrays, monkeypatch):
+    path = tmp_path / "own.npz"
+    write_npz(path, arrays)
+    monkeypatch.setattr(sources, "MAX_UNPACKED_BYTES", 1000)
+    with pytest.raises(DataError, match="more than the limit of 1000"):
+        load_data(path)
+
+
+def test_a_truncated_npz_is_refused(tmp_path, arrays):
     path = tmp_path / "own.npz"
     write_npz(path, arrays)
     data = path.read_bytes()
@@ -173,28 +186,27 @@ def test_a_cut_npz_is_refused(tmp_path: Path, arrays: Arrays) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "message"),
     [
         (lambda data: data[:-5], "but it has"),
         (lambda data: data + b"x", "but it has"),
-        (lambda data: b"\0\0\x0d" + data[3:], "starts with 00 00 0d 03, expected is 00 00 08 03"),
+        (lambda data: b"\0\0\x0d" + data[3:], "starts with 00 00 0d 03, expected 00 00 08 03"),
         (lambda data: b"", "starts with nothing"),
         (lambda data: data[:4] + b"\xff" * 12 + data[16:], "but it has"),
         (lambda data: gzip.compress(data)[:-20], "is a damaged gzip file"),
     ],
+    ids=["truncated", "too long", "another type", "empty", "huge shape", "truncated gzip"],
 )
-def test_a_damaged_idx_file_is_refused(tmp_path: Path, arrays: Arrays, damage: object, words: str) -> None:
+def test_a_damaged_idx_file_is_refused(damage, message, tmp_path, arrays):
     """By its first bytes, its declared size or its gzip checks."""
-    assert callable(damage)
     write_idx_files(tmp_path, arrays)
     path = tmp_path / IDX_FILES["x_train"]
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=message):
         load_data(tmp_path)
 
 
-def test_a_missing_idx_file_is_named(tmp_path: Path, arrays: Arrays) -> None:
-    """Three of four are not enough."""
+def test_a_missing_idx_file_is_named(tmp_path, arrays):
     write_idx_files(tmp_path, arrays)
     (tmp_path / IDX_FILES["y_test"]).unlink()
     with pytest.raises(DataError, match="lacks t10k-labels-idx1-ubyte, plain or gzipped"):

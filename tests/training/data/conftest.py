@@ -1,0 +1,18 @@
+"""Fixtures for the tests of training data: some of MNIST's digits."""
+
+import pytest
+
+from digitscan.training.data.datasets import Dataset
+from digitscan.training.data.sources import load_data
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """The bundled MNIST."""
+    return load_data()
+
+
+@pytest.fixture(scope="session")
+def digits(mnist):
+    """The first 300 of MNIST's training images."""
+    return Dataset(mnist.x_train[:300], mnist.y_train[:300])

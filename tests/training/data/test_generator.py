@@ -1,0 +1,88 @@
+"""Generated datasets follow from the seed alone, and no training image is used for calibration."""
+
+import numpy as np
+import pytest
+
+from digitscan.imaging.preprocess import preprocess
+from digitscan.training.data.augment import AugmentationConfig
+from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset, preprocess_dataset
+from digitscan.training.data.generator import CALIBRATION_COPIES, AugmentedDataGenerator
+
+
+@pytest.fixture
+def take_digits(mnist):
+    """A function that returns a dataset of MNIST's training images from `start` to `stop`."""
+    return lambda start, stop: Dataset(mnist.x_train[start:stop], mnist.y_train[start:stop])
+
+
+def test_calibration_has_several_augmented_copies_of_each_validation_image(take_digits):
+    train, val = take_digits(0, 20), take_digits(20, 30)
+    with AugmentedDataGenerator(train, val, 1, AugmentationConfig(), 2) as generator:
+        validation, calibration = generator.validation, generator.calibration()
+    copies = calibration.images.reshape(CALIBRATION_COPIES, *validation.images.shape)
+    assert np.array_equal(copies[0], validation.images)
+    assert len({copy.tobytes() for copy in copies}) == CALIBRATION_COPIES
+    assert (calibration.labels.reshape(CALIBRATION_COPIES, -1) == validation.labels).all()
+
+
+def test_negatives_follow_the_digits_and_are_labelled_as_such(take_digits):
+    train, val = take_digits(0, 20), take_digits(20, 30)
+    with AugmentedDataGenerator(train, val, 1, AugmentationConfig(negatives=0.5), 2) as generator:
+        labels = [generator.take(0)[0].labels, generator.validation.labels]
+    for actual, digits in zip(labels, (train.labels, val.labels), strict=True):
+        assert actual.tolist() == [*digits, *[NOT_A_DIGIT] * (len(digits) // 2)]
+
+
+def test_a_dataset_serves_some_epochs_each_in_another_order(take_digits):
+    train, val = take_digits(0, 20), take_digits(20, 30)
+    with AugmentedDataGenerator(train, val, 1, AugmentationConfig(), epochs_per_dataset=2) as generator:
+        (first, first_order), (second, second_order), (third, _) = (
+            generator.take(epoch) for epoch in range(3)
+        )
+    assert second is first
+    assert not np.array_equal(first_order, second_order)
+    assert sorted(first_order) == list(range(len(first.images)))
+    assert not np.array_equal(first.images, third.images)
+
+
+def test_a_resumed_run_gets_the_dataset_and_order_of_its_epoch(take_digits):
+    train, val = take_digits(0, 20), take_digits(20, 30)
+    taken = []
+    for first_epoch in (0, 3):
+        with AugmentedDataGenerator(train, val, 1, AugmentationConfig(), 2, first_epoch) as generator:
+            for epoch in range(first_epoch, 4):
+                dataset, order = generator.take(epoch)
+            taken.append((dataset.images, order))
+    for original, resumed in zip(*taken, strict=True):
+        assert np.array_equal(original, resumed)
+
+
+def test_without_augmentation_validation_and_calibration_are_the_preprocessed_digits(take_digits):
+    train, val = take_digits(0, 20), take_digits(20, 30)
+    with AugmentedDataGenerator(train, val, 1, None, 1) as generator:
+        train_images = generator.take(0)[0].images
+        validation, calibration = generator.validation, generator.calibration()
+    assert np.array_equal(validation.images, preprocess_dataset(val).images)
+    assert calibration is validation
+    assert len(train_images) == 20
+    assert not np.array_equal(train_images[0], preprocess(train.images[0]).pixels)
+
+
+@pytest.mark.parametrize("augmentation", [AugmentationConfig(), None])
+def test_training_images_are_the_same_for_any_number_of_processes(augmentation, take_digits, monkeypatch):
+    runs = []
+    for core_count in (1, 3):
+        monkeypatch.setattr("digitscan.training.data.generator.usable_cores", lambda count=core_count: count)
+        train, val = take_digits(0, 1200), take_digits(1200, 1300)
+        with AugmentedDataGenerator(train, val, 4, augmentation, 1) as generator:
+            runs.append([generator.take(epoch)[0].images for epoch in range(2)])
+    assert all(np.array_equal(images, others) for images, others in zip(*runs, strict=True))
+
+
+def test_no_image_of_training_is_used_for_calibration(take_digits):
+    """Drawn digits and glyphs of fonts come from the same functions, so their seeds must differ."""
+    train, val = take_digits(0, 200), take_digits(200, 400)
+    with AugmentedDataGenerator(train, val, 4, AugmentationConfig(), 1) as generator:
+        trained = {image.tobytes() for epoch in range(4) for image in generator.take(epoch)[0].images}
+        calibration_images = generator.calibration().images
+    assert not any(image.tobytes() in trained for image in calibration_images if image.any())
