@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.sets import find_sets, is_digit_set, means_of, scan, score_each, score_rows
+from benchmarks.sets import compute_means, find_sets, is_digit_set, scan, scan_sets, score_rows
 from digitscan.training.data.datasets import Dataset, preprocess_dataset
 from digitscan.training.data.sources import load_data
 
@@ -70,7 +70,7 @@ def _percent(share: float | NDArray[Any]) -> str:
 def print_sets(model: str, folder: Path) -> None:
     """Print a row for each set of images in the folder, and the means over sets."""
     print("\n| set | images | right | ok | wrong among ok | no-digit |\n|---|---|---|---|---|---|")
-    scanned = score_each(model, folder)
+    scanned = scan_sets(model, folder)
     for set_folder, rows in scanned:
         score = score_rows(set_folder.name, rows)
         cells = [_percent(share) for share in (score.right, score.ok, score.ok_wrong, score.refused)]
@@ -78,7 +78,7 @@ def print_sets(model: str, folder: Path) -> None:
             cells[0] = cells[2] = ""
         print(f"| {set_folder.name} | {score.images} | " + " | ".join(cells) + " |")
     for name, of_digits in (("mean over sets of digits", True), ("mean over sets of non-digits", False)):
-        means = means_of(scanned, of_digits)
+        means = compute_means(scanned, of_digits)
         cells = [_percent(share) for share in (means.right, means.ok, means.ok_wrong, means.refused)]
         if of_digits:
             cells[0] += f" (worst {_percent(means.worst)})"

@@ -12,13 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.sets import means_of, score_each
-from digitscan.model.classifier import Classifier
-from digitscan.model.compiled_cache import read_compiled
+from benchmarks.sets import compute_means, scan_sets
 from digitscan.model.registry import load_model
 from digitscan.training.config import TrainConfig
 from digitscan.training.data.augment import AugmentationConfig
-from digitscan.training.data.datasets import preprocess_dataset, split
+from digitscan.training.data.datasets import preprocess_dataset, split_train_val
 from digitscan.training.data.sources import load_data
 from digitscan.training.pipeline import run_training
 from digitscan.training.recipes import RECIPES
@@ -69,10 +67,9 @@ STEPS = (
 def score_validation(model_path: Path) -> float:
     """Return the share, 0 to 1, of MNIST's validation images that the model reads correctly."""
     mnist = load_data()
-    _, val = split(mnist.x_train, mnist.y_train)
+    _, val = split_train_val(mnist.x_train, mnist.y_train)
     dataset = preprocess_dataset(val)
-    model = load_model(model_path)
-    classifier = Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata)
+    classifier = load_model(model_path).load_classifier()
     return float((classifier.classify(dataset.images).argmax(axis=1) == dataset.labels).mean())
 
 
@@ -90,8 +87,8 @@ def print_ladder(wild: Path) -> None:
             model_path = Path(scratch) / f"step{index}.h5"
             recipe = replace(RECIPES["cnn"], epochs=EPOCHS, patience=EPOCHS, augmentation=step.augmentation)
             run_training(TrainConfig(output=model_path, seed=SEED, quiet=True), recipe)
-            rows_by_set = score_each(str(model_path), wild)
-            digits, non_digits = means_of(rows_by_set, True), means_of(rows_by_set, False)
+            rows_by_set = scan_sets(str(model_path), wild)
+            digits, non_digits = compute_means(rows_by_set, True), compute_means(rows_by_set, False)
             shares = [
                 score_validation(model_path),
                 digits.right,

@@ -83,12 +83,12 @@ def score_rows(name: str, rows: Rows) -> SetScore:
     )
 
 
-def score_each(model: str, folder: Path) -> list[tuple[Path, Rows]]:
+def scan_sets(model: str, folder: Path) -> list[tuple[Path, Rows]]:
     """Scan each set in a folder; return the sets' folders with their rows."""
     return [(set_folder, scan(set_folder, model)) for set_folder in find_sets(folder)]
 
 
-def means_of(scanned: list[tuple[Path, Rows]], of_digits: bool) -> Means:
+def compute_means(scanned: list[tuple[Path, Rows]], of_digits: bool) -> Means:
     """Return the means over the sets of digits, or over the other sets; zeros if there are none."""
     chosen = [(folder, rows) for folder, rows in scanned if is_digit_set(folder) == of_digits]
     scores = [score_rows(folder.name, rows) for folder, rows in chosen if len(rows) >= MIN_SET_SIZE]

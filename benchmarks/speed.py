@@ -22,7 +22,7 @@ from statistics import median
 import digitscan
 from benchmarks.pictures import make_jpegs, make_links, make_pngs
 from digitscan.model.registry import resolve_model
-from digitscan.system.resources import usable_cores
+from digitscan.system.resources import count_usable_cores
 from tests.support.processes import measure_command, median_ratio, time_command, time_in_turn
 
 ROUNDS = 5
@@ -54,7 +54,7 @@ class Commands:
 
     def decode(self, folder: Path) -> TimedCommand:
         """Decode a folder with Pillow in as many processes as a scan has."""
-        return self.module("benchmarks.decode", str(folder), str(usable_cores()))
+        return self.module("benchmarks.decode", str(folder), str(count_usable_cores()))
 
     def keras_script(self, folder: Path, mode: str) -> TimedCommand:
         """Read a folder with Keras and the bundled MLP; `mode` is "one" or "batch"."""
@@ -169,7 +169,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rounds = arguments.rounds
     machine = f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
-    print(f"{usable_cores()} cores, {machine}\n")
+    print(f"{count_usable_cores()} cores, {machine}\n")
     print("| | digitscan | the other | ratio |\n|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory(prefix="digitscan-speed-") as name:
         scratch = Path(name)

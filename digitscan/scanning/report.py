@@ -1,6 +1,6 @@
 """The summary at the end of a scan: counts, confidence, what to look at, what failed and why.
 
-File names and reasons come from strangers' files. All text passes through `escape_control_characters` and
+File names and reasons come from untrusted files. All text passes through `escape_control_characters` and
 `rich.text.Text`, so that neither the terminal nor rich's markup obeys it.
 """
 
@@ -78,7 +78,7 @@ class SummaryContext:
     """What the summary says besides the counts."""
 
     model: str
-    """The model that read the images, in words."""
+    """The name of the model that read the images, its architecture and its digest."""
     seconds: float
     output: str
     """Where the rows are."""

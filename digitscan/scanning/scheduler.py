@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.prediction import ImageFile, Prediction, Status
 from digitscan.scanning.config import ScanConfig
-from digitscan.system.resources import usable_cores
+from digitscan.system.resources import count_usable_cores
 from digitscan.workers.protocol import ModelSetup, WorkerRow, WorkerSetup
 from digitscan.workers.supervisor import Event, ProcessFactory, Task, Worker
 
@@ -77,7 +77,7 @@ class Scheduler:
         self._files = iter(files)
         self._setup = _worker_setup(model, self._config)
         self._process_factory = ProcessFactory(worker_command)
-        self._max_workers = self._config.workers or usable_cores()
+        self._max_workers = self._config.workers or count_usable_cores()
         self._workers: list[Worker] = []
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._waiting: deque[ImageFile] = deque()

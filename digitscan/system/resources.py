@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 
-def usable_cores() -> int:
+def count_usable_cores() -> int:
     """Return how many cores this process may use, at least 1.
 
     Counts CPU affinity and the quota of a container (cgroup v2 and v1), which `os.cpu_count` does not know.

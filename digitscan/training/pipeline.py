@@ -30,7 +30,7 @@ from digitscan.training.architectures import ARCHITECTURES, CLASS_COUNTS
 from digitscan.training.calibration import CalibratedModel, calibrate_model
 from digitscan.training.checkpoint import CheckpointFile, checkpoint_path
 from digitscan.training.config import TrainConfig
-from digitscan.training.data.datasets import Dataset, TrainTestData, preprocess_dataset, split
+from digitscan.training.data.datasets import Dataset, TrainTestData, preprocess_dataset, split_train_val
 from digitscan.training.data.generator import AugmentedDataGenerator
 from digitscan.training.data.sources import load_data
 from digitscan.training.distillation import Teacher, compute_distillation_targets, load_teachers
@@ -167,7 +167,7 @@ def _collect_dependencies(
 
 
 def _split(data: TrainTestData) -> _Datasets:
-    train, val = split(data.x_train, data.y_train)
+    train, val = split_train_val(data.x_train, data.y_train)
     return _Datasets(train, val, preprocess_dataset(Dataset(data.x_test, data.y_test)))
 
 
@@ -231,7 +231,7 @@ def _train(
             config.quiet,
         )
         calibrated = calibrate_model(
-            result.keras_model, config.architecture, generator.calibration(), teachers
+            result.keras_model, config.architecture, generator.make_calibration_dataset(), teachers
         )
         return _TrainedModel(result, calibrated, evaluate(result.keras_model, datasets.test))
 

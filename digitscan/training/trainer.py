@@ -176,7 +176,7 @@ class _EpochLoader:
         self._dataset: Dataset | None = None
 
     def load(self, epoch: int) -> EpochBatches:
-        dataset, order = self._generator.take(epoch)
+        dataset, order = self._generator.load_epoch(epoch)
         if dataset is not self._dataset:
             self._dataset, self._targets = dataset, self._compute_targets(dataset)
         return EpochBatches(dataset.images, self._targets, order, self._batch_size)

@@ -12,7 +12,7 @@ from random import Random
 from digitscan.errors import ExitCode, ImageError
 from digitscan.prediction import Prediction, Status
 from digitscan.scanning.output.csv_format import read_csv
-from digitscan.system.resources import usable_cores
+from digitscan.system.resources import count_usable_cores
 from tests.stress.harness import Report, ScanRunner
 from tests.support.crafted_files import crafted_files, sparse_files
 from tests.support.damaged_files import damaged_files, make_valid_file, valid_files
@@ -91,7 +91,7 @@ def _scan_bad_files(
         losses.append(f"{len(names)} files, {len(rows)} rows, or not in order")
     losses += [row.note for row in rows if any(fault in row.note for fault in FAULTS_IN_NOTES)]
     # The scan, the fork server and the workers; more means that workers were replaced.
-    replaced_count = measured.process_count - 2 - usable_cores()
+    replaced_count = measured.process_count - 2 - count_usable_cores()
     if replaced_count > 0:
         losses.append(f"{replaced_count} processes died")
     # Once more, for its messages.
@@ -200,7 +200,7 @@ def _try_models(
     existing = runner.list_files()
     losses: list[str] = []
     loaded_count = ended_count = 0
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    with ThreadPoolExecutor(count_usable_cores()) as pool:
         outcomes = pool.map(lambda path: runner.run(picture, "--model", path, "-o", "-"), models.values())
         for name, outcome in zip(models, outcomes, strict=True):
             sentences = [line for line in outcome.stderr.splitlines() if not line.startswith("compiling ")]

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from digitscan.system.resources import usable_cores
+from digitscan.system.resources import count_usable_cores
 from tests.stress.harness import Report, ScanRunner
 from tests.stress.inputs import (
     scan_crafted_files,
@@ -50,7 +50,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="digitscan-torture-") as scratch:
         run_trials(ScanRunner(Path(scratch)), report, arguments.files, arguments.kills, arguments.seed)
     minutes = (time.monotonic() - start) / 60
-    print(f"\nSeed {arguments.seed}, {usable_cores()} cores, {minutes:.0f} minutes.")
+    print(f"\nSeed {arguments.seed}, {count_usable_cores()} cores, {minutes:.0f} minutes.")
     for loss in report.losses:
         print(f"LOST: {loss}", file=sys.stderr)
     return 1 if report.losses else 0

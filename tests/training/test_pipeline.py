@@ -133,13 +133,13 @@ def test_the_saved_model_keeps_its_promises_on_the_images_of_its_calibration(
     architecture, epochs, config, monkeypatch
 ):
     calibration_sets = []
-    make_calibration_set = AugmentedDataGenerator.calibration
+    make_calibration_set = AugmentedDataGenerator.make_calibration_dataset
 
     def make_and_keep(generator):
         calibration_sets.append(make_calibration_set(generator))
         return calibration_sets[-1]
 
-    monkeypatch.setattr(AugmentedDataGenerator, "calibration", make_and_keep)
+    monkeypatch.setattr(AugmentedDataGenerator, "make_calibration_dataset", make_and_keep)
     model = run_training(replace(config, architecture=architecture, epochs=epochs))
     (dataset,) = calibration_sets
     compiled = read_compiled(model.compiled_path, model.compiled_digest)

@@ -23,7 +23,7 @@ class PlainGenerator:
         self.validation = Dataset(mnist.x_train[200:300], mnist.y_train[200:300])
         self._epochs_per_dataset = epochs_per_dataset
 
-    def take(self, epoch):
+    def load_epoch(self, epoch):
         """Return the dataset of an epoch, and the order of its images, which is their own."""
         return self.datasets[epoch // self._epochs_per_dataset], np.arange(200)
 

@@ -57,7 +57,7 @@ def preprocess_dataset(dataset: Dataset) -> Dataset:
     return Dataset(pixels, dataset.labels)
 
 
-def split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[Dataset, Dataset]:
+def split_train_val(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[Dataset, Dataset]:
     """Return the training and the validation dataset, divided at random.
 
     The division does not depend on the seed of the run. Otherwise a distilled network could be validated on

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitscan.system.resources import usable_cores
+from digitscan.system.resources import count_usable_cores
 from digitscan.system.signals import defer_signals
 from digitscan.training.data.augment import AugmentationConfig, apply_random_affine, augment_images
 from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset, Split, preprocess_dataset
@@ -67,7 +67,7 @@ class AugmentedDataGenerator:
         self._seed, self._augmentation = seed, augmentation
         self._epochs_per_dataset = epochs_per_dataset
         self._pool = ProcessPoolExecutor(
-            max_workers=usable_cores(),
+            max_workers=count_usable_cores(),
             # Not forked: a child of a process with TensorFlow's threads may deadlock.
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_initialize_worker,
@@ -90,7 +90,7 @@ class AugmentedDataGenerator:
         """End the processes; tasks that have not started are cancelled."""
         self._shut_down()
 
-    def take(self, epoch: int) -> tuple[Dataset, NDArray[np.int64]]:
+    def load_epoch(self, epoch: int) -> tuple[Dataset, NDArray[np.int64]]:
         """Return the training dataset of an epoch, and a random order of its images.
 
         Epochs count from 0. They must be taken one after another, starting with `first_epoch`, because the
@@ -103,7 +103,7 @@ class AugmentedDataGenerator:
         dataset = self._current_dataset
         return dataset, np.random.default_rng((self._seed, epoch)).permutation(len(dataset.images))
 
-    def calibration(self) -> Dataset:
+    def make_calibration_dataset(self) -> Dataset:
         """Return what temperature and thresholds are fitted to: CALIBRATION_COPIES of each validation image.
 
         The validation dataset is the first copy. Without augmentation it is the only one. No training dataset

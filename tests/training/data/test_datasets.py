@@ -3,25 +3,25 @@
 import numpy as np
 
 from digitscan.imaging.preprocess import preprocess
-from digitscan.training.data.datasets import Dataset, preprocess_dataset, split
+from digitscan.training.data.datasets import Dataset, preprocess_dataset, split_train_val
 
 
 def test_a_twelfth_of_the_training_images_is_for_validation_and_never_trained_on():
     images = np.arange(1200, dtype=np.uint16)
-    train, val = split(images, images % 10)
+    train, val = split_train_val(images, images % 10)
     assert (len(train.images), len(val.images)) == (1100, 100)
     assert sorted([*train.images, *val.images]) == images.tolist()
 
 
 def test_few_images_are_split_so_that_ten_are_for_validation():
     images = np.arange(24)
-    _, val = split(images, images % 10)
+    _, val = split_train_val(images, images % 10)
     assert len(val.images) == 10
 
 
 def test_the_split_is_the_same_each_time_and_keeps_images_with_their_labels():
     images = np.arange(500)
-    parts = [split(images, images % 10) for _ in range(2)]
+    parts = [split_train_val(images, images % 10) for _ in range(2)]
     for first, second in zip(*parts, strict=True):
         assert np.array_equal(first.images, second.images)
         assert np.array_equal(first.labels, first.images % 10)

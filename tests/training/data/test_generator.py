@@ -18,7 +18,7 @@ def take_digits(mnist):
 def test_calibration_has_several_augmented_copies_of_each_validation_image(take_digits):
     train, val = take_digits(0, 20), take_digits(20, 30)
     with AugmentedDataGenerator(train, val, 1, AugmentationConfig(), 2) as generator:
-        validation, calibration = generator.validation, generator.calibration()
+        validation, calibration = generator.validation, generator.make_calibration_dataset()
     copies = calibration.images.reshape(CALIBRATION_COPIES, *validation.images.shape)
     assert np.array_equal(copies[0], validation.images)
     assert len({copy.tobytes() for copy in copies}) == CALIBRATION_COPIES
@@ -28,7 +28,7 @@ def test_calibration_has_several_augmented_copies_of_each_validation_image(take_
 def test_negatives_follow_the_digits_and_are_labelled_as_such(take_digits):
     train, val = take_digits(0, 20), take_digits(20, 30)
     with AugmentedDataGenerator(train, val, 1, AugmentationConfig(negatives=0.5), 2) as generator:
-        labels = [generator.take(0)[0].labels, generator.validation.labels]
+        labels = [generator.load_epoch(0)[0].labels, generator.validation.labels]
     for actual, digits in zip(labels, (train.labels, val.labels), strict=True):
         assert actual.tolist() == [*digits, *[NOT_A_DIGIT] * (len(digits) // 2)]
 
@@ -37,7 +37,7 @@ def test_a_dataset_serves_some_epochs_each_in_another_order(take_digits):
     train, val = take_digits(0, 20), take_digits(20, 30)
     with AugmentedDataGenerator(train, val, 1, AugmentationConfig(), epochs_per_dataset=2) as generator:
         (first, first_order), (second, second_order), (third, _) = (
-            generator.take(epoch) for epoch in range(3)
+            generator.load_epoch(epoch) for epoch in range(3)
         )
     assert second is first
     assert not np.array_equal(first_order, second_order)
@@ -51,7 +51,7 @@ def test_a_resumed_run_gets_the_dataset_and_order_of_its_epoch(take_digits):
     for first_epoch in (0, 3):
         with AugmentedDataGenerator(train, val, 1, AugmentationConfig(), 2, first_epoch) as generator:
             for epoch in range(first_epoch, 4):
-                dataset, order = generator.take(epoch)
+                dataset, order = generator.load_epoch(epoch)
             taken.append((dataset.images, order))
     for original, resumed in zip(*taken, strict=True):
         assert np.array_equal(original, resumed)
@@ -60,8 +60,8 @@ def test_a_resumed_run_gets_the_dataset_and_order_of_its_epoch(take_digits):
 def test_without_augmentation_validation_and_calibration_are_the_preprocessed_digits(take_digits):
     train, val = take_digits(0, 20), take_digits(20, 30)
     with AugmentedDataGenerator(train, val, 1, None, 1) as generator:
-        train_images = generator.take(0)[0].images
-        validation, calibration = generator.validation, generator.calibration()
+        train_images = generator.load_epoch(0)[0].images
+        validation, calibration = generator.validation, generator.make_calibration_dataset()
     assert np.array_equal(validation.images, preprocess_dataset(val).images)
     assert calibration is validation
     assert len(train_images) == 20
@@ -72,10 +72,12 @@ def test_without_augmentation_validation_and_calibration_are_the_preprocessed_di
 def test_training_images_are_the_same_for_any_number_of_processes(augmentation, take_digits, monkeypatch):
     runs = []
     for core_count in (1, 3):
-        monkeypatch.setattr("digitscan.training.data.generator.usable_cores", lambda count=core_count: count)
+        monkeypatch.setattr(
+            "digitscan.training.data.generator.count_usable_cores", lambda count=core_count: count
+        )
         train, val = take_digits(0, 1200), take_digits(1200, 1300)
         with AugmentedDataGenerator(train, val, 4, augmentation, 1) as generator:
-            runs.append([generator.take(epoch)[0].images for epoch in range(2)])
+            runs.append([generator.load_epoch(epoch)[0].images for epoch in range(2)])
     assert all(np.array_equal(images, others) for images, others in zip(*runs, strict=True))
 
 
@@ -83,6 +85,6 @@ def test_no_image_of_training_is_used_for_calibration(take_digits):
     """Drawn digits and glyphs of fonts come from the same functions, so their seeds must differ."""
     train, val = take_digits(0, 200), take_digits(200, 400)
     with AugmentedDataGenerator(train, val, 4, AugmentationConfig(), 1) as generator:
-        trained = {image.tobytes() for epoch in range(4) for image in generator.take(epoch)[0].images}
-        calibration_images = generator.calibration().images
+        trained = {image.tobytes() for epoch in range(4) for image in generator.load_epoch(epoch)[0].images}
+        calibration_images = generator.make_calibration_dataset().images
     assert not any(image.tobytes() in trained for image in calibration_images if image.any())
