@@ -1,1 +1,1 @@
-"""Pictures in, 28x28 digits out: decoding and preprocessing."""
+"""From image files to 28x28 digits: `decode` opens a file, `preprocess` makes what the model sees."""

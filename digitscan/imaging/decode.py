@@ -1,6 +1,8 @@
-"""Open one image file safely into a grayscale array.
+"""Decode one image file into a grayscale array, or say in a short phrase why it cannot be read.
 
-This decodes a stranger's bytes, so a scan does it in worker processes, never in its own.
+Image files are untrusted and may be made to crash a decoder, so a scan calls this in its worker
+processes only. Plain PNG and JPEG files take a fast path (`fast_decode`); all others are read by Pillow,
+which is imported when it is first needed.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ import re
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from digitscan.errors import ImageError
 from digitscan.imaging.fast_decode import (
@@ -29,29 +33,34 @@ from digitscan.system.files import describe_os_error, read_regular_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-    from PIL import Image as PillowImage
+    from PIL.Image import Image as PillowImage
 
 MAX_MEGAPIXELS = 64.0
+"""Images with more pixels are not decoded, unless the user allows it."""
 MIN_SHORT_SIDE = 96
-"""A large JPEG is decoded at a reduced scale whose shorter side is at least this."""
+"""A large JPEG is decoded at a reduced scale with at least this many pixels on its shorter side."""
 MIN_SHORT_SIDE_CLOSE_UP = 384
-"""The same for a closer look at a digit that is small in its frame."""
+"""The same for a second reading of an image whose digit is small."""
 
-_READ_WHOLE = 8 << 20
+_MAX_BUFFERED_BYTES = 8 << 20
+"""Larger files are read in chunks by Pillow and not held in memory."""
+_CRC_CHUNK_BYTES = 1 << 20
 _EXIF_KEYS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
+"""Where Pillow keeps the metadata that may hold an orientation."""
+_ORIENTATION_TAG = 0x0112
+_TURNED_ORIENTATIONS = range(2, 9)
+_MIN_OPAQUE_ALPHA = 200
 
 
-@dataclass(frozen=True)
-class DecodedImage:
-    """A decoded picture: (height, width) grayscale uint8, uint16 or float32, and what was done to it.
-
-    `reduced` tells that the file holds more pixels.
-    """
+class DecodedImage(NamedTuple):
+    """A decoded image: its pixels, and how they differ from what the file holds."""
 
     pixels: NDArray[Any]
+    """(height, width) grayscale of any range: uint8, uint16 in native byte order, or float32."""
     notes: tuple[str, ...]
-    reduced: bool = False
+    """Short phrases on what was done, such as "rotated by EXIF"."""
+    is_reduced: bool = False
+    """Whether it was decoded at a reduced scale: the file holds more pixels."""
 
 
 def decode_image(
@@ -59,30 +68,29 @@ def decode_image(
     max_megapixels: float = MAX_MEGAPIXELS,
     min_short_side: int = MIN_SHORT_SIDE,
 ) -> DecodedImage:
-    """Decode a file, or a file's bytes, into (height, width) grayscale.
+    """Decode a file, given by its path, or the contents of a file, given as bytes.
 
-    The format is told by content. PNG, JPEG (and MPO), BMP, GIF, TIFF and WebP are read, the first
-    frame of several. EXIF orientation is applied, transparency flattened onto black or white,
-    whichever keeps the ink visible, 16-bit depth kept. Colour becomes luminance, unless one channel
-    has clearly more contrast. A large JPEG is decoded at a reduced scale whose shorter side is at
-    least `min_short_side` pixels.
+    The format is recognised by content, not by suffix: PNG, JPEG (and MPO), BMP, GIF, TIFF and WebP. Of
+    several frames, the first is decoded. EXIF orientation is applied. Transparent parts are filled with black
+    or white, whichever keeps the ink visible. 16 bits are kept. Colour becomes luminance, or the channel with
+    the most contrast, if that is clearly more. A large JPEG is decoded at a reduced scale whose shorter side
+    is at least `min_short_side` pixels.
 
-    Returns pixels as uint8, uint16 (native order) or float32. Raises ImageError with a short phrase:
-    the reason, and after a colon what differs from file to file.
+    Raises ImageError with a short phrase: the reason, and after a colon what may differ between files.
     """
     if isinstance(source, bytes):
-        return _open_bytes(source, max_megapixels, min_short_side)
+        return _decode_bytes(source, max_megapixels, min_short_side)
     try:
-        data = read_regular_file(os.fspath(source), _READ_WHOLE)
-        if isinstance(data, bytes):
-            return _open_bytes(data, max_megapixels, min_short_side)
-        with io.BufferedReader(data) as file:
-            return _decode(file, max_megapixels, min_short_side)
+        contents = read_regular_file(os.fspath(source), _MAX_BUFFERED_BYTES)
+        if isinstance(contents, bytes):
+            return _decode_bytes(contents, max_megapixels, min_short_side)
+        with io.BufferedReader(contents) as file:
+            return _decode_file(file, max_megapixels, min_short_side)
     except OSError as error:
         raise ImageError(describe_os_error(error)) from None
 
 
-def _open_bytes(data: bytes, max_megapixels: float, min_short_side: int) -> DecodedImage:
+def _decode_bytes(data: bytes, max_megapixels: float, min_short_side: int) -> DecodedImage:
     if data.startswith(PNG_START):
         pixels = decode_plain_png(data, max_megapixels)
         if pixels is not None:
@@ -90,115 +98,135 @@ def _open_bytes(data: bytes, max_megapixels: float, min_short_side: int) -> Deco
     elif data.startswith(JPEG_START):
         decoded = decode_plain_jpeg(data, max_megapixels, min_short_side)
         if decoded is not None:
-            return DecodedImage(decoded[0], (), decoded[1])
-    return _decode(io.BytesIO(data), max_megapixels, min_short_side)
+            return DecodedImage(decoded.pixels, (), decoded.is_reduced)
+    return _decode_file(io.BytesIO(data), max_megapixels, min_short_side)
 
 
-def _check_png_data(file: IO[bytes]) -> None:
-    """Compare the checksums of the pixel data, which Pillow does not, and would show other pixels."""
+def _decode_file(file: IO[bytes], max_megapixels: float, min_short_side: int) -> DecodedImage:
+    """Check what Pillow does not check, then decode with Pillow."""
+    head = file.read(32)
+    file.seek(0)
+    image_format = detect_format(head)
+    if image_format is None:
+        raise ImageError(_describe_unknown_content(head))
+    if image_format in {"HEIC", "AVIF"}:
+        raise ImageError(f"{image_format} is not supported: convert it to PNG or JPEG")
+    if image_format == "PNG":
+        _verify_png_checksums(file)
+    elif image_format == "WEBP":
+        # Pillow allocates memory for the whole image before its own check of the size.
+        _check_size(_parse_webp_size(head), max_megapixels)
+    return _decode_with_pillow(file, image_format, max_megapixels, min_short_side)
+
+
+def _verify_png_checksums(file: IO[bytes]) -> None:
+    """Raise ImageError if a checksum of the pixel data is wrong: Pillow would return wrong pixels."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", head)
-        if kind == b"IEND":
+        length, chunk_type = struct.unpack(">I4s", head)
+        if chunk_type == b"IEND":
             break
-        if kind != b"IDAT":
+        if chunk_type != b"IDAT":
             file.seek(length + 4, io.SEEK_CUR)
             continue
-        checksum = zlib.crc32(kind)
-        while length and (part := file.read(min(length, 1 << 20))):
-            checksum = zlib.crc32(part, checksum)
-            length -= len(part)
+        checksum = zlib.crc32(chunk_type)
+        while length and (data := file.read(min(length, _CRC_CHUNK_BYTES))):
+            checksum = zlib.crc32(data, checksum)
+            length -= len(data)
         stored = file.read(4)
         if len(stored) == 4 and checksum.to_bytes(4) != stored:
             raise ImageError("damaged PNG: its checksum is wrong")
     file.seek(0)
 
 
-def _decode(file: IO[bytes], max_megapixels: float, min_short_side: int) -> DecodedImage:
-    head = file.read(32)
-    file.seek(0)
-    kind = detect_format(head)
-    if kind is None:
-        raise ImageError(_no_image(head))
-    if kind in {"HEIC", "AVIF"}:
-        raise ImageError(f"{kind} is not read: convert it to PNG or JPEG")
-    if kind == "PNG":
-        _check_png_data(file)
-    elif kind == "WEBP":
-        # Pillow allocates a WebP's whole canvas before its own size check.
-        _check_size(_webp_size(head), max_megapixels)
-
+def _decode_with_pillow(
+    file: IO[bytes], image_format: str, max_megapixels: float, min_short_side: int
+) -> DecodedImage:
+    """Decode with Pillow's limit set to `max_megapixels`, and all its errors as ImageError."""
     from PIL import Image
 
-    before = Image.MAX_IMAGE_PIXELS
+    limit_before = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
         try:
-            if kind == "TIFF":
-                from PIL import TiffImagePlugin  # noqa: F401  # registers the format without loading all others
-            elif kind == "WEBP":
-                from PIL import WebPImagePlugin  # noqa: F401  # the same
-            return _read(file, kind, max_megapixels, min_short_side)
+            # Pillow registers the other formats itself, but for these two it would import all of its plugins.
+            if image_format == "TIFF":
+                from PIL import TiffImagePlugin  # noqa: F401  # the import registers the format
+            elif image_format == "WEBP":
+                from PIL import WebPImagePlugin  # noqa: F401  # the import registers the format
+            return _load_grayscale(file, image_format, max_megapixels, min_short_side)
         except ImageError:
             raise
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            pixels = re.search(r"\d+", str(error))
-            raise _too_large(int(pixels[0]) if pixels else 0, max_megapixels) from None
+            pixel_count = re.search(r"\d+", str(error))
+            raise _make_size_error(int(pixel_count[0]) if pixel_count else 0, max_megapixels) from None
         except MemoryError:
             raise ImageError("too large: not enough memory to decode it") from None
         except Exception as error:
-            raise ImageError(_damage(kind, error)) from error
+            raise ImageError(_describe_damage(image_format, error)) from error
         finally:
-            Image.MAX_IMAGE_PIXELS = before
+            Image.MAX_IMAGE_PIXELS = limit_before
 
 
-def _read(file: IO[bytes], kind: str, max_megapixels: float, min_short_side: int) -> DecodedImage:
-    import numpy as np
+def _load_grayscale(
+    file: IO[bytes], image_format: str, max_megapixels: float, min_short_side: int
+) -> DecodedImage:
     from PIL import Image
 
     notes: list[str] = []
-    image = Image.open(file, formats=(kind,))
+    image: PillowImage = Image.open(file, formats=(image_format,))
     _check_size(image.size, max_megapixels)
-    turned = kind == "TIFF" and image.getexif().get(0x0112, 1) in range(2, 9)
-    coloured = image.mode not in {"1", "L"}
     size = image.size
-    if kind == "JPEG":
-        _draft(image, "L", min_short_side)
-    image.load()
-    if kind == "JPEG" and coloured and image.mode == "L" and not _has_contrast(image):
-        file.seek(0)
-        image = Image.open(file, formats=(kind,))
-        _draft(image, image.mode, min_short_side)
-        image.load()
-    reduced = kind == "JPEG" and image.size != size
-    pixels = np.asarray(_one_channel(image, notes))
-    if pixels.dtype == np.int32:
-        pixels = pixels.astype(np.float32)
-    elif pixels.dtype != np.uint8 and pixels.dtype != np.float32:
-        pixels = pixels.astype(np.uint16, copy=False)
-    if kind == "TIFF":
-        # Pillow has turned it already while loading.
-        notes += ["rotated by EXIF"] if turned else []
-    elif any(key in image.info for key in _EXIF_KEYS):
-        pixels = _turned_by_exif(image, pixels, notes)
-    frames = _frames(image)
-    if frames > 1:
-        notes.append(f"frame 1 of {frames}")
-    return DecodedImage(pixels, tuple(notes), reduced)
-
-
-def _draft(image: PillowImage.Image, mode: str, min_short_side: int) -> None:
-    """Ask the JPEG decoder for a smaller scale, which costs a fraction of the time."""
-    scale = min_short_side / min(image.size)
-    if scale < 1:
-        image.draft(mode, (round(image.width * scale), round(image.height * scale)))
+    # Pillow turns a TIFF while it loads it, and forgets the orientation.
+    is_turned_tiff = image_format == "TIFF" and _is_turned(image)
+    if image_format == "JPEG":
+        image = _load_jpeg(image, file, min_short_side)
     else:
-        image.draft(mode, image.size)
+        image.load()
+    pixels = _to_supported_dtype(np.asarray(_convert_to_one_channel(image, notes)))
+    if is_turned_tiff:
+        notes.append("rotated by EXIF")
+    elif image_format != "TIFF" and any(key in image.info for key in _EXIF_KEYS):
+        pixels = _apply_exif_orientation(image, pixels, notes)
+    frame_count = _count_frames(image)
+    if frame_count > 1:
+        notes.append(f"frame 1 of {frame_count}")
+    return DecodedImage(pixels, tuple(notes), is_reduced=image_format == "JPEG" and image.size != size)
 
 
-def _one_channel(image: PillowImage.Image, notes: list[str]) -> PillowImage.Image:
+def _load_jpeg(image: PillowImage, file: IO[bytes], min_short_side: int) -> PillowImage:
+    """Load a JPEG at a reduced scale: its luminance only, or all of its colours if those may show more."""
+    from PIL import Image
+
+    is_coloured = image.mode not in {"1", "L"}
+    _request_scale(image, "L", min_short_side)
+    image.load()
+    if is_coloured and image.mode == "L" and not _has_full_contrast(image):
+        file.seek(0)
+        image = Image.open(file, formats=("JPEG",))
+        _request_scale(image, image.mode, min_short_side)
+        image.load()
+    return image
+
+
+def _request_scale(image: PillowImage, mode: str, min_short_side: int) -> None:
+    """Have the JPEG decoder return `mode` at the smallest scale that is large enough, in less time."""
+    scale = min(1.0, min_short_side / min(image.size))
+    image.draft(mode, (round(image.width * scale), round(image.height * scale)))
+
+
+def _to_supported_dtype(pixels: NDArray[Any]) -> NDArray[Any]:
+    if pixels.dtype == np.int32:
+        return pixels.astype(np.float32)
+    if pixels.dtype in (np.uint8, np.float32):
+        return pixels
+    return pixels.astype(np.uint16, copy=False)
+
+
+def _convert_to_one_channel(image: PillowImage, notes: list[str]) -> PillowImage:
+    """Return the image in one channel, of 8 bits unless it has more; append to `notes` what was done."""
     if image.mode.startswith("I;16"):
         notes.append("16-bit")
         return image
@@ -206,60 +234,72 @@ def _one_channel(image: PillowImage.Image, notes: list[str]) -> PillowImage.Imag
         notes.append("32-bit")
         return image
     if image.has_transparency_data:
-        image = _flattened(image.convert("RGBA"), notes)
+        image = _flatten_transparency(image.convert("RGBA"), notes)
     if image.mode in {"1", "L"}:
         return image.convert("L")
-    colour = image if image.mode == "RGB" else image.convert("RGB")
-    gray = colour.convert("L")
-    if _has_contrast(gray):
-        return gray
-    low, high = _extent(gray)
-    extents = [_extent(channel) for channel in colour.split()]
-    spans = [channel_high - channel_low for channel_low, channel_high in extents]
-    best = max(range(3), key=spans.__getitem__)
-    if spans[best] <= 1.5 * (high - low) + 24:
-        return gray
-    notes.append(f"read by its {('red', 'green', 'blue')[best]}")
-    return colour.getchannel(best)
+    return _choose_channel(image if image.mode == "RGB" else image.convert("RGB"), notes)
 
 
-def _extent(gray: PillowImage.Image) -> tuple[int, int]:
+def _choose_channel(image: PillowImage, notes: list[str]) -> PillowImage:
+    """Return an RGB image's luminance, or the channel that has clearly more contrast, if there is one."""
+    gray = image.convert("L")
+    if _has_full_contrast(gray):
+        return gray
+    low, high = _find_range(gray)
+    ranges = [_find_range(channel) for channel in image.split()]
+    contrasts = [channel_high - channel_low for channel_low, channel_high in ranges]
+    best = max(range(3), key=contrasts.__getitem__)
+    if contrasts[best] <= 1.5 * (high - low) + 24:
+        return gray
+    notes.append(f"read from its {('red', 'green', 'blue')[best]} channel")
+    return image.getchannel(best)
+
+
+def _find_range(gray: PillowImage) -> tuple[int, int]:
+    """Return the darkest and the brightest value."""
     low, high = gray.getextrema()
     assert isinstance(low, int | float) and isinstance(high, int | float)
     return int(low), int(high)
 
 
-def _has_contrast(gray: PillowImage.Image) -> bool:
-    """Whether luminance spans so much that no channel could have clearly more: 1.5 * 154 + 24 = 255."""
-    return has_full_contrast(*_extent(gray))
+def _has_full_contrast(gray: PillowImage) -> bool:
+    return has_full_contrast(*_find_range(gray))
 
 
-def _flattened(image: PillowImage.Image, notes: list[str]) -> PillowImage.Image:
-    """Lay the visible part onto white or black: like its paper, or where it is all ink, unlike the ink."""
-    import numpy as np
+def _flatten_transparency(image: PillowImage, notes: list[str]) -> PillowImage:
+    """Return an RGBA image as RGB on white or black paper, whichever keeps the ink visible.
+
+    If the opaque part has both ink and paper, the rest becomes like that paper; if it is all of one
+    brightness, it is ink, and the rest becomes unlike it.
+    """
     from PIL import Image
 
     alpha = image.getchannel("A")
-    if _extent(alpha)[0] == 255:
+    if _find_range(alpha)[0] == 255:
         return image.convert("RGB")
     notes.append("transparent")
-    visible = np.asarray(image.convert("RGB").convert("L"))[np.asarray(alpha) >= 200]
+    opaque = np.asarray(image.convert("RGB").convert("L"))[np.asarray(alpha) >= _MIN_OPAQUE_ALPHA]
     paper = 255
-    if visible.size:
-        dark, middle, light = np.percentile(visible, (5, 50, 95))
-        shows_paper = light - dark > 80
-        paper = 255 if (middle >= 128) == shows_paper else 0
+    if opaque.size:
+        dark, median, light = np.percentile(opaque, (5, 50, 95))
+        has_paper = light - dark > 80
+        paper = 255 if (median >= 128) == has_paper else 0
     flat = Image.new("RGB", image.size, (paper, paper, paper))
     flat.paste(image, mask=alpha)
     return flat
 
 
-def _turned_by_exif(image: PillowImage.Image, pixels: NDArray[Any], notes: list[str]) -> NDArray[Any]:
+def _is_turned(image: PillowImage) -> bool:
+    return image.getexif().get(_ORIENTATION_TAG, 1) in _TURNED_ORIENTATIONS
+
+
+def _apply_exif_orientation(image: PillowImage, pixels: NDArray[Any], notes: list[str]) -> NDArray[Any]:
+    """Return the pixels upright, by the image's EXIF orientation (CIPA DC-008, tag 274)."""
     try:
-        orientation = image.getexif().get(0x0112, 1)
-    except Exception:  # a picture with broken metadata is still a picture
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # broken metadata makes no image unreadable
         return pixels
-    if orientation not in range(2, 9):
+    if orientation not in _TURNED_ORIENTATIONS:
         return pixels
     notes.append("rotated by EXIF")
     if orientation in {5, 6, 7, 8}:
@@ -271,24 +311,26 @@ def _turned_by_exif(image: PillowImage.Image, pixels: NDArray[Any], notes: list[
     return pixels
 
 
-def _frames(image: PillowImage.Image) -> int:
+def _count_frames(image: PillowImage) -> int:
     try:
         return int(getattr(image, "n_frames", 1))
-    except Exception:  # the first frame was read; what follows may be broken
+    except Exception:  # the first frame is decoded; those behind it may be broken
         return 1
 
 
 def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
     width, height = size
     if width * height > max_megapixels * 1e6:
-        raise _too_large(width * height, max_megapixels)
+        raise _make_size_error(width * height, max_megapixels)
 
 
-def _too_large(pixels: int, max_megapixels: float) -> ImageError:
-    return ImageError(f"too large: {pixels / 1e6:,.6g} megapixels, --max-megapixels is {max_megapixels:g}")
+def _make_size_error(pixel_count: int, max_megapixels: float) -> ImageError:
+    megapixels = f"{pixel_count / 1e6:,.6g} megapixels"
+    return ImageError(f"too large: {megapixels}, --max-megapixels is {max_megapixels:g}")
 
 
-def _webp_size(head: bytes) -> tuple[int, int]:
+def _parse_webp_size(head: bytes) -> tuple[int, int]:
+    """Return width and height from a WebP's first 32 bytes: an extended, lossless or lossy header."""
     if head[12:16] == b"VP8X":
         return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
     if head[12:16] == b"VP8L":
@@ -297,21 +339,23 @@ def _webp_size(head: bytes) -> tuple[int, int]:
     return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
 
 
-def _no_image(head: bytes) -> str:
+def _describe_unknown_content(head: bytes) -> str:
     if not head:
         return "empty file"
     if head.startswith(b"%PDF"):
         return "not an image: a PDF"
-    if all(byte in b"\t\r\n" or byte >= 32 for byte in head) and path_to_text(head[:29])[1]:
+    is_printable = all(byte in b"\t\r\n" or byte >= 32 for byte in head)
+    # The last bytes may be half of a character.
+    if is_printable and path_to_text(head[:29])[1]:
         return "not an image: text"
     return "not an image: unknown content"
 
 
-def _damage(kind: str, error: Exception) -> str:
+def _describe_damage(image_format: str, error: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return f"damaged {kind}: its header cannot be read"
+        return f"damaged {image_format}: its header cannot be read"
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
-        return f"cut short {kind}: its end is missing"
-    return f"damaged {kind}: its pixels cannot be decoded"
+        return f"truncated {image_format}"
+    return f"damaged {image_format}: its pixels cannot be decoded"

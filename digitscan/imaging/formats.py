@@ -1,20 +1,27 @@
-"""Image formats, told by suffix and by a file's first bytes. Standard library only."""
+"""Image formats, recognised by file suffix and by signature. Standard library only.
+
+`scanning.discovery` decides by them which files of a folder have a row, `decode` which decoder to use.
+"""
 
 from __future__ import annotations
 
-_SUFFIXES = frozenset(
+# Formats that `decode` cannot read are listed too: such a file gets an error row and is not skipped.
+_IMAGE_SUFFIXES = frozenset(
     b"png apng jpg jpeg jpe jfif mpo bmp dib gif tif tiff webp "
     b"heic heif avif jxl jp2 j2k ppm pgm pbm pnm tga ico psd svg dng cr2 cr3 nef arw".split()
 )
+# Brands of the ISO base media file format (ISO/IEC 14496-12), of which HEIC and AVIF files are two kinds.
+_HEIC_BRANDS = frozenset([b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"hevc"])
+_AVIF_BRANDS = frozenset([b"avif", b"avis"])
 
 
 def has_image_suffix(name: bytes) -> bool:
-    """Return whether a file name ends like an image's, in any case."""
-    return name.rpartition(b".")[2].lower() in _SUFFIXES
+    """Return whether a file name has an image format's suffix, in upper or lower case."""
+    return name.rpartition(b".")[2].lower() in _IMAGE_SUFFIXES
 
 
 def detect_format(head: bytes) -> str | None:
-    """Return the format that a file's first 32 bytes announce, by Pillow's name; None if no image's."""
+    """Return the format of a file by its first 32 bytes, named as Pillow does; None if it is no image."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if head.startswith(b"\xff\xd8\xff"):
@@ -25,10 +32,11 @@ def detect_format(head: bytes) -> str | None:
         return "TIFF"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "WEBP"
+    # Two letters may begin any text: the reserved fields of a BMP's header, which are 0, are checked too.
     if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0" and len(head) >= 26:
         return "BMP"
-    if head[4:8] == b"ftyp" and head[8:12] in {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"hevc"}:
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
         return "HEIC"
-    if head[4:8] == b"ftyp" and head[8:12] in {b"avif", b"avis"}:
+    if head[4:8] == b"ftyp" and head[8:12] in _AVIF_BRANDS:
         return "AVIF"
     return None

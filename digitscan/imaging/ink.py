@@ -1,136 +1,193 @@
-"""Ink and paper: which is which, and how far ink stands out."""
+"""Separate ink from paper: which of the two is light, the paper's brightness, the ink's contrast and noise.
+
+`preprocess` and `preprocess_batch` use it. "Light on dark" is light ink on dark paper, as in MNIST.
+Thresholds are Otsu's ("A threshold selection method from gray-level histograms", 1979). Functions with
+`Any` in their signature take numbers, or arrays of them with a value for each image of a batch.
+"""
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from digitscan.imaging.normalize import downscale
-from digitscan.imaging.segment import square
 from digitscan.imaging.types import GrayImage
 
-NARROW = 2.8
-"""Height to width of a crop that can hold no digit but a 1."""
+POLARITY_SIZE = 48
+"""Pixels on the longer side of an image when light and dark are compared."""
+MIN_UNEVEN_SIDE = 32
+"""An image whose shorter side has no more pixels is too small to be searched for uneven light."""
+MIN_NARROW_RATIO = 2.8
+"""An image whose height is more than this many times its width can hold no digit but a 1."""
+MIN_CONTRAST = 10.0
+"""Gray levels between ink and paper; with less contrast, there is no ink."""
+MIN_CONTRAST_TO_NOISE = 3.5
+"""Ratio of the ink's contrast to the paper's noise; with less, the ink is the grain of the paper."""
+FAINT_CONTRAST = 40.0
+"""Gray levels between ink and paper; ink with less contrast is noted as faint."""
+MAX_EVEN_SPAN = 8
+"""Gray levels between the darkest tenth and the lightest fifth of the border of an evenly lit image."""
+MIN_BACKGROUND_SIDE = 12
+"""An image whose shorter side has fewer pixels is too small for an estimate of its background."""
 
 
-def is_thin(ink: GrayImage) -> bool:
-    """Tell whether a digit's strokes are nowhere wider than two pixels, but for their crossings."""
+class InkMeasurement(NamedTuple):
+    """Where the ink is, and how clearly it differs from paper, in gray levels."""
+
+    mask: GrayImage
+    """(H, W) uint8, 255 where there is ink, 0 elsewhere."""
+    threshold: float
+    """Otsu's threshold between the two."""
+    contrast: float
+    """The difference between the means of ink and paper; 0 if there is only one of them."""
+    noise: float
+    """The standard deviation of the paper."""
+
+
+@lru_cache(maxsize=64)
+def square_kernel(size: int) -> GrayImage:
+    """Return a kernel of ones for OpenCV's morphology, (size, size)."""
+    return np.ones((size, size), np.uint8)
+
+
+def has_thin_strokes(ink: GrayImage) -> bool:
+    """Tell whether a digit's strokes are at most two pixels wide, except where they cross."""
     _, strokes = cv2.threshold(ink, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    return cv2.countNonZero(cv2.erode(strokes, square(3))) < 0.05 * cv2.countNonZero(strokes)
+    return cv2.countNonZero(cv2.erode(strokes, square_kernel(3))) < 0.05 * cv2.countNonZero(strokes)
 
 
-def is_blank(strength: Any, noise: Any) -> Any:
-    """Tell whether ink stands out too little to be any; floats, or arrays of them."""
-    return (strength < 10.0) | (strength < 3.5 * noise)
+def is_blank(contrast: Any, noise: Any) -> Any:
+    """Tell whether an image has too little contrast to hold any ink."""
+    return (contrast < MIN_CONTRAST) | (contrast < MIN_CONTRAST_TO_NOISE * noise)
 
 
-def is_faint(strength: Any) -> Any:
-    """Tell whether ink stands out little; a float, or an array of them."""
-    return strength < 40.0
+def is_faint(contrast: Any) -> Any:
+    """Tell whether the ink has little contrast."""
+    return contrast < FAINT_CONTRAST
 
 
-def is_light_on_dark(picture: GrayImage) -> bool:
-    """Tell ink from paper by what lies at the border, what covers more, and which is the thinner.
+def is_light_on_dark(image: GrayImage) -> bool:
+    """Tell whether the ink is lighter than the paper.
 
-    Ink is thin: the largest disc that fits into it is smaller than the largest that fits into paper.
+    Paper is what lies at the border, covers more of the image, and is wider than a stroke.
     """
-    small, _ = downscale(picture, 48)
-    if min(small.shape) > 32:
-        border = _sorted_border(small)
-        darkest, brightest, _, _ = cv2.minMaxLoc(small)
-        if int(border[border.size * 9 // 10]) - int(border[border.size // 10]) > 0.5 * (brightest - darkest):
-            # Light this uneven hides the ink from one threshold: look for thin strokes of either kind.
-            without_light = cv2.sumElems(cv2.morphologyEx(small, cv2.MORPH_OPEN, square(9)))[0]
-            without_dark = cv2.sumElems(cv2.morphologyEx(small, cv2.MORPH_CLOSE, square(9)))[0]
-            every = cv2.sumElems(small)[0]
-            return every - without_light > without_dark - every
+    small, _ = downscale(image, POLARITY_SIZE)
+    if min(small.shape) > MIN_UNEVEN_SIDE and _is_unevenly_lit(small):
+        return _has_more_light_strokes(small)
     _, bright = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    area = cv2.countNonZero(bright) / bright.size
     height, width = bright.shape
-    around = cv2.countNonZero(_border(bright)) / (2 * (height + width))
-    if is_clearly_light_on_dark(area, around):
+    bright_share = cv2.countNonZero(bright) / bright.size
+    bright_border_share = cv2.countNonZero(_get_border(bright)) / (2 * (height + width))
+    if is_clearly_light_on_dark(bright_share, bright_border_share):
         return True
-    if is_clearly_dark_on_light(area, around):
+    if is_clearly_dark_on_light(bright_share, bright_border_share):
         return False
-    if NARROW * width < height:
-        # So narrow a crop holds a 1, which passes through its middle.
-        middle = bright[bright.shape[0] // 3 : -(bright.shape[0] // 3), bright.shape[1] // 3 :]
-        middle = middle[:, : max(1, bright.shape[1] // 3)]
-        return bool(2 * cv2.countNonZero(middle) > middle.size)
-    bright_disc = float(cv2.distanceTransform(bright, cv2.DIST_L2, 3).max())
-    dark_disc = float(cv2.distanceTransform(1 - bright, cv2.DIST_L2, 3).max())
-    thinner = float(np.log2((bright_disc + 0.5) / (dark_disc + 0.5)))
-    return bool(thinner + 2.0 * (around - 0.5) + 2.0 * (area - 0.5) < 0.0)
+    if MIN_NARROW_RATIO * width < height:
+        return _is_middle_bright(bright)
+    score = _compare_widths(bright) + 2.0 * (bright_border_share - 0.5) + 2.0 * (bright_share - 0.5)
+    return bool(score < 0.0)
 
 
-def is_clearly_light_on_dark(area: Any, around: Any) -> Any:
-    """Tell whether what is bright, of all and of the border, is ink; shares, or arrays of them."""
-    return (area < 0.35) & (around < 0.25)
+def is_clearly_light_on_dark(bright_share: Any, bright_border_share: Any) -> Any:
+    """Tell whether so little of the image and of its border is bright that it must be ink."""
+    return (bright_share < 0.35) & (bright_border_share < 0.25)
 
 
-def is_clearly_dark_on_light(area: Any, around: Any) -> Any:
-    """Tell whether what is bright, of all and of the border, is paper; shares, or arrays of them."""
-    return (area > 0.65) & (around > 0.75)
+def is_clearly_dark_on_light(bright_share: Any, bright_border_share: Any) -> Any:
+    """Tell whether so much of the image and of its border is bright that it must be paper."""
+    return (bright_share > 0.65) & (bright_border_share > 0.75)
 
 
-def _sorted_border(picture: GrayImage) -> GrayImage:
-    border = _border(picture)
-    border.sort(kind="stable")  # by radix: twice as fast or more
+def _is_unevenly_lit(image: GrayImage) -> bool:
+    """Tell whether the border spans half of the image's range: no single threshold separates the ink."""
+    border = _sort_border(image)
+    darkest, brightest, _, _ = cv2.minMaxLoc(image)
+    border_span = int(border[border.size * 9 // 10]) - int(border[border.size // 10])
+    return border_span > 0.5 * (brightest - darkest)
+
+
+def _has_more_light_strokes(image: GrayImage) -> bool:
+    """Tell whether thin light structures outweigh thin dark ones, which uneven light does not change."""
+    total = cv2.sumElems(image)[0]
+    without_light = cv2.sumElems(cv2.morphologyEx(image, cv2.MORPH_OPEN, square_kernel(9)))[0]
+    without_dark = cv2.sumElems(cv2.morphologyEx(image, cv2.MORPH_CLOSE, square_kernel(9)))[0]
+    return total - without_light > without_dark - total
+
+
+def _is_middle_bright(bright: GrayImage) -> bool:
+    """Tell whether most of the middle is bright; in a narrow image, that is where the stroke of a 1 is."""
+    height, width = bright.shape
+    middle = bright[height // 3 : -(height // 3), width // 3 :][:, : max(1, width // 3)]
+    return 2 * cv2.countNonZero(middle) > middle.size
+
+
+def _compare_widths(bright: GrayImage) -> float:
+    """Return the binary logarithm of how much wider the bright regions are than the dark ones.
+
+    The width is the diameter of the largest disc that fits into a region.
+    """
+    bright_radius = float(cv2.distanceTransform(bright, cv2.DIST_L2, 3).max())
+    dark_radius = float(cv2.distanceTransform(1 - bright, cv2.DIST_L2, 3).max())
+    return float(np.log2((bright_radius + 0.5) / (dark_radius + 0.5)))
+
+
+def _sort_border(image: GrayImage) -> GrayImage:
+    border = _get_border(image)
+    border.sort(kind="stable")  # radix sort: at least twice as fast as the default
     return border
 
 
-def _border(picture: GrayImage) -> GrayImage:
-    """Return the pixels of all four sides, each corner twice, in a third of the time of joining slices."""
-    return picture.take(border_indices(picture.shape))
+def _get_border(image: GrayImage) -> GrayImage:
+    """Return the pixels of all four sides, each corner twice. Joining slices takes three times as long."""
+    return image.take(border_indices(image.shape))
 
 
 @lru_cache(maxsize=64)
 def border_indices(shape: tuple[int, int]) -> NDArray[np.intp]:
-    """Return where the pixels of all four sides are in a flat picture (H * W,), each corner twice."""
-    places = np.arange(shape[0] * shape[1]).reshape(shape)
-    return np.concatenate((places[0], places[-1], places[:, 0], places[:, -1]))
+    """Return the indices of the pixels of all four sides in a flat image (H * W,), each corner twice."""
+    indices = np.arange(shape[0] * shape[1]).reshape(shape)
+    return np.concatenate((indices[0], indices[-1], indices[:, 0], indices[:, -1]))
 
 
-def subtract_background(ink_side: GrayImage) -> GrayImage:
-    """Return how far each pixel stands out of its paper (uint8, 0 is paper), shadows and gradients removed.
+def subtract_background(image: GrayImage) -> GrayImage:
+    """Return how much lighter each pixel is than the paper behind it, (H, W) uint8.
 
-    `ink_side` has ink bright. Even paper is subtracted; uneven paper is estimated by an opening wider
-    than any stroke, at half size.
+    `image` is light on dark. Of even paper, the brightness is subtracted; uneven paper, with its shadows, is
+    estimated by a morphological opening that is wider than any stroke, at half size.
     """
-    height, width = ink_side.shape
-    border = _sorted_border(ink_side)
+    height, width = image.shape
+    border = _sort_border(image)
     low, high = int(border[border.size // 10]), int(border[border.size * 8 // 10])
-    if is_even(high - low, ink_side.shape):
+    if has_even_background(high - low, image.shape):
         level = int(border[border.size // 2])
-        return cv2.subtract(ink_side, np.full_like(ink_side, level)) if level else ink_side
-    half = cv2.resize(ink_side, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
-    across = (max(half.shape) * 2 // 5) | 1
-    kernel = square(across)
-    paper = cv2.blur(cv2.morphologyEx(half, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE), (7, 7))
-    paper = cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR)
-    return cv2.subtract(ink_side, paper)
+        return cv2.subtract(image, np.full_like(image, level)) if level else image
+    half = cv2.resize(image, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
+    kernel = square_kernel((max(half.shape) * 2 // 5) | 1)
+    paper = cv2.morphologyEx(half, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
+    paper = cv2.resize(cv2.blur(paper, (7, 7)), (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.subtract(image, paper)
 
 
-def is_even(span: Any, shape: tuple[int, ...]) -> Any:
-    """Tell by the span of most of its border whether a picture's paper is even; an int, or an array."""
-    return (span <= 8) | (min(shape) < 12)
+def has_even_background(border_span: Any, shape: tuple[int, ...]) -> Any:
+    """Tell whether an image's paper is even, by the range of most of its border in gray levels."""
+    return (border_span <= MAX_EVEN_SPAN) | (min(shape) < MIN_BACKGROUND_SIDE)
 
 
-def measure_ink(ink: GrayImage) -> tuple[GrayImage, float, float, float]:
-    """Return where the ink is, Otsu's threshold, how far ink stands out of paper, and the paper's noise."""
-    threshold, above = cv2.threshold(ink, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    count = cv2.countNonZero(above)
-    below = ink.size - count
-    if count == 0 or below == 0:
-        return above, threshold, 0.0, 0.0
-    # Norms are sums, in half the time of cv2.mean.
-    ink_sum = cv2.norm(ink, cv2.NORM_L1, above)
-    paper_level = (cv2.norm(ink, cv2.NORM_L1) - ink_sum) / below
-    squares = cv2.norm(ink, cv2.NORM_L2SQR) - cv2.norm(ink, cv2.NORM_L2SQR, above)
-    noise = math.sqrt(max(0.0, squares / below - paper_level * paper_level))
-    return above, threshold, ink_sum / count - paper_level, noise
+def measure_ink(ink: GrayImage) -> InkMeasurement:
+    """Return where the ink is and how clearly it differs from paper; `ink` is of `subtract_background`."""
+    threshold, mask = cv2.threshold(ink, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    ink_count = cv2.countNonZero(mask)
+    paper_count = ink.size - ink_count
+    if ink_count == 0 or paper_count == 0:
+        return InkMeasurement(mask, threshold, 0.0, 0.0)
+    # The L1 norm is the sum, in half the time of cv2.mean.
+    ink_sum = cv2.norm(ink, cv2.NORM_L1, mask)
+    paper_mean = (cv2.norm(ink, cv2.NORM_L1) - ink_sum) / paper_count
+    paper_squares = cv2.norm(ink, cv2.NORM_L2SQR) - cv2.norm(ink, cv2.NORM_L2SQR, mask)
+    noise = math.sqrt(max(0.0, paper_squares / paper_count - paper_mean * paper_mean))
+    return InkMeasurement(mask, threshold, ink_sum / ink_count - paper_mean, noise)

@@ -1,14 +1,18 @@
-"""Small pictures of one size, preprocessed together: what `preprocess` gives, in a third of the time.
+"""Preprocess many small images at once: a second implementation of `preprocess`, for speed.
 
-With 28x28 pixels most of the time goes into calls, not into pixels; here one call does a step for all. Only
-what most pictures are goes this way: even paper, one connected part, its box already of MNIST's size. Any
-other is looked at by `preprocess`, alone, which stays the only definition; the tests compare every pixel.
+`preprocess` is the definition, and the tests hold the two equal, pixel for pixel and note for note. With a
+28x28 image it spends most of its time in the overhead of calls; here one call makes a step for up to 128
+images of one shape. A batch of MNIST's images takes 0.4 of the time.
+
+An image takes the fast path if it is uint8 of at most 32 pixels a side, its ink is clearly light or clearly
+dark, its paper is even, and its ink is one component that fits MNIST's 20x20 box as it is. That is so for
+97 % of MNIST's images. All others go through `preprocess`, one by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,181 +20,218 @@ from numpy.typing import NDArray
 
 from digitscan.imaging.ink import (
     border_indices,
+    has_even_background,
     is_blank,
     is_clearly_dark_on_light,
     is_clearly_light_on_dark,
-    is_even,
     is_faint,
 )
-from digitscan.imaging.normalize import BOX, INK_END, PAPER_END, SIZE, moment_weights
-from digitscan.imaging.preprocess import WIDEST, Preprocessed, preprocess
+from digitscan.imaging.normalize import BOX_SIZE, IMAGE_SIZE, INK_CUTOFF, PAPER_CUTOFF, moment_weights
+from digitscan.imaging.preprocess import MAX_ASPECT_RATIO, Preprocessed, preprocess
 from digitscan.imaging.segment import spans_image
 from digitscan.imaging.types import GrayImage
 
 MAX_SIDE = 32
-"""Pixels on the longer side of a small picture: larger ones are reduced first, or looked at for shadows."""
+"""Pixels on the longer side of an image in a batch: larger ones may need the steps against uneven light."""
 MIN_BATCH = 8
-"""Fewer of one size are not worth it."""
+"""Fewer images of one shape are no faster in a batch."""
 MAX_BATCH = 128
-"""More at once leave the processor's cache, and may have more parts than 16 bits can count."""
-
-
-def preprocess_batch(pictures: Sequence[NDArray[Any]] | NDArray[Any]) -> list[Preprocessed]:
-    """Return `preprocess` of each picture: two-dimensional arrays of any kind and size."""
-    seen: list[Preprocessed | None] = [None] * len(pictures)
-    for numbers in _alike(pictures):
-        alike = _look(np.stack([pictures[number] for number in numbers]))
-        for number, one in zip(numbers, alike, strict=True):
-            seen[number] = one
-    return [one or preprocess(picture) for one, picture in zip(seen, pictures, strict=True)]
-
-
-def is_batchable(picture: NDArray[Any]) -> bool:
-    """Tell whether a picture may be looked at with others."""
-    return picture.dtype == np.uint8 and max(picture.shape) <= MAX_SIDE
-
-
-def _alike(pictures: Sequence[NDArray[Any]] | NDArray[Any]) -> list[list[int]]:
-    """Return the places of pictures to look at together."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for number, picture in enumerate(pictures):
-        if is_batchable(picture):
-            groups.setdefault(picture.shape, []).append(number)
-    parts = (
-        numbers[start : start + MAX_BATCH]
-        for numbers in groups.values()
-        for start in range(0, len(numbers), MAX_BATCH)
-    )
-    return [numbers for numbers in parts if len(numbers) >= MIN_BATCH]
-
-
-def _look(pictures: GrayImage) -> list[Preprocessed | None]:
-    """Look at pictures (N, H, W) uint8; None for those that `preprocess` must look at alone."""
-    count, *shape = pictures.shape
-    bright = np.empty_like(pictures)
-    threshold = np.array([_part_by_otsu(*pair) for pair in zip(pictures, bright, strict=True)])
-    light, dark = _polarity(bright)
-    ink, level, even = _without_paper(np.where(light[:, None, None], pictures, ~pictures))
-    usual = (light | dark) & even
-    # Where nothing was changed, what was bright is what is ink.
-    for number in np.flatnonzero(usual & ~(light & (level == 0))).tolist():
-        threshold[number] = _part_by_otsu(ink[number], bright[number])
-    strength, noise, inked = _strength(ink, bright)
-    single, left, top, width, height = _boxes(bright)
-    usual &= inked & ~is_blank(strength, noise) & single & (np.maximum(height, width) == BOX)
-    usual &= ~spans_image(left, width, height, *shape) & (width <= WIDEST * height)
-    drawn = _stretched(ink, threshold, strength)
-    drawn *= (_between(top, height, shape[0])[:, :, None]) & (_between(left, width, shape[1])[:, None, :])
-    down, right = _places(drawn, top, left, height, width)
-    shown = np.zeros((count, SIZE, SIZE), np.uint8)
-    columns = (top, left, height, width, down, right, light, is_faint(strength))
-    rows = np.stack(columns, axis=1).tolist()
-    seen: list[Preprocessed | None] = [None] * count
-    for number in np.flatnonzero(usual).tolist():
-        y, x, tall, wide, to_y, to_x, is_light, is_weak = rows[number]
-        pixels = shown[number]
-        pixels[to_y : to_y + tall, to_x : to_x + wide] = drawn[number, y : y + tall, x : x + wide]
-        seen[number] = Preprocessed(pixels, _NOTES[is_light, is_weak], None, BOX)
-    return seen
-
+"""More images leave the processor's cache, and may have more components than 16 bits can count."""
 
 _NOTES = {
-    (0, 0): (),
-    (0, 1): ("faint",),
-    (1, 0): ("light on dark",),
-    (1, 1): ("light on dark", "faint"),
+    (False, False): (),
+    (False, True): ("faint",),
+    (True, False): ("light on dark",),
+    (True, True): ("light on dark", "faint"),
 }
+"""The notes of an image, by whether it is light on dark and whether it is faint."""
 
 
-def _part_by_otsu(picture: GrayImage, bright: GrayImage) -> float:
-    """Put 1 into `bright` where the picture is above Otsu's threshold, which is returned, else 0."""
-    return cv2.threshold(picture, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU, dst=bright)[0]
+class _Ink(NamedTuple):
+    """`InkMeasurement` for each of N images: all arrays are (N,)."""
+
+    contrast: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    is_measured: NDArray[np.bool_]
 
 
-def _polarity(bright: GrayImage) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return whether what is bright is plainly ink, and whether it is plainly paper."""
+class _Boxes(NamedTuple):
+    """The bounding box of the ink in each of N images, and whether the ink is one component: all (N,)."""
+
+    is_single: NDArray[np.bool_]
+    left: NDArray[np.int64]
+    top: NDArray[np.int64]
+    width: NDArray[np.int64]
+    height: NDArray[np.int64]
+
+
+def preprocess_batch(images: Sequence[NDArray[Any]] | NDArray[Any]) -> list[Preprocessed]:
+    """Return the result of `preprocess` for each image, in order.
+
+    `images` are two-dimensional arrays as `preprocess` takes them; dtypes and shapes may be mixed.
+    """
+    results: list[Preprocessed | None] = [None] * len(images)
+    for indices in _find_batches(images):
+        batch_results = _preprocess_same_shape(np.stack([images[index] for index in indices]))
+        for index, result in zip(indices, batch_results, strict=True):
+            results[index] = result
+    return [result or preprocess(image) for result, image in zip(results, images, strict=True)]
+
+
+def is_batchable(image: NDArray[Any]) -> bool:
+    """Tell whether an image may take the fast path, by its dtype and shape."""
+    return image.dtype == np.uint8 and max(image.shape) <= MAX_SIDE
+
+
+def _find_batches(images: Sequence[NDArray[Any]] | NDArray[Any]) -> list[list[int]]:
+    """Return the indices of images of one shape, in batches."""
+    indices_by_shape: dict[tuple[int, ...], list[int]] = {}
+    for index, image in enumerate(images):
+        if is_batchable(image):
+            indices_by_shape.setdefault(image.shape, []).append(index)
+    batches = (
+        indices[start : start + MAX_BATCH]
+        for indices in indices_by_shape.values()
+        for start in range(0, len(indices), MAX_BATCH)
+    )
+    return [batch for batch in batches if len(batch) >= MIN_BATCH]
+
+
+def _preprocess_same_shape(images: GrayImage) -> list[Preprocessed | None]:
+    """Return the results for images (N, H, W) uint8; None for each that is left to `preprocess`."""
+    count, *shape = images.shape
+    mask = np.empty_like(images)
+    threshold = np.array([_apply_otsu(*pair) for pair in zip(images, mask, strict=True)])
+    is_light, is_dark = _find_polarity(mask)
+    ink, paper_level, is_even = _subtract_background(np.where(is_light[:, None, None], images, ~images))
+    is_usual = (is_light | is_dark) & is_even
+    # Where the ink is the image itself, its mask and threshold are known already.
+    is_changed = ~(is_light & (paper_level == 0))
+    for index in np.flatnonzero(is_usual & is_changed).tolist():
+        threshold[index] = _apply_otsu(ink[index], mask[index])
+    contrast, noise, is_measured = _measure_ink(ink, mask)
+    is_usual &= is_measured & ~is_blank(contrast, noise)
+    boxes = _find_boxes(mask)
+    is_usual &= boxes.is_single & (np.maximum(boxes.height, boxes.width) == BOX_SIZE)
+    is_usual &= ~spans_image(boxes.left, boxes.width, boxes.height, tuple(shape))
+    is_usual &= boxes.width <= MAX_ASPECT_RATIO * boxes.height
+
+    indices = np.flatnonzero(is_usual).tolist()
+    digits = _render(_stretch_contrast(ink, threshold, contrast), boxes, indices)
+    note_keys = list(zip(is_light.tolist(), is_faint(contrast).tolist(), strict=True))
+    results: list[Preprocessed | None] = [None] * count
+    for index, pixels in zip(indices, digits, strict=True):
+        results[index] = Preprocessed(pixels, _NOTES[note_keys[index]], None, BOX_SIZE)
+    return results
+
+
+def _apply_otsu(image: GrayImage, mask: GrayImage) -> float:
+    """Set `mask` to 1 where the image is above Otsu's threshold, else to 0; return the threshold."""
+    return cv2.threshold(image, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU, dst=mask)[0]
+
+
+def _find_polarity(bright: GrayImage) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which images are clearly light on dark, and which clearly dark on light: `is_light_on_dark`."""
     count, height, width = bright.shape
     flat = bright.reshape(count, -1)
-    area = flat.sum(axis=1, dtype=np.int64) / flat.shape[1]
+    bright_share = flat.sum(axis=1, dtype=np.int64) / flat.shape[1]
     border = flat.take(border_indices((height, width)), axis=1)
-    around = border.sum(axis=1, dtype=np.int64) / (2 * (height + width))
-    return is_clearly_light_on_dark(area, around), is_clearly_dark_on_light(area, around)
+    bright_border_share = border.sum(axis=1, dtype=np.int64) / (2 * (height + width))
+    return (
+        is_clearly_light_on_dark(bright_share, bright_border_share),
+        is_clearly_dark_on_light(bright_share, bright_border_share),
+    )
 
 
-def _without_paper(ink_side: GrayImage) -> tuple[GrayImage, NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return the ink without even paper, the paper's level, and where it is even."""
-    count, *shape = ink_side.shape
-    border = ink_side.reshape(count, -1).take(border_indices(tuple(shape)), axis=1)
+def _subtract_background(images: GrayImage) -> tuple[GrayImage, NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return the ink, the paper's level, and which images' paper is even: `subtract_background`."""
+    count, *shape = images.shape
+    border = images.reshape(count, -1).take(border_indices(tuple(shape)), axis=1)
     border.sort(axis=1, kind="stable")
     length = border.shape[1]
-    low, level, high = (border[:, place] for place in (length // 10, length // 2, length * 8 // 10))
+    low, level, high = border[:, length // 10], border[:, length // 2], border[:, length * 8 // 10]
+    is_even = has_even_background(high.astype(np.int64) - low, tuple(shape))
     paper = level[:, None, None]
-    return np.maximum(ink_side, paper) - paper, level, is_even(high.astype(np.int64) - low, tuple(shape))
+    return np.maximum(images, paper) - paper, level, is_even
 
 
-def _strength(
-    ink: GrayImage, bright: GrayImage
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return how far ink stands out of paper, the paper's noise, and whether there are both.
-
-    As `measure_ink` does.
-    """
+def _measure_ink(ink: GrayImage, mask: GrayImage) -> _Ink:
+    """Return the contrast and noise of each image, and which have both ink and paper: `measure_ink`."""
     count = len(ink)
-    values, above = ink.reshape(count, -1), bright.reshape(count, -1)
-    inked = above.sum(axis=1, dtype=np.int64)
-    bare = above.shape[1] - inked
-    paper = (values * (1 - above)).astype(np.int32)
+    values, is_ink = ink.reshape(count, -1), mask.reshape(count, -1)
+    ink_count = is_ink.sum(axis=1, dtype=np.int64)
+    paper_count = is_ink.shape[1] - ink_count
+    paper = (values * (1 - is_ink)).astype(np.int32)
     paper_sum = paper.sum(axis=1, dtype=np.int64)
     ink_sum = values.sum(axis=1, dtype=np.int64) - paper_sum
-    paper_level = paper_sum / np.maximum(bare, 1)
-    squares = np.einsum("ij,ij->i", paper, paper)
-    noise = np.sqrt(np.maximum(0.0, squares / np.maximum(bare, 1) - paper_level * paper_level))
-    return ink_sum / np.maximum(inked, 1) - paper_level, noise, (inked > 0) & (bare > 0)
-
-
-def _boxes(mask: GrayImage) -> tuple[NDArray[Any], ...]:
-    """Return which masks have one connected part, and the left, top, width and height of that."""
-    count, height, width = mask.shape
-    sheet = np.zeros((count, height + 1, width), np.uint8)  # a row of paper parts each from the next
-    sheet[:, :height] = mask
-    _, _, parts, _ = cv2.connectedComponentsWithStats(
-        sheet.reshape(-1, width), connectivity=8, ltype=cv2.CV_16U
+    paper_mean = paper_sum / np.maximum(paper_count, 1)
+    paper_squares = np.einsum("ij,ij->i", paper, paper)
+    variance = paper_squares / np.maximum(paper_count, 1) - paper_mean * paper_mean
+    return _Ink(
+        contrast=ink_sum / np.maximum(ink_count, 1) - paper_mean,
+        noise=np.sqrt(np.maximum(0.0, variance)),
+        is_measured=(ink_count > 0) & (paper_count > 0),
     )
-    parts = parts[1:, :4].astype(np.int64)
-    owner, parts[:, 1] = np.divmod(parts[:, 1], height + 1)
+
+
+def _find_boxes(mask: GrayImage) -> _Boxes:
+    """Return the bounding boxes of all images whose ink is one component, found in one tall image."""
+    count, height, width = mask.shape
+    # A row of paper between two images separates their components.
+    stacked = np.zeros((count, height + 1, width), np.uint8)
+    stacked[:, :height] = mask
+    _, _, stats, _ = cv2.connectedComponentsWithStats(
+        stacked.reshape(-1, width), connectivity=8, ltype=cv2.CV_16U
+    )
+    components = stats[1:, :4].astype(np.int64)
+    image_index, components[:, 1] = np.divmod(components[:, 1], height + 1)
     boxes = np.zeros((count, 4), np.int64)
-    boxes[owner] = parts
-    return np.bincount(owner, minlength=count) == 1, *boxes.T
+    boxes[image_index] = components
+    return _Boxes(np.bincount(image_index, minlength=count) == 1, *boxes.T)
 
 
-def _stretched(ink: GrayImage, threshold: NDArray[np.float64], strength: NDArray[np.float64]) -> GrayImage:
-    """Return `stretch_contrast` of each, in the same steps in float32."""
-    low = PAPER_END * threshold
-    high = np.maximum(low + 1.0, np.minimum(255.0, threshold + INK_END * strength))
+def _stretch_contrast(
+    ink: GrayImage, threshold: NDArray[np.float64], contrast: NDArray[np.float64]
+) -> GrayImage:
+    """Return each image with its contrast stretched: `stretch_contrast`, in the same steps in float32."""
+    low = PAPER_CUTOFF * threshold
+    high = np.maximum(low + 1.0, np.minimum(255.0, threshold + INK_CUTOFF * contrast))
     values = ink - low.astype(np.float32)[:, None, None]
     np.maximum(values, 0.0, out=values)
     values *= (255.0 / (high - low)).astype(np.float32)[:, None, None]
     return np.minimum(values, 255.0, out=values).astype(np.uint8)
 
 
-def _between(start: NDArray[np.int64], length: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
-    places = np.arange(most) - start[:, None]
-    return (places >= 0) & (places < length[:, None])
+def _render(ink: GrayImage, boxes: _Boxes, indices: list[int]) -> list[GrayImage]:
+    """Return a (28, 28) image for each of `indices`, with the ink in its box centred by mass."""
+    _, height, width = ink.shape
+    is_box_row = _select_range(boxes.top, boxes.height, height)
+    is_box_column = _select_range(boxes.left, boxes.width, width)
+    ink *= is_box_row[:, :, None] & is_box_column[:, None, :]
+    new_top, new_left = _find_centred_positions(ink, boxes)
+    rows = np.stack((boxes.top, boxes.left, boxes.height, boxes.width, new_top, new_left), axis=1).tolist()
+    rendered = list(np.zeros((len(indices), IMAGE_SIZE, IMAGE_SIZE), np.uint8))
+    for index, pixels in zip(indices, rendered, strict=True):
+        top, left, box_height, box_width, to_top, to_left = rows[index]
+        digit = ink[index, top : top + box_height, left : left + box_width]
+        pixels[to_top : to_top + box_height, to_left : to_left + box_width] = digit
+    return rendered
 
 
-def _places(
-    drawn: GrayImage,
-    top: NDArray[np.int64],
-    left: NDArray[np.int64],
-    height: NDArray[np.int64],
-    width: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the row and column where each box begins in MNIST's frame: `centre_by_mass`."""
-    count, *shape = drawn.shape
-    # Whole numbers below 2**24: exact in float32.
-    sums = drawn.reshape(count, -1).astype(np.float32) @ moment_weights(tuple(shape)).T
-    mass, down, right = sums.astype(np.float64).T
-    each = np.maximum(mass, 1.0)
-    row = np.rint((SIZE - 1) / 2 - (down - top * mass) / each).astype(np.int64)
-    column = np.rint((SIZE - 1) / 2 - (right - left * mass) / each).astype(np.int64)
-    return np.clip(row, 0, SIZE - height), np.clip(column, 0, SIZE - width)
+def _select_range(start: NDArray[np.int64], length: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+    """Return (N, size) booleans, true from each start on for each length."""
+    positions = np.arange(size) - start[:, None]
+    return (positions >= 0) & (positions < length[:, None])
+
+
+def _find_centred_positions(ink: GrayImage, boxes: _Boxes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the row and the column of each box in the 28x28 image: `centre_by_mass`."""
+    count, *shape = ink.shape
+    # The sums are integers below 2**24, exact in float32.
+    moments = ink.reshape(count, -1).astype(np.float32) @ moment_weights(tuple(shape)).T
+    mass, row_moment, column_moment = moments.astype(np.float64).T
+    divisor = np.maximum(mass, 1.0)
+    centre = (IMAGE_SIZE - 1) / 2
+    row = np.rint(centre - (row_moment - boxes.top * mass) / divisor).astype(np.int64)
+    column = np.rint(centre - (column_moment - boxes.left * mass) / divisor).astype(np.int64)
+    return np.clip(row, 0, IMAGE_SIZE - boxes.height), np.clip(column, 0, IMAGE_SIZE - boxes.width)

@@ -1,4 +1,4 @@
-"""The type of a picture."""
+"""Array types that the imaging modules share."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from typing import Any
 from numpy.typing import NDArray
 
 GrayImage = NDArray[Any]
-"""A picture, (H, W) uint8; OpenCV's annotations do not carry the type of a pixel."""
+"""A grayscale image, (height, width) uint8. `Any`, because OpenCV's annotations carry no pixel type."""

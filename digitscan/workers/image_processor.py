@@ -92,7 +92,7 @@ class ImageProcessor:
     ) -> None:
         """Add the pictures that may be a digit to `preprocessed`; the others get their row."""
         from digitscan.imaging.decode import MIN_SHORT_SIDE_CLOSE_UP, decode_image
-        from digitscan.imaging.preprocess import SMALL_DIGIT, preprocess
+        from digitscan.imaging.preprocess import MIN_DIGIT_SIZE, preprocess
         from digitscan.imaging.preprocess_batch import is_batchable, preprocess_batch
 
         # If a whole batch ends this process, the supervisor tries halves of it.
@@ -105,7 +105,7 @@ class ImageProcessor:
                 if result is None:
                     set_current(index)
                     result = preprocess(image.pixels)
-                if image.reduced and 0 < result.digit_size < SMALL_DIGIT:
+                if image.is_reduced and 0 < result.digit_size < MIN_DIGIT_SIZE:
                     close_up = decode_image(paths[index], self.max_megapixels, MIN_SHORT_SIDE_CLOSE_UP)
                     result = preprocess(close_up.pixels)
             except Exception as error:

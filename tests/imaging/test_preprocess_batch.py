@@ -1,13 +1,13 @@
-"""Small pictures looked at together: pixel for pixel what each gives alone."""
+"""A batch gives what `preprocess` gives for each of its images, pixel for pixel and note for note."""
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
+from hypothesis.extra.numpy import arrays
 
-from digitscan.imaging import preprocess_batch as together
+from digitscan.imaging import preprocess_batch as preprocess_batch_module
 from digitscan.imaging.preprocess import preprocess
 from digitscan.imaging.preprocess_batch import MAX_SIDE, MIN_BATCH, is_batchable, preprocess_batch
 from digitscan.training.data.sources import load_data
@@ -20,42 +20,59 @@ def digits():
     return load_data().x_train[:400]
 
 
-def are_the_same(one, other):
-    if (one.notes, one.rejection, one.digit_size) != (other.notes, other.rejection, other.digit_size):
-        return False
-    if one.pixels is None or other.pixels is None:
-        return one.pixels is other.pixels
-    return np.array_equal(one.pixels, other.pixels) and one.pixels.dtype == other.pixels.dtype
+def are_equal(first, second):
+    if first[1:] != second[1:] or first.pixels is None or second.pixels is None:
+        return first == second
+    return np.array_equal(first.pixels, second.pixels) and first.pixels.dtype == second.pixels.dtype
 
 
-def all_as_alone(pictures):
-    looked = preprocess_batch(pictures)
-    return len(looked) == len(pictures) and all(map(are_the_same, looked, map(preprocess, pictures)))
+def assert_equals_preprocess(images):
+    results = preprocess_batch(images)
+    assert len(results) == len(images)
+    for result, image in zip(results, images, strict=True):
+        assert are_equal(result, preprocess(image))
 
 
-def variants(digits):
-    """Digits as they are, dark on light, faint, on gray paper, on noisy paper, of other sizes, two in one."""
-    random = np.random.default_rng(1)
-    yield digits
-    yield 255 - digits
-    yield digits // 8 + 100
-    yield 230 - digits // 2
-    yield np.clip(digits + random.normal(30, 6, digits.shape), 0, 255).astype(np.uint8)
-    yield np.clip(digits // 2 + np.arange(0, 112, 4), 0, 255).astype(np.uint8)
-    yield np.maximum(digits, np.roll(digits, 14, axis=2))
-    for width, height in [(20, 20), (32, 32), (31, 17), (12, 30), (24, 8), (8, 30)]:
-        yield np.stack([cv2.resize(digit, (width, height)) for digit in digits])
-    yield np.stack([digit[4:24, 4:24] for digit in digits])
+def add_noise(digits):
+    noise = np.random.default_rng(1).normal(30, 6, digits.shape)
+    return np.clip(digits + noise, 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("variant", range(14))
-def test_digits_of_all_kinds_come_out_as_alone(digits, variant):
-    assert all_as_alone(list(list(variants(digits))[variant]))
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda digits: digits,
+        lambda digits: 255 - digits,
+        lambda digits: digits // 8 + 100,
+        lambda digits: 230 - digits // 2,
+        add_noise,
+        lambda digits: np.clip(digits // 2 + np.arange(0, 112, 4), 0, 255).astype(np.uint8),
+        lambda digits: np.maximum(digits, np.roll(digits, 14, axis=2)),
+        lambda digits: digits[:, 4:24, 4:24],
+    ],
+    ids=[
+        "unchanged",
+        "dark on light",
+        "faint",
+        "gray paper",
+        "noisy paper",
+        "gradient",
+        "two digits",
+        "tight crop",
+    ],
+)
+def test_mnist_digits_give_the_same_as_alone(digits, change):
+    assert_equals_preprocess(list(change(digits)))
+
+
+@pytest.mark.parametrize("size", [(20, 20), (32, 32), (31, 17), (12, 30), (24, 8), (8, 30)])
+def test_digits_of_other_sizes_give_the_same_as_alone(digits, size):
+    assert_equals_preprocess([cv2.resize(digit, size) for digit in digits])
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=MIN_BATCH, max_size=12), SHAPES)
-def test_noise_and_scribbles_come_out_as_alone(seeds, shape):
-    pictures = []
+def test_noise_and_scribbles_give_the_same_as_alone(seeds, shape):
+    images = []
     for seed in seeds:
         random = np.random.default_rng(seed)
         paper = np.full(shape, random.integers(256), np.uint8)
@@ -63,42 +80,46 @@ def test_noise_and_scribbles_come_out_as_alone(seeds, shape):
             ends = [(int(x), int(y)) for x, y in random.integers(0, max(shape), (2, 2))]
             cv2.line(paper, *ends, int(random.integers(256)), int(random.integers(1, 5)))
         noise = random.integers(0, random.integers(1, 60), shape)
-        pictures.append(np.clip(paper + noise, 0, 255).astype(np.uint8))
-    assert all_as_alone(pictures)
+        images.append(np.clip(paper + noise, 0, 255).astype(np.uint8))
+    assert_equals_preprocess(images)
 
 
-@given(
-    arrays.arrays(np.uint8, st.tuples(st.just(MIN_BATCH), st.integers(1, 8), st.integers(1, 8))),
-)
-def test_any_pixels_come_out_as_alone(pictures):
-    assert all_as_alone(list(pictures))
+@given(arrays(np.uint8, st.tuples(st.just(MIN_BATCH), st.integers(1, 8), st.integers(1, 8))))
+def test_any_pixels_give_the_same_as_alone(images):
+    assert_equals_preprocess(list(images))
 
 
-def test_sizes_and_kinds_may_be_mixed_and_keep_their_places(digits):
-    pictures = []
-    for number, digit in enumerate(digits[:60]):
-        size = (28, 28, 20, 200, 33)[number % 5]
-        picture = cv2.resize(digit, (size, size))
-        pictures.append(picture.astype(np.uint16) * 200 if number % 7 == 0 else picture)
-    assert all_as_alone(pictures)
+def test_sizes_and_dtypes_may_be_mixed_and_keep_their_order(digits):
+    images = []
+    for index, digit in enumerate(digits[:60]):
+        size = (28, 28, 20, 200, 33)[index % 5]
+        image = cv2.resize(digit, (size, size))
+        images.append(image.astype(np.uint16) * 200 if index % 7 == 0 else image)
+    assert_equals_preprocess(images)
+
+
+def test_no_images_give_no_results():
     assert preprocess_batch([]) == []
 
 
-def test_what_is_in_company_does_not_matter(digits):
-    """The same pixels for any number of pictures at once, and any others among them."""
-    whole = preprocess_batch(list(digits[:300]))
-    parts = [one for start in range(0, 300, 9) for one in preprocess_batch(list(digits[start : start + 9]))]
-    assert all(map(are_the_same, whole, parts))
+def test_the_other_images_of_a_batch_do_not_matter(digits):
+    together = preprocess_batch(list(digits[:300]))
+    in_nines = [
+        result for start in range(0, 300, 9) for result in preprocess_batch(list(digits[start : start + 9]))
+    ]
+    assert all(map(are_equal, together, in_nines))
 
 
-def test_most_digits_need_no_look_alone(digits, monkeypatch):
+def test_most_digits_take_the_fast_path(digits, monkeypatch):
     alone = []
-
-    def counted(picture):
-        alone.append(picture)
-        return preprocess(picture)
-
-    monkeypatch.setattr(together, "preprocess", counted)
+    monkeypatch.setattr(
+        preprocess_batch_module, "preprocess", lambda image: alone.append(image) or preprocess(image)
+    )
     preprocess_batch(list(digits))
     assert 0 < len(alone) < 0.1 * len(digits)
-    assert is_batchable(digits[0]) and not is_batchable(np.zeros((33, 20), np.uint8))
+
+
+def test_small_images_of_8_bits_may_take_the_fast_path(digits):
+    assert is_batchable(digits[0])
+    assert not is_batchable(digits[0].astype(np.uint16))
+    assert not is_batchable(np.zeros((MAX_SIDE + 1, 20), np.uint8))

@@ -1,6 +1,8 @@
 """Pictures of digits that tests scan."""
 
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -35,3 +37,9 @@ def encode_image(image: Image.Image, image_format: str, **options: object) -> by
     file = io.BytesIO()
     image.save(file, image_format, **options)
     return file.getvalue()
+
+
+def make_png_chunk(chunk_type: bytes, contents: bytes) -> bytes:
+    """Return a chunk of a PNG file with its length and its checksum."""
+    checksum = zlib.crc32(chunk_type + contents)
+    return struct.pack(">I", len(contents)) + chunk_type + contents + struct.pack(">I", checksum)

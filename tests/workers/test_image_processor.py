@@ -65,7 +65,7 @@ def test_a_digit_that_is_large_enough_at_the_reduced_scale_is_decoded_once(proce
     monkeypatch.setattr("digitscan.imaging.decode.decode_image", recording_decode)
     (row,) = processor.process([str(tmp_path / "a.jpg")], lambda index: None)
     assert row[:4] == (7, 1.0, "ok", "small in its frame")
-    assert [picture.reduced for picture in decoded] == [True]
+    assert [picture.is_reduced for picture in decoded] == [True]
 
 
 def test_rows_are_the_same_however_many_pictures_are_buffered(processor, tmp_path):

@@ -1,0 +1,175 @@
+"""The digit's components are kept; specks, form lines and neighbours are left out."""
+
+import cv2
+import numpy as np
+import pytest
+
+from digitscan.imaging.segment import Component, group_broken_strokes, segment_digit
+from tests.support.pictures import draw_five
+
+
+def segment(image):
+    return segment_digit(image, (image > 127).astype(np.uint8))
+
+
+def count_components(image):
+    return cv2.connectedComponents((image > 127).astype(np.uint8))[0] - 1
+
+
+def test_a_component_has_right_and_bottom():
+    component = Component(label=1, left=3, top=4, width=10, height=20, area=50)
+    assert (component.right, component.bottom) == (13, 24)
+
+
+def test_no_ink_is_blank():
+    assert segment(np.zeros((30, 30), np.uint8)).rejection == "blank"
+
+
+def test_a_digit_of_one_component_is_cut_out():
+    image = np.zeros((40, 50), np.uint8)
+    image[5:30, 12:20] = 200
+    digit, rejection, note = segment(image)
+    assert (rejection, note) == (None, None)
+    assert (digit.top, digit.left, digit.ink.shape) == (5, 12, (25, 8))
+    assert (digit.ink == 200).all()
+
+
+def test_specks_are_left_out_without_a_note():
+    page = draw_five()
+    page[5:7, 5:7] = page[30, 90] = 255
+    digit, rejection, note = segment(page)
+    assert (rejection, note) == (None, None)
+    assert np.array_equal(digit.ink, segment(draw_five()).digit.ink)
+
+
+def test_in_a_small_image_every_component_may_be_a_part_of_the_digit():
+    image = np.zeros((28, 28), np.uint8)
+    image[4:12, 10:14] = image[14:15, 10:12] = 255
+    assert segment(image).digit.ink.shape == (11, 4)
+
+
+@pytest.mark.parametrize(
+    "line", [np.s_[97:99], np.s_[:2], np.s_[:, :2], np.s_[:, 98:]], ids=["low", "top", "left", "right"]
+)
+def test_a_form_line_is_left_out_with_a_note(line):
+    page = draw_five()
+    page[line] = 255
+    digit, rejection, note = segment(page)
+    assert (rejection, note) == (None, "lines left out")
+    assert np.array_equal(digit.ink, segment(draw_five()).digit.ink)
+
+
+@pytest.mark.parametrize("lines", [[np.s_[50:53]], [np.s_[10:12], np.s_[80:82]]], ids=["one", "two"])
+def test_form_lines_alone_are_no_digit(lines):
+    page = np.zeros((100, 100), np.uint8)
+    for line in lines:
+        page[line] = 255
+    digit, rejection, note = segment(page)
+    assert (digit, rejection, note) == (None, "lines without a digit", "lines left out")
+
+
+def test_a_grid_that_reaches_three_edges_is_left_out():
+    page = np.zeros((100, 100), np.uint8)
+    page[10:12, :] = page[:, 10:12] = 255
+    page[30:80, 40:60] = 255
+    digit, _, note = segment(page)
+    assert (digit.ink.shape, note) == ((50, 20), "lines left out")
+
+
+def test_a_vertical_stroke_in_the_middle_is_a_one():
+    page = np.zeros((100, 100), np.uint8)
+    page[2:98, 50:54] = 255
+    assert segment(page).rejection is None
+
+
+def test_the_bar_of_a_five_that_is_apart_is_kept():
+    broken = draw_five()
+    broken[26:30] = 0
+    assert count_components(broken) == 2
+    assert segment(broken).digit.ink.shape == segment(draw_five()).digit.ink.shape
+
+
+def test_a_stroke_broken_into_dashes_is_kept_whole():
+    ring = np.zeros((28, 28), np.uint8)
+    cv2.ellipse(ring, (14, 14), (7, 10), 0, 0, 360, 255, 1)
+    dashed = ring.copy()
+    dashed[[6, 7, 12, 13, 19, 20]] = 0
+    dashed[:, [9, 10, 15, 19]] = 0
+    assert count_components(dashed) > 7
+    digit, rejection, note = segment(dashed)
+    assert (rejection, note) == (None, None)
+    assert digit.ink.shape == segment(ring).digit.ink.shape
+
+
+def make_component(label, left, top, width=10, height=10):
+    return Component(label, left, top, width, height, width * height)
+
+
+def test_components_close_to_each_other_are_one_group_and_chains_of_them_too():
+    chain = [make_component(label, 20 + 11 * label, 20, height=30) for label in range(1, 4)]
+    far = make_component(4, 90, 20, height=30)
+    groups = group_broken_strokes([chain[0], chain[2], far, chain[1]], (100, 200))
+    assert sorted(sorted(member.label for member in group.components) for group in groups) == [[1, 2, 3], [4]]
+    assert max(groups, key=lambda group: group.extent.area).extent == Component(0, 31, 20, 32, 30, 900)
+
+
+def test_a_component_at_the_image_edge_joins_another_only_where_their_boxes_meet():
+    inside, apart, touching = (
+        make_component(1, 12, 50, height=40),
+        make_component(2, 0, 50),
+        make_component(3, 0, 60, 12),
+    )
+    assert len(group_broken_strokes([inside, apart], (100, 100))) == 2
+    assert len(group_broken_strokes([inside, touching], (100, 100))) == 1
+
+
+def test_a_neighbour_at_the_edge_is_left_out_with_a_note():
+    page = np.zeros((100, 120), np.uint8)
+    page[20:80, 40:70] = draw_five()[20:80, 33:63]
+    page[30:70, :8] = 255
+    digit, rejection, note = segment(page)
+    assert (rejection, note) == (None, "parts left out")
+    assert (digit.left, digit.ink.shape[1]) == (40, 30)
+
+
+def test_what_is_left_out_is_erased_with_its_soft_edge_where_it_reaches_into_the_box():
+    page = np.zeros((100, 100), np.uint8)
+    page[20:80, 30:36] = page[74:80, 30:70] = 255  # an L, whose box is open at the upper right
+    page[40:42, 60:62] = 255
+    page[39:43, 59] = 90
+    digit, rejection, _ = segment(page)
+    assert rejection is None
+    assert not digit.ink[:50, 10:].any()
+    assert (digit.ink[:, :6] == 255).all() and (digit.ink[54:] == 255).all()
+
+
+def test_more_components_than_a_digit_has_are_no_digit():
+    page = np.zeros((100, 100), np.uint8)
+    page[5:95:15, 5:95:15] = 255
+    page = cv2.dilate(page, np.ones((7, 7), np.uint8))
+    digit, rejection, _ = segment(page)
+    assert rejection == "too many parts for a digit"
+    assert digit.ink.shape == (100, 100)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_digits_side_by_side_are_several(count):
+    page = np.concatenate([draw_five(60, 7)[:, 12:48]] * count, axis=1)
+    digit, rejection, _ = segment(page)
+    assert rejection == "several digits"
+    assert digit is not None
+
+
+def test_a_second_digit_above_is_several():
+    page = np.zeros((180, 90), np.uint8)
+    page[:60, 20:80] = page[120:, 20:80] = draw_five(60, 7)
+    assert segment(page).rejection == "several digits"
+
+
+@pytest.mark.parametrize(("count", "rejection"), [(2, None), (3, "several digits")])
+def test_two_cut_digits_at_the_edges_are_neighbours_and_three_are_digits(count, rejection):
+    page = np.zeros((200, 200), np.uint8)
+    page[70:130, 85:115] = draw_five()[20:80, 33:63]
+    for box in [np.s_[70:130, :10], np.s_[160:, 80:115], np.s_[:40, 80:115]][:count]:
+        page[box] = 255
+    assert segment(page).rejection == rejection
