@@ -1,13 +1,13 @@
 """The exceptions and exit codes of digitscan: one exception for each situation, one code for each exception.
 
     DigitscanError
-      x UsageError
-      x NoImagesError
-      x ModelError
-      x OutputError
-      x DataError
-      x TrainingError
-      x ImageError
+        UsageError
+        NoImagesError
+        ModelError
+        OutputError
+        DataError
+        TrainingError
+        ImageError
 
 Each message is the sentence that the user needs: what happened, to which file, what to do. The command line
 prints it and exits with the exception's code. The codes are a stable interface: scripts depend on them.

@@ -40,7 +40,7 @@ class Prediction:
     status: Status
     """Whether a person must look at this row."""
     note: str = ""
-    """What preprocessing found and changed, or why there is no digit."""
+    """What was found and changed, between which digits the model doubts, or why there is no digit."""
     probabilities: tuple[float, ...] | None = None
     """The probabilities of the ten digits, if they were asked for and the picture reached the network."""
 

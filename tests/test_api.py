@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import os
 import pkgutil
 from pathlib import Path
 
@@ -67,11 +68,20 @@ def test_probabilities_come_when_they_are_asked_for(images):
     assert len(row.probabilities) == 10 and int(np.argmax(row.probabilities)) == row.digit
 
 
+def descendants(pid):
+    """The processes that a process has started, and those that they have started. Linux."""
+    children = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        children += map(int, (task / "children").read_text().split())
+    return {*children, *(pid for child in children for pid in descendants(child))}
+
+
 @pytest.mark.parametrize("leave", ["close", "with", "forget"])
 def test_no_process_outlives_a_scan_that_is_not_read_to_the_end(images, leave):
+    before = descendants(os.getpid())
     scan = digitscan.scan([images / "1.png"] * 3000)
     next(scan)
-    pids = scan.worker_pids
+    pids = descendants(os.getpid()) - before
     assert pids
     if leave == "close":
         scan.close()
@@ -84,14 +94,40 @@ def test_no_process_outlives_a_scan_that_is_not_read_to_the_end(images, leave):
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
+def test_a_script_that_ends_in_the_middle_of_a_scan_ends_quietly(images):
+    done = run_code("import digitscan\nscan = digitscan.scan(['1.png'] * 3000)\nnext(scan)", cwd=images)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_forked_copy_of_the_process_does_not_end_the_workers(images):
+    code = (
+        "import digitscan, os, sys\n"
+        "scan = digitscan.scan(['1.png'] * 3000)\n"
+        "next(scan)\n"
+        "child = os.fork()\n"
+        "if child == 0: sys.exit()\n"
+        "os.waitpid(child, 0)\n"
+        "print(sum(row.digit == 7 for row in scan))\n"
+    )
+    done = run_code(code, cwd=images)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"2999\n", b"")
+
+
+def test_a_scan_that_cannot_start_has_no_predictions_when_asked_again(tmp_path):
+    (tmp_path / "empty").mkdir()
+    scan = digitscan.scan(tmp_path / "empty")
+    with pytest.raises(NoImagesError):
+        next(scan)
+    assert list(scan) == []
+
+
 def test_mistakes_are_errors_before_the_loop(images, tmp_path):
     with pytest.raises(UsageError, match="does not exist"):
         digitscan.scan(tmp_path / "missing")
     with pytest.raises(digitscan.ModelError, match=r"nothing\.h5"):
         digitscan.scan(images, ScanConfig(model="nothing.h5"))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(NoImagesError, match="No images found"):
-        next(digitscan.scan(tmp_path / "empty"))
+    with pytest.raises(UsageError, match="no path was given"):
+        digitscan.scan([])
 
 
 @pytest.mark.parametrize("method", [None, "spawn", "forkserver"])

@@ -162,13 +162,22 @@ def test_a_worker_loads_no_training_library(picture, tmp_path):
         "ready = {'compiled_path': str(model.compiled_path), 'compiled_digest': model.compiled_digest,\n"
         "    'metadata': model.metadata.to_json()}\n"
         "process_files = load_image_processor({'model': ready, 'fast_model': None, 'min_confidence': None,\n"
-        "    'probabilities': False, 'max_megapixels': 64.0})\n"
+        "    'probabilities': False, 'max_megapixels': 64.0, 'shared_path': None})\n"
         "(row,) = process_files(['a.png'], lambda index: None)\n"
         "assert row[2] in ('ok', 'review', 'no-digit'), row\n"
     )
     done, modules = run_and_list_modules(code, tmp_path)
     assert done.returncode == 0, done.stderr
     assert not modules & TRAINING_LIBRARIES
+
+
+def test_a_worker_does_not_wait_for_pathlib(tmp_path):
+    """It takes some milliseconds of each scan's start."""
+    code = "from digitscan.workers.worker import preload_libraries; preload_libraries()"
+    done, modules = run_and_list_modules(code, tmp_path)
+    _, always = run_and_list_modules("", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "cv2" in modules and "pathlib" not in modules - always
 
 
 def test_importing_digitscan_loads_no_third_party_module(tmp_path):

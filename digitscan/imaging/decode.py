@@ -26,7 +26,7 @@ from digitscan.imaging.fast_decode import (
     decode_plain_png,
     has_full_contrast,
 )
-from digitscan.imaging.formats import detect_format
+from digitscan.imaging.formats import MAX_MEGAPIXELS, detect_format
 from digitscan.prediction import path_to_text
 from digitscan.system.files import describe_os_error, read_regular_file
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image as PillowImage
 
-MAX_MEGAPIXELS = 64.0
-"""Images with more pixels are not decoded, unless the user allows it."""
 MIN_SHORT_SIDE = 96
 """A large JPEG is decoded at a reduced scale with at least this many pixels on its shorter side."""
 MIN_SHORT_SIDE_CLOSE_UP = 384

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+MAX_MEGAPIXELS = 64.0
+"""Images with more pixels are not decoded, unless the user allows it."""
+
 # Formats that `decode` cannot read are listed too: such a file gets an error row and is not skipped.
 _IMAGE_SUFFIXES = frozenset(
     b"png apng jpg jpeg jpe jfif mpo bmp dib gif tif tiff webp "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 
 from digitscan.errors import UsageError
+from digitscan.imaging.formats import MAX_MEGAPIXELS
 
 MAX_CHUNK_SIZE = 4096
 MIN_TIMEOUT_SECONDS = 0.1
@@ -31,7 +33,7 @@ class ScanConfig:
     """The confidence, 0 to 1, from which a row is `ok`; None is the model's own threshold."""
     probabilities: bool = False
     """Whether each row has the probabilities of all ten digits."""
-    max_megapixels: float = 64.0
+    max_megapixels: float = MAX_MEGAPIXELS
     """Larger pictures are not decoded: their row is an error."""
     timeout: float = 30.0
     """The seconds that one file may take before its row is an error."""
@@ -41,18 +43,45 @@ class ScanConfig:
     """The most files that a worker gets at a time. It changes the speed and never a row."""
 
     def __post_init__(self) -> None:
-        """Check the ranges, so that a wrong value fails here and not in a worker."""
-        _check("min_confidence", self.min_confidence, 0, 1)
-        _check("max_megapixels", self.max_megapixels, MIN_MEGAPIXELS)
-        _check("timeout", self.timeout, MIN_TIMEOUT_SECONDS)
-        _check("workers", self.workers, 1)
-        _check("chunk_size", self.chunk_size, 1, MAX_CHUNK_SIZE)
+        """Check types and ranges, so that a wrong value fails here and not in a worker.
+
+        Numbers of other types, such as NumPy's, become Python's: workers get their settings as JSON.
+        """
+        _check_number(self, "min_confidence", 0, 1)
+        _check_number(self, "max_megapixels", MIN_MEGAPIXELS)
+        _check_number(self, "timeout", MIN_TIMEOUT_SECONDS)
+        _check_integer(self, "workers", 1)
+        _check_integer(self, "chunk_size", 1, MAX_CHUNK_SIZE)
+        object.__setattr__(self, "probabilities", bool(self.probabilities))
         if self.input_maximum not in (None, 1.0, 255.0):
-            raise UsageError(f"input_maximum must be 1.0 or 255.0, not {self.input_maximum}")
+            raise UsageError(f"input_maximum must be 1.0 or 255.0, not {self.input_maximum!r}")
 
 
-def _check(name: str, value: float | None, minimum: float, maximum: float = math.inf) -> None:
-    if value is None or (math.isfinite(value) and minimum <= value <= maximum):
+def _check_number(config: ScanConfig, name: str, minimum: float, maximum: float = math.inf) -> None:
+    value = getattr(config, name)
+    if value is None:
         return
-    limits = f"at least {minimum:g}" if maximum == math.inf else f"between {minimum:g} and {maximum:g}"
-    raise UsageError(f"{name} must be {limits}, not {value}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and minimum <= number <= maximum) or isinstance(value, str | bool):
+        raise UsageError(f"{name} must be a number {_format_limits(minimum, maximum)}, not {value!r}")
+    object.__setattr__(config, name, number)
+
+
+def _check_integer(config: ScanConfig, name: str, minimum: int, maximum: float = math.inf) -> None:
+    value = getattr(config, name)
+    if value is None:
+        return
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if not minimum <= number <= maximum or isinstance(value, bool):
+        raise UsageError(f"{name} must be a whole number {_format_limits(minimum, maximum)}, not {value!r}")
+    object.__setattr__(config, name, number)
+
+
+def _format_limits(minimum: float, maximum: float) -> str:
+    return f"of at least {minimum:g}" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"

@@ -50,6 +50,11 @@ def check_paths(paths: Sequence[Path]) -> None:
             ) from None
 
 
+def is_one_folder(paths: Sequence[Path]) -> bool:
+    """Return whether the paths are a single folder: then rows show names without that folder."""
+    return len(paths) == 1 and os.path.isdir(paths[0])
+
+
 def find_images(
     paths: Sequence[Path], stats: WalkStats, exclude: Collection[Path] = ()
 ) -> Iterator[ImageFile]:
@@ -66,7 +71,7 @@ def find_images(
         if not os.path.isdir(path):
             stats.images += 1
             yield _image_file(os.fsencode(path), name)
-        elif len(paths) == 1:
+        elif is_one_folder(paths):
             yield from _walk(os.fsencode(path), b"", stats, excluded)
         else:
             yield from _walk(os.fsencode(path), name.rstrip(b"/") + b"/", stats, excluded)

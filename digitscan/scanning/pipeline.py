@@ -13,10 +13,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
-from digitscan.errors import ExitCode, NoImagesError, OutputError
+from digitscan.errors import ExitCode, NoImagesError, OutputError, UsageError
 from digitscan.prediction import ImageFile, Prediction
 from digitscan.scanning.config import ScanConfig
-from digitscan.scanning.discovery import WalkStats, check_paths, count_images, find_images
+from digitscan.scanning.discovery import WalkStats, check_paths, count_images, find_images, is_one_folder
 from digitscan.scanning.output.config import OutputConfig
 from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter, read_csv, truncate_to_whole_rows
 from digitscan.scanning.output.manifest import ScanManifest, check_manifest, start_output
@@ -24,7 +24,7 @@ from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.report import SummaryContext, SummaryCounts, print_summary
 from digitscan.scanning.resume import RemainingFiles
 from digitscan.scanning.retry import retry_errors
-from digitscan.scanning.scheduler import Scheduler
+from digitscan.scanning.scheduler import Scheduler, predict
 from digitscan.system.log import log
 from digitscan.version import __version__
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 class Scan(Iterator[Prediction]):
     """The predictions for all images among some paths: an iterator, and a context manager.
 
+    Relative paths are opened from the current folder, which must not change meanwhile. Folders that cannot
+    be opened have no row: `stats.unreadable_folders` lists them.
+
     Reading starts with the first prediction asked for, in worker processes; files are found as they are
     needed, so that a folder of any size takes the same memory. The workers end after the last prediction, at
     `close`, at the end of a `with` block, or when the Scan is no longer referenced.
@@ -50,12 +53,13 @@ class Scan(Iterator[Prediction]):
 
     def __init__(self, paths: str | Path | Iterable[str | Path], config: ScanConfig | None = None) -> None:
         """Take one path or several, of folders and image files. Raises UsageError if one does not exist."""
-        given = [paths] if isinstance(paths, str | Path) else paths
+        given = [paths] if isinstance(paths, str | os.PathLike) else paths
         self.paths = [Path(path) for path in given]
+        if not self.paths:
+            raise UsageError("no path was given: name a folder or an image")
         self.config = config or ScanConfig()
         self.stats = WalkStats()
         """What was found and skipped so far."""
-        self._scheduler: Scheduler | None = None
         self._predictions: Iterator[Prediction] | None = None
         check_paths(self.paths)
 
@@ -71,11 +75,6 @@ class Scan(Iterator[Prediction]):
             log=log,
         )
 
-    @property
-    def worker_pids(self) -> list[int]:
-        """The processes that read files now."""
-        return self._scheduler.worker_pids if self._scheduler else []
-
     def __next__(self) -> Prediction:
         """Return the prediction for the next file, in the order that `find_images` describes.
 
@@ -84,8 +83,10 @@ class Scan(Iterator[Prediction]):
         ERROR.
         """
         if self._predictions is None:
-            self._scheduler = Scheduler(self.find_files(), self.model, self.config)
-            self._predictions = _predict(self._scheduler)
+            self._predictions = iter(())  # if it cannot start, there are none the next time either
+            model = self.model
+            # Not a generator of this class: that would keep the Scan, and so the workers, alive.
+            self._predictions = predict(self.find_files(), model, self.config)
         return next(self._predictions)
 
     def __enter__(self) -> Scan:
@@ -111,22 +112,16 @@ class Scan(Iterator[Prediction]):
         return chain([first], files)
 
 
-def _predict(scheduler: Scheduler) -> Generator[Prediction, None, None]:
-    # No method of Scan: a generator that refers to its Scan would keep it, and the workers, alive.
-    with scheduler:
-        for batch in scheduler.batches():
-            yield from batch
-
-
 def scan(paths: str | Path | Iterable[str | Path], config: ScanConfig | None = None) -> Scan:
     """Return the predictions for all images among some paths, one for each file, in a stable order.
 
     `paths` is a folder or an image file, or several. Folders are read with their subfolders. A file that
     cannot be read is a prediction with status ERROR: it never ends the scan.
 
-    Works in a script, a notebook and a child process however that was started; scripts need no `if __name__
-    == "__main__"`. Raises UsageError if a path does not exist, ModelError if the model is missing, broken or
-    refused. Iterating raises NoImagesError if there is no image among the paths.
+    Works in a script, a notebook and a child process however that was started; scripts need no
+    `if __name__ == "__main__"`. Raises UsageError if a path does not exist, ModelError if the model is
+    missing, broken or refused. Iterating raises NoImagesError if there is no image among the paths, and
+    DigitscanError if no worker process can be kept alive.
 
     >>> import digitscan
     >>> rows = list(digitscan.scan("examples/digits", digitscan.ScanConfig(model="cnn")))
@@ -191,12 +186,11 @@ def run_scan(
 
 def _create_manifest(scan: Scan, output_config: OutputConfig) -> ScanManifest:
     """Return what the rows of this scan depend on."""
-    is_one_folder = len(scan.paths) == 1 and os.path.isdir(scan.paths[0])
     model, config = scan.model, scan.config
     csv_format = CsvFormat(config.probabilities, output_config.raw, output_config.excel)
     return ScanManifest(
         digitscan=__version__,
-        roots=() if is_one_folder else tuple(path.as_posix() for path in scan.paths),
+        roots=() if is_one_folder(scan.paths) else tuple(path.as_posix() for path in scan.paths),
         targets=tuple(os.path.realpath(path) for path in scan.paths),
         model=model.digest,
         fast_model=model.fast_model.digest if model.fast_model else None,

@@ -1,7 +1,7 @@
 """The summary at the end of a scan: counts, confidence, what to look at, what failed and why.
 
-File names and reasons come from untrusted files. All text passes through `escape_control_characters` and
-`rich.text.Text`, so that neither the terminal nor rich's markup obeys it.
+File names and reasons come from untrusted files. All text of the summary passes through
+`escape_control_characters` and `rich.text.Text`, so that neither the terminal nor rich's markup obeys it.
 """
 
 from __future__ import annotations

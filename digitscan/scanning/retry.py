@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from digitscan.prediction import NOT_UTF8, ImageFile, Status, text_to_path
 from digitscan.scanning.config import ScanConfig
+from digitscan.scanning.discovery import is_one_folder
 from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter, read_csv
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.scheduler import predict
@@ -41,8 +42,7 @@ def retry_errors(
 
 def _find_failed_files(csv_path: Path, paths: Sequence[Path], csv_format: CsvFormat) -> Iterator[ImageFile]:
     """Yield the files whose rows say `error`, with the paths at which they were found."""
-    is_one_folder = len(paths) == 1 and os.path.isdir(paths[0])
-    folder = os.fsencode(paths[0]) + b"/" if is_one_folder else b""
+    folder = os.fsencode(paths[0]) + b"/" if is_one_folder(paths) else b""
     for row in read_csv(csv_path, csv_format.raw):
         if row.status is Status.ERROR:
             is_utf8 = NOT_UTF8 not in row.note

@@ -30,6 +30,8 @@ MAX_IN_FLIGHT = 4096
 _FIRST_CHUNK_SIZE = 16
 _FIRST_CHUNK_BYTES = 1 << 20
 """The first chunk is small, so that the first rows come soon."""
+_MIN_SHARE = 16
+"""Files: a chunk is not limited to fewer, however many workers share the files."""
 _TARGET_CHUNK_SECONDS = 0.2
 _QUEUED_TASKS_PER_WORKER = 2
 """One that a worker works on, and one that waits in its pipe."""
@@ -77,6 +79,7 @@ class Scheduler:
         self._files = iter(files)
         self._setup = _worker_setup(model, self._config)
         self._process_factory = ProcessFactory(worker_command)
+        self._owner_pid = os.getpid()
         self._max_workers = self._config.workers or count_usable_cores()
         self._workers: list[Worker] = []
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -130,7 +133,9 @@ class Scheduler:
             self._replace_hanging_workers()
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers. Does nothing in a forked copy of this process, whose workers they are not."""
+        if os.getpid() != self._owner_pid:
+            return
         for worker in self._workers:
             worker.kill()
         for worker in self._workers:  # all are killed first, because each takes its time to end
@@ -146,7 +151,10 @@ class Scheduler:
             self._waiting.extend(files)
 
     def _measure_first_files(self) -> None:
-        """Choose the size of the first chunk by the bytes of the first files: their time is not known yet."""
+        """Measure the bytes of the first files, whose time is not known yet.
+
+        They decide about the size of the first chunk, and about more workers until the first rows arrive.
+        """
         first_files = list(itertools.islice(self._waiting, _FIRST_CHUNK_SIZE))
         with contextlib.suppress(OSError):
             sizes = [os.stat(file.path).st_size for file in first_files]  # noqa: PTH116  # ImageFile.path is a str
@@ -190,7 +198,7 @@ class Scheduler:
         waiting = len(self._waiting)
         size = min(self._chunk_size, waiting)
         if self._files_exhausted:  # the last files are shared evenly, so that no worker is alone at the end
-            size = min(size, max(_FIRST_CHUNK_SIZE, waiting // (2 * len(self._workers))))
+            size = min(size, max(_MIN_SHARE, waiting // (2 * len(self._workers))))
         if not size:
             return None
         chunk = _Chunk([self._waiting.popleft() for _ in range(size)])
@@ -239,7 +247,7 @@ class Scheduler:
         self._seconds_per_file = mean
         # Each worker must find its share in what may be in flight, however many workers there are.
         share = MAX_IN_FLIGHT // (_QUEUED_TASKS_PER_WORKER * self._max_workers)
-        maximum = min(self._config.chunk_size, max(share, _FIRST_CHUNK_SIZE))
+        maximum = min(self._config.chunk_size, max(share, _MIN_SHARE))
         self._chunk_size = max(1, min(maximum, int(_TARGET_CHUNK_SECONDS / max(mean, 1e-6))))
 
     def _replace_hanging_workers(self) -> None:
@@ -321,6 +329,7 @@ def _worker_setup(model: Model, config: ScanConfig) -> WorkerSetup:
         min_confidence=config.min_confidence,
         probabilities=config.probabilities,
         max_megapixels=config.max_megapixels,
+        shared_path=None,  # each worker has its own
     )
 
 

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
@@ -46,27 +49,20 @@ class ForkedProcess:
 
     def __init__(self, pid: int, stdin: IO[bytes], stdout: IO[bytes], shared_memory: mmap) -> None:
         """Open a pidfd for a child of the fork server that is not reaped yet. Raises OSError."""
-        import signal
-
         # A pid may be given to another process once its own is gone; a pidfd stays with its process.
         self._pidfd: int | None = os.pidfd_open(pid)
-        signal.pidfd_send_signal(
-            self._pidfd, 0
-        )  # a system that forbids this fails now and not when it is needed
+        # A system that forbids this must fail now and not when a worker hangs.
+        signal.pidfd_send_signal(self._pidfd, 0)
         self.pid, self.stdin, self.stdout, self.shared_memory = pid, stdin, stdout, shared_memory
 
     def kill(self) -> None:
         """Kill it. Does nothing after `wait`."""
-        import signal
-
         if self._pidfd is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def wait(self) -> None:
         """Return when it has ended."""
-        import select
-
         if self._pidfd is None:
             return
         poll = select.poll()
@@ -121,9 +117,6 @@ class ForkServer:
 
     def close(self) -> None:
         """End it and the workers that are left, and wait until it is gone."""
-        import signal
-        import time
-
         self._control.close()
         deadline = time.monotonic() + _CLOSE_TIMEOUT_SECONDS
         # A caller that ignores SIGCHLD leaves no child to wait for.
@@ -190,8 +183,6 @@ def early_fork_server() -> Iterator[None]:
 
 def kill_early_fork_server() -> None:
     """Kill the fork server that was started early, unless a scan took it: this process is about to end."""
-    import signal
-
     for fork_server in _early_servers:
         with contextlib.suppress(ProcessLookupError):
             os.kill(fork_server.pid, signal.SIGKILL)

@@ -174,9 +174,8 @@ def preload_libraries() -> None:
     from digitscan.imaging import decode, preprocess_batch  # noqa: F401
     from digitscan.model import classifier, compiled_cache  # noqa: F401
 
-    with contextlib.suppress(
-        ImportError
-    ):  # some systems have no wheel; `Classifier` uses another interpreter there
+    # Some systems have no wheel of it; `Classifier` uses another interpreter there.
+    with contextlib.suppress(ImportError):
         import ai_edge_litert.interpreter  # noqa: F401
 
 
@@ -190,6 +189,5 @@ def _describe(error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "too large: not enough memory to read it"
-    return (
-        f"unexpected: {type(error).__name__}"  # a bug that one file meets must not cost the others their rows
-    )
+    # A bug that one file meets must not cost the others their rows.
+    return f"unexpected: {type(error).__name__}"

@@ -55,6 +55,8 @@ class WorkerSetup(TypedDict):
     min_confidence: float | None
     probabilities: bool
     max_megapixels: float
+    shared_path: str | None
+    """The file to map as shared memory; None for a forked worker, which has that already."""
 
 
 def write_frame(file: IO[bytes], content: Any) -> None:

@@ -87,6 +87,7 @@ class ProcessFactory:
         """End the fork server and all that it forked."""
         if self._fork_server:
             self._fork_server.close()
+            self._fork_server = None
 
 
 @dataclass

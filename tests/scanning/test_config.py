@@ -1,7 +1,10 @@
 """Settings out of their range are refused where they are made."""
 
+import dataclasses
+import json
 import math
 
+import numpy as np
 import pytest
 
 from digitscan.errors import UsageError
@@ -11,13 +14,16 @@ from digitscan.scanning.config import ScanConfig
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"min_confidence": 1.5}, "min_confidence must be between 0 and 1, not 1.5"),
-        ({"min_confidence": math.nan}, "min_confidence must be between 0 and 1, not nan"),
-        ({"timeout": 0}, "timeout must be at least 0.1, not 0"),
-        ({"timeout": math.inf}, "timeout must be at least 0.1, not inf"),
-        ({"max_megapixels": -1.0}, "max_megapixels must be at least 0.001, not -1.0"),
-        ({"workers": 0}, "workers must be at least 1, not 0"),
-        ({"chunk_size": 5000}, "chunk_size must be between 1 and 4096, not 5000"),
+        ({"min_confidence": 1.5}, "min_confidence must be a number from 0 to 1, not 1.5"),
+        ({"min_confidence": math.nan}, "min_confidence must be a number from 0 to 1, not nan"),
+        ({"timeout": 0}, "timeout must be a number of at least 0.1, not 0"),
+        ({"timeout": math.inf}, "timeout must be a number of at least 0.1, not inf"),
+        ({"timeout": "5"}, "timeout must be a number of at least 0.1, not '5'"),
+        ({"timeout": True}, "timeout must be a number of at least 0.1, not True"),
+        ({"max_megapixels": -1.0}, "max_megapixels must be a number of at least 0.001, not -1.0"),
+        ({"workers": 0}, "workers must be a whole number of at least 1, not 0"),
+        ({"workers": 2.5}, "workers must be a whole number of at least 1, not 2.5"),
+        ({"chunk_size": 5000}, "chunk_size must be a whole number from 1 to 4096, not 5000"),
         ({"input_maximum": 2.0}, "input_maximum must be 1.0 or 255.0, not 2.0"),
     ],
 )
@@ -25,3 +31,9 @@ def test_a_value_out_of_its_range_is_a_usage_error(settings, message):
     with pytest.raises(UsageError) as caught:
         ScanConfig(**settings)
     assert str(caught.value) == message
+
+
+def test_numbers_of_numpy_become_those_of_python():
+    config = ScanConfig(min_confidence=np.float32(0.5), workers=np.int64(2), probabilities=np.True_)
+    assert json.loads(json.dumps(dataclasses.asdict(config)))["min_confidence"] == 0.5
+    assert (config.workers, config.probabilities) == (2, True)

@@ -22,6 +22,11 @@ _VERSION_KEY = "digitscan_scan"
 # Manifests that older versions wrote must stay readable, so stored names never change.
 _STORED_NAMES = {"fast_model": "quick_model", "targets": "places"}
 _FIELD_NAMES = {stored: name for name, stored in _STORED_NAMES.items()}
+_DISPLAY_NAMES = {
+    "digitscan": "digitscan's version",
+    "roots": "the paths as given",
+    "targets": "the real paths",
+}
 _MAX_BYTES = 1 << 20
 _MAX_SHOWN_CHARACTERS = 60
 
@@ -127,7 +132,8 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _display_name(stored_name: str) -> str:
-    return _FIELD_NAMES.get(stored_name, stored_name).replace("_", " ")
+    name = _FIELD_NAMES.get(stored_name, stored_name)
+    return _DISPLAY_NAMES.get(name, name.replace("_", " "))
 
 
 def _shorten(value: object) -> str:

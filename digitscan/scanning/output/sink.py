@@ -31,7 +31,7 @@ _MAX_OPEN_ATTEMPTS = 10
 
 
 class OutputSink:
-    """The destination of the rows: checked before the work, opened when there is a row to write."""
+    """The destination of the rows: checked before the work, opened when an image was found."""
 
     def __init__(self, config: OutputConfig) -> None:
         """Choose the destination by the rules of `-o`.
@@ -94,7 +94,7 @@ class OutputSink:
         assert self._file is not None
         return self._file
 
-    def open(self) -> BinaryIO:
+    def open(self) -> None:
         """Open and lock the destination; from now on only rows reach stdout. Raises OutputError.
 
         An existing file keeps its content: it is emptied only when the new manifest is ready.
@@ -102,13 +102,12 @@ class OutputSink:
         stdout = reserve_stdout()
         if self.path is None:
             self._file = stdout
-            return stdout
+            return
         stdout.close()
         with self.translate_os_errors():
             self._file = self._open_and_lock(self.path)
             # Another scan may have written here since the first check.
             self.appending = self._continues and self.is_resumable and self.path.stat().st_size > 0
-        return self._file
 
     def _open_and_lock(self, path: Path) -> BinaryIO:
         for _ in range(_MAX_OPEN_ATTEMPTS):

@@ -49,7 +49,7 @@ def test_the_stored_names_are_those_of_older_versions(tmp_path):
     ("change", "message"),
     [
         ({"fast_model": None}, "fast model was"),
-        ({"targets": ("/other",)}, 'targets was ["/images"] and is ["/other"]'),
+        ({"targets": ("/other",)}, 'the real paths was ["/images"] and is ["/other"]'),
         ({"min_confidence": 0.5}, "min confidence was null and is 0.5"),
     ],
 )

@@ -22,9 +22,9 @@ def test_a_file_that_another_scan_replaces_before_the_lock_is_opened_again(tmp_p
     sink = sink_module.OutputSink(OutputConfig(str(path), resume=True))
     stdout = os.dup(1)
     try:
-        file = sink.open()
+        sink.open()
     finally:
         os.dup2(stdout, 1)
         os.close(stdout)
-    assert file.read() == b"new rows\n"
+    assert sink.file.read() == b"new rows\n"
     sink.close()
