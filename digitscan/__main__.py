@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 
 
 def main() -> None:
@@ -16,26 +17,27 @@ def main() -> None:
 
         open_missing_streams()
         if sys.argv[1:2] == ["scan"] and not {"-h", "--help"} & {*sys.argv}:
-            from digitscan.workers.forkserver import early_fork_server
+            # Not for other commands: what this imports takes some milliseconds.
+            from digitscan.workers.forkserver import early_fork_server, kill_early_fork_server
 
             try:
                 with early_fork_server():
                     ignore_stderr_errors()
-                    _run_command_line()
+                    _run_command_line(kill_early_fork_server)
             except SystemExit as exit_request:
                 _exit_at_once(exit_request.code)
         else:
             ignore_stderr_errors()
-            _run_command_line()
+            _run_command_line(lambda: None)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _run_command_line() -> None:
+def _run_command_line(before_exit: Callable[[], None]) -> None:
+    """Run the command line; a signal that nothing else handles calls `before_exit` and ends the process."""
     from digitscan.system.signals import exit_on_signal
-    from digitscan.workers.forkserver import kill_early_fork_server
 
-    exit_on_signal(kill_early_fork_server)
+    exit_on_signal(before_exit)
     from digitscan.cli import main as run_command
 
     run_command()
