@@ -19,6 +19,7 @@ from tests.support.command import PACKAGE_FOLDER, run_code
 LAYERS = (
     {"__main__"},
     {"cli"},
+    {"cli_options"},
     {"scanning", "training", "evaluation", "review", "cluster"},
     {"workers"},
     {"model"},

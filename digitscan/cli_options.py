@@ -1,0 +1,240 @@
+"""The options of the command line, as types for the parameters of the commands in `cli`."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from digitscan.scanning.config import MAX_CHUNK_SIZE, MIN_MEGAPIXELS, MIN_TIMEOUT_SECONDS
+from digitscan.training.config import Architecture
+
+
+class InputRange(StrEnum):
+    """The range of the input of a model that digitscan did not make."""
+
+    ONE = "0..1"
+    BYTE = "0..255"
+
+    @property
+    def maximum(self) -> float:
+        """The value of full ink."""
+        return 1.0 if self is InputRange.ONE else 255.0
+
+
+def _finite(value: float | None) -> float | None:
+    """Refuse nan and infinity, which no range refuses: nan is neither too small nor too large."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter("a finite number is needed.")
+    return value
+
+
+def _renamed(new_name: str) -> Any:
+    """Return a callback that answers an option's old name with its new one."""
+
+    def refuse(value: str | None) -> None:
+        if value is not None:
+            raise typer.BadParameter(f"this option is called {new_name} now.")
+
+    return refuse
+
+
+def _parse_architecture(value: str) -> Architecture:
+    """Return the architecture of a name, and answer an old name with the new one."""
+    if value == "quick":
+        raise typer.BadParameter(f"this network is called {Architecture.CNN_FAST.value} now.")
+    try:
+        return Architecture(value)
+    except ValueError:
+        names = ", ".join(Architecture)
+        raise typer.BadParameter(f"{value!r} is not one of {names}.") from None
+
+
+# --- options of several commands ---------------------------------------------------------------------------
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show neither progress nor summary.")]
+
+# --- options of scan: what is read, and how ----------------------------------------------------------------
+
+ScanPaths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PATHS...",
+        show_default=False,
+        help="Folders, which are read with their subfolders, and image files.",
+        readable=False,  # a file without permission gets a row, and a folder a line in the summary
+    ),
+]
+ScanModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|PATH",
+        help="cnn, mlp, or the path of a .h5 file. "
+        "[default: models/digits.h5 if you trained it here, else cnn]",
+    ),
+]
+ModelSha256 = Annotated[
+    str | None,
+    typer.Option("--model-sha256", metavar="DIGEST", help="Use the model only if its file has this SHA-256."),
+]
+ModelInputRange = Annotated[
+    InputRange | None,
+    typer.Option(
+        "--input-range",
+        metavar="0..1|0..255",
+        help="The input of a model that digitscan did not make, from no ink to full ink. [default: 0..1]",
+    ),
+]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(
+        "--min-confidence",
+        min=0,
+        max=1,
+        callback=_finite,
+        metavar="0..1",
+        help="The confidence from which a row is ok, instead of the model's own threshold.",
+    ),
+]
+Probabilities = Annotated[
+    bool, typer.Option("--probabilities", help="Add the columns p0 to p9: the probability of each digit.")
+]
+MaxMegapixels = Annotated[
+    float,
+    typer.Option(
+        "--max-megapixels",
+        min=MIN_MEGAPIXELS,
+        callback=_finite,
+        metavar="NUMBER",
+        help="Refuse images with more pixels.",
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        min=MIN_TIMEOUT_SECONDS,
+        callback=_finite,
+        metavar="SECONDS",
+        help="The most time that one image may take.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        metavar="NUMBER",
+        help="The most processes that read files. [default: the usable cores]",
+    ),
+]
+ChunkSize = Annotated[
+    int,
+    typer.Option(
+        "--chunk-size",
+        min=1,
+        max=MAX_CHUNK_SIZE,
+        metavar="NUMBER",
+        help="The most files that a process gets at a time. It changes no row.",
+    ),
+]
+FormerChunkSize = Annotated[
+    str | None, typer.Option("--batch-size", hidden=True, callback=_renamed("--chunk-size"))
+]
+
+# --- options of scan: where the rows go ---------------------------------------------------------------------
+
+CsvFile = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="The CSV file to write; - is stdout. "
+        "[default: stdout if it is a pipe or a file, else predictions.csv or the next free name]",
+    ),
+]
+ResumeScan = Annotated[
+    bool, typer.Option("--resume", help="Continue an output that an interrupted scan left.")
+]
+RetryErrors = Annotated[
+    bool,
+    typer.Option(
+        "--retry-errors", help="Read again the files whose rows say error, then continue the output."
+    ),
+]
+Raw = Annotated[
+    bool,
+    typer.Option("--raw", help="Write names unchanged, even if a spreadsheet would run them as a formula."),
+]
+Excel = Annotated[
+    bool, typer.Option("--excel", help="Begin the file with the mark by which Excel recognizes UTF-8.")
+]
+
+# --- options of train ---------------------------------------------------------------------------------------
+
+TrainedArchitecture = Annotated[
+    Architecture,
+    typer.Option(
+        "--arch",
+        parser=_parse_architecture,
+        metavar="cnn|mlp|cnn-fast",
+        help="The network to train: the CNN, the classic 784-128-64-10 network, or the CNN's fast "
+        "companion, which answers first and leaves the doubtful images to the CNN (name the CNN with "
+        "--teacher).",
+    ),
+]
+ModelFile = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The model file to write.")]
+Teachers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--teacher",
+        metavar="NAME|PATH",
+        help="A model whose answers are learned besides the labels (distillation). Repeatable.",
+    ),
+]
+TrainingData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="An .npz or a folder of IDX files like MNIST's, or a folder with a folder of images for "
+        "each digit. [default: the MNIST that comes with digitscan]",
+    ),
+]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", min=1, metavar="NUMBER", help="The most passes over the data.")
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=1, metavar="NUMBER", help="Images in each training step."),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        "--patience",
+        min=1,
+        metavar="NUMBER",
+        help="Epochs without a better validation accuracy before training stops.",
+    ),
+]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, metavar="NUMBER", help="The same seed gives the same weights.")
+]
+PlotFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--plots",
+        metavar="DIR",
+        help="The folder for the plots. [default: beside the model, models/digits/]",
+    ),
+]
+NoPlots = Annotated[bool, typer.Option("--no-plots", help="Draw no plots.")]
+ResumeTraining = Annotated[
+    bool, typer.Option("--resume", help="Continue after the last epoch of an interrupted training run.")
+]
