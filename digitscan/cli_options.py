@@ -207,6 +207,15 @@ TrainingData = Annotated[
         "each digit. [default: the MNIST that comes with digitscan]",
     ),
 ]
+PenStrokeFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--pens",
+        metavar="FILE",
+        help="An .npz of pen strokes, from which digits and letters of more hands are drawn, for cnn and "
+        "cnn-fast; docs/training.md describes it. Repeatable.",
+    ),
+]
 Epochs = Annotated[
     int | None, typer.Option("--epochs", min=1, metavar="NUMBER", help="The most passes over the data.")
 ]

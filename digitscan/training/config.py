@@ -36,6 +36,8 @@ class TrainConfig:
     """Names of bundled models or paths of `.h5` files whose answers are learned as well (distillation)."""
     data: Path | None = None
     """An `.npz`, a folder of IDX files, or a folder of images by label; None is the bundled MNIST."""
+    pens: tuple[Path, ...] = ()
+    """Files of pen strokes, from which digits and letters are drawn besides those of the recipe."""
     epochs: int | None = None
     """The most passes over the training images; None is the recipe's number."""
     batch_size: int | None = None

@@ -15,7 +15,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,8 +30,15 @@ from digitscan.training.architectures import ARCHITECTURES, CLASS_COUNTS
 from digitscan.training.calibration import CalibratedModel, calibrate_model
 from digitscan.training.checkpoint import CheckpointFile, checkpoint_path
 from digitscan.training.config import TrainConfig
-from digitscan.training.data.datasets import Dataset, TrainTestData, preprocess_dataset, split_train_val
+from digitscan.training.data.datasets import (
+    Dataset,
+    Split,
+    TrainTestData,
+    preprocess_dataset,
+    split_train_val,
+)
 from digitscan.training.data.generator import AugmentedDataGenerator
+from digitscan.training.data.pen_strokes import PenStrokeData, PenStrokes, load_pen_strokes
 from digitscan.training.data.sources import load_data
 from digitscan.training.distillation import Teacher, compute_distillation_targets, load_teachers
 from digitscan.training.recipes import Recipe, resolve_recipe
@@ -48,11 +55,12 @@ Log = Callable[[str], object]
 
 @dataclass(frozen=True)
 class _Datasets:
-    """The images of a run: `train` and `val` as in the source, `test` preprocessed."""
+    """The data of a run: `train` and `val` as in the source, `test` preprocessed, and any pen strokes."""
 
     train: Dataset
     val: Dataset
     test: Dataset
+    pen_strokes: Mapping[Split, PenStrokes] | None
 
 
 @dataclass(frozen=True)
@@ -77,12 +85,16 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
     _check_teacher_count(config)
     check_output_folder(config.output.parent)
     recipe = resolve_recipe(config, recipe)
+    _check_pens_are_drawn(config, recipe)
     teachers = load_teachers(config.teachers, CLASS_COUNTS[config.architecture], log)
     data = _load_training_data(config.data, log)
+    pens = load_pen_strokes(config.pens) if config.pens else None
     checkpoint_file = CheckpointFile(
-        checkpoint_path(config.output), _collect_dependencies(config, recipe, data, teachers), config.resume
+        checkpoint_path(config.output),
+        _collect_dependencies(config, recipe, data, pens, teachers),
+        config.resume,
     )
-    datasets = _split(data)
+    datasets = _split(data, pens)
     _log_start(config, recipe, datasets, checkpoint_file, log)
     with _suggest_resuming(checkpoint_file, log):
         trained = _train(config, recipe, datasets, teachers, checkpoint_file, log)
@@ -122,6 +134,16 @@ def _check_teacher_count(config: TrainConfig) -> None:
         )
 
 
+def _check_pens_are_drawn(config: TrainConfig, recipe: Recipe) -> None:
+    """Raise UsageError where pen strokes are given to a recipe that draws nothing from them."""
+    augmentation = recipe.augmentation
+    if config.pens and not (augmentation and (augmentation.pen_digits or augmentation.pen_non_digits)):
+        raise UsageError(
+            f"{config.architecture} learns from the digits of MNIST or --data only: leave out --pens, "
+            "or train cnn or cnn-fast"
+        )
+
+
 def check_output_folder(folder: Path) -> None:
     """Raise OutputError where a folder cannot be written or its disk is too full for the run's files.
 
@@ -153,7 +175,11 @@ def _load_training_data(source: Path | None, log: Log) -> TrainTestData:
 
 
 def _collect_dependencies(
-    config: TrainConfig, recipe: Recipe, data: TrainTestData, teachers: Sequence[Teacher]
+    config: TrainConfig,
+    recipe: Recipe,
+    data: TrainTestData,
+    pens: PenStrokeData | None,
+    teachers: Sequence[Teacher],
 ) -> dict[str, Any]:
     """Return everything that the weights depend on: a checkpoint fits only a run with the same."""
     return {
@@ -162,13 +188,15 @@ def _collect_dependencies(
         "seed": config.seed,
         "recipe": asdict(recipe),
         "data": hashlib.sha256(data.x_train.tobytes() + data.y_train.tobytes()).hexdigest(),
+        "pens": list(pens.digests) if pens else [],
         "teachers": [teacher.model.digest for teacher in teachers],
     }
 
 
-def _split(data: TrainTestData) -> _Datasets:
+def _split(data: TrainTestData, pens: PenStrokeData | None) -> _Datasets:
     train, val = split_train_val(data.x_train, data.y_train)
-    return _Datasets(train, val, preprocess_dataset(Dataset(data.x_test, data.y_test)))
+    test = preprocess_dataset(Dataset(data.x_test, data.y_test))
+    return _Datasets(train, val, test, pens.splits if pens else None)
 
 
 def _log_start(
@@ -216,6 +244,7 @@ def _train(
             recipe.augmentation,
             recipe.epochs_per_dataset,
             first_epoch,
+            datasets.pen_strokes,
         ) as generator,
         silence_tensorflow(),
     ):
@@ -281,6 +310,7 @@ def _save(config: TrainConfig, recipe: Recipe, trained: _TrainedModel, seconds: 
         "seconds": round(seconds),
         "images_per_second": round(trained.result.images_per_second),
         "data": "MNIST" if config.data is None else config.data.name,
+        **({"pens": ", ".join(path.name for path in config.pens)} if config.pens else {}),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
     }
     scores = {"test accuracy": trained.test_metrics.accuracy, "test loss": trained.test_metrics.loss}

@@ -1,8 +1,8 @@
 """Data augmentation: training images that vary as users' images do, and MNIST's do not.
 
-A digit is taken from MNIST or drawn anew (`stroke_glyphs`, `font_glyphs`), distorted (Simard 2003) and
-degraded (`degrade`); negatives come from `negatives`. The result goes through `preprocess`, as a user's
-image does. `generator` calls this module in its worker processes.
+A digit is taken from MNIST or drawn anew (`stroke_glyphs`, `font_glyphs`, `pen_strokes`), distorted
+(Simard 2003) and degraded (`degrade`); negatives come from `negatives` and `pen_strokes`. The result goes
+through `preprocess`, as a user's image does. `generator` calls this module in its worker processes.
 
 Every image has a random generator of its own, seeded by the seed of the dataset and the index of the image.
 So the images do not depend on how they are divided among processes. Any change of the order or number of
@@ -26,6 +26,7 @@ from digitscan.training.data.datasets import Split
 from digitscan.training.data.degrade import degrade
 from digitscan.training.data.font_glyphs import FontGlyphs, choose_glyph, load_font_glyphs
 from digitscan.training.data.negatives import draw_negative
+from digitscan.training.data.pen_strokes import PenStrokes, draw_pen_digit, draw_pen_non_digit
 from digitscan.training.data.stroke_glyphs import draw_digit, draw_stroke
 
 WEAK_STRENGTH = 0.65
@@ -50,7 +51,8 @@ _CANVAS_COORDINATES = np.stack(np.meshgrid(np.arange(CANVAS_SIZE), np.arange(CAN
 class AugmentationConfig:
     """How training images are augmented. Every field but `added_strokes` and `negatives` is a share, 0 to 1.
 
-    A share of the digits is weakly augmented; "the other digits" below are the rest.
+    A share of the digits is weakly augmented, and where the user gives pen strokes, a share of the rest is
+    drawn from these; "the other digits" below are what then remains.
     """
 
     added_strokes: float = 1.0
@@ -65,6 +67,12 @@ class AugmentationConfig:
     """Negatives for each digit, 0 or more: 0.3 is three negatives for ten digits."""
     letters: float = 0.25
     """Of the negatives, the share that is letters of handwriting fonts."""
+    pen_digits: float = 0.35
+    """Of the digits that are not weakly augmented, the share drawn from the user's pen strokes, if there are
+    any.
+    """
+    pen_non_digits: float = 0.4
+    """Of the negatives, the share that is letters and signs of the user's pen strokes, if there are any."""
     distorted: float = 1.0
     """Of all images, the share that is rotated, sheared, stretched and elastically distorted."""
     degraded: float = 0.7
@@ -105,13 +113,15 @@ def augment_images(
     seed: int,
     config: AugmentationConfig | None = None,
     split: Split = "train",
+    pen_strokes: PenStrokes | None = None,
 ) -> GrayImage:
     """Return one augmented and preprocessed image for each index, (len(indices), 28, 28) uint8.
 
     `images` are (N, 28, 28) uint8 with `labels` (N,) uint8, 0 to 9. An index below N gives that image or
-    another drawing of its digit; an index of N or more gives a negative. Fonts are those of the split. An
-    image is made again, up to MAX_ATTEMPTS times, if `preprocess` finds no digit in it or if degrading it
-    has changed it too much: the network must not learn a label that the image no longer shows.
+    another drawing of its digit; an index of N or more gives a negative. Fonts are those of the split, and so
+    must be the writers of `pen_strokes`. An image is made again, up to MAX_ATTEMPTS times, if `preprocess`
+    finds no digit in it or if degrading it has changed it too much: the network must not learn a label that
+    the image no longer shows.
     """
     config = config or AugmentationConfig()
     font_glyphs = load_font_glyphs(split)
@@ -119,7 +129,7 @@ def augment_images(
     for position, index in enumerate(indices.tolist()):
         rng = np.random.default_rng((seed, index))
         for _ in range(MAX_ATTEMPTS):
-            pixels = _augment_image(images, labels, index, rng, config, font_glyphs)
+            pixels = _augment_image(images, labels, index, rng, config, font_glyphs, pen_strokes)
             if pixels is not None:
                 augmented[position] = pixels
                 break
@@ -133,15 +143,22 @@ def _augment_image(
     rng: np.random.Generator,
     config: AugmentationConfig,
     font_glyphs: FontGlyphs,
+    pen_strokes: PenStrokes | None,
 ) -> GrayImage | None:
     """Return one augmented and preprocessed image, or None for one that may have lost its label."""
     strength, degraded_share = 1.0, config.degraded
     if index >= len(images):
-        image = draw_negative(images, labels, rng, config.letters, font_glyphs)
+        # Without pen strokes nothing is drawn here, so that a seed gives the weights that it always gave.
+        if pen_strokes and pen_strokes.non_digits and rng.random() < config.pen_non_digits:
+            image = draw_pen_non_digit(pen_strokes, rng)
+        else:
+            image = draw_negative(images, labels, rng, config.letters, font_glyphs)
         degraded_share = 1.0
     elif rng.random() < config.weakly_augmented:
         image = images[index]
         strength, degraded_share = WEAK_STRENGTH, 0.0
+    elif pen_strokes and rng.random() < config.pen_digits:
+        image = draw_pen_digit(pen_strokes, int(labels[index]), rng)
     else:
         image = vary_handwriting(images[index], int(labels[index]), rng, config, font_glyphs)
     if rng.random() < config.distorted:
@@ -262,10 +279,11 @@ def _add_bar(digit: GrayImage, ink: _Ink, width: int, rng: np.random.Generator) 
 
 
 def distort(image: GrayImage, rng: np.random.Generator, strength: float = 1.0) -> GrayImage:
-    """Return the image (28, 28) on a 64x64 canvas with a random affine and elastic distortion (Simard 2003).
+    """Return the image on a 64x64 canvas with a random affine and elastic distortion (Simard 2003).
 
-    It is rotated, sheared, stretched and enlarged to about twice its size. `strength`, 0 to 1, scales all but
-    the enlargement. The elastic field is random at 3x3 to 6x6 points and interpolated between them.
+    The image is square, 28 pixels on each side or more, and is taken as one of 28. It is rotated, sheared,
+    stretched and enlarged to about twice that size. `strength`, 0 to 1, scales all but the enlargement. The
+    elastic field is random at 3x3 to 6x6 points and interpolated between them.
     """
     angle = np.deg2rad(strength * np.clip(rng.normal(0.0, 6.0), -16.0, 16.0))
     shear = strength * np.clip(rng.normal(0.0, 0.15), -0.4, 0.4)
@@ -282,4 +300,7 @@ def distort(image: GrayImage, rng: np.random.Generator, strength: float = 1.0) -
     displacement = strength * rng.uniform(0.2, 1.1) * 4.0 / grid_size
     field = rng.normal(0.0, displacement, (grid_size, grid_size, 2)).astype(np.float32)
     sources += cv2.resize(field, (CANVAS_SIZE, CANVAS_SIZE), interpolation=cv2.INTER_CUBIC)
+    if len(image) != IMAGE_SIZE:
+        # Pixels are counted at their centres: the first is at 0, its border at -0.5.
+        sources = (sources + np.float32(0.5)) * np.float32(len(image) / IMAGE_SIZE) - np.float32(0.5)
     return cv2.remap(image, sources[..., 0], sources[..., 1], cv2.INTER_LINEAR)

@@ -26,6 +26,7 @@ from digitscan.system.resources import count_usable_cores
 from digitscan.system.signals import defer_signals
 from digitscan.training.data.augment import AugmentationConfig, apply_random_affine, augment_images
 from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset, Split, preprocess_dataset
+from digitscan.training.data.pen_strokes import PenStrokes
 
 CALIBRATION_COPIES = 4
 """Augmented copies of each validation image that calibration uses.
@@ -56,12 +57,13 @@ class AugmentedDataGenerator:
         augmentation: AugmentationConfig | None,
         epochs_per_dataset: int,
         first_epoch: int = 0,
+        pen_strokes: Mapping[Split, PenStrokes] | None = None,
     ) -> None:
         """Make the validation dataset, and start to make the training dataset of `first_epoch`.
 
         `train` and `val` are digits as their source has them, not preprocessed. With `augmentation`, both are
-        augmented and negatives are added. With None, training digits get a random affine transform and
-        validation digits are only preprocessed.
+        augmented and negatives are added, some of both drawn from any `pen_strokes`. With None, training
+        digits get a random affine transform and validation digits are only preprocessed.
         """
         self._train_count, self._val_count = len(train.images), len(val.images)
         self._seed, self._augmentation = seed, augmentation
@@ -71,7 +73,7 @@ class AugmentedDataGenerator:
             # Not forked: a child of a process with TensorFlow's threads may deadlock.
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_initialize_worker,
-            initargs=(train, val, augmentation),
+            initargs=(train, val, augmentation, pen_strokes),
         )
         self._current_index: int | None = None
         try:
@@ -173,17 +175,23 @@ class _WorkerState:
 
     digits: Mapping[Split, Dataset]
     augmentation: AugmentationConfig | None
+    pen_strokes: Mapping[Split, PenStrokes] | None
 
 
 _worker_state: _WorkerState
 
 
-def _initialize_worker(train: Dataset, val: Dataset, augmentation: AugmentationConfig | None) -> None:
+def _initialize_worker(
+    train: Dataset,
+    val: Dataset,
+    augmentation: AugmentationConfig | None,
+    pen_strokes: Mapping[Split, PenStrokes] | None,
+) -> None:
     """Prepare a worker process; the pool calls this before the first task."""
     global _worker_state
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends the pool
     cv2.setNumThreads(1)  # there is a process for each core already
-    _worker_state = _WorkerState({"train": train, "val": val}, augmentation)
+    _worker_state = _WorkerState({"train": train, "val": val}, augmentation, pen_strokes)
 
 
 def _make_chunk(split: Split, indices: NDArray[np.int64], seed: int) -> Dataset:
@@ -197,5 +205,6 @@ def _make_chunk(split: Split, indices: NDArray[np.int64], seed: int) -> Dataset:
     is_digit = indices < len(digits.labels)
     labels = np.full(len(indices), NOT_A_DIGIT, np.uint8)
     labels[is_digit] = digits.labels[indices[is_digit]]
-    images = augment_images(digits.images, digits.labels, indices, seed, augmentation, split)
+    pen_strokes = _worker_state.pen_strokes[split] if _worker_state.pen_strokes else None
+    images = augment_images(digits.images, digits.labels, indices, seed, augmentation, split, pen_strokes)
     return Dataset(images, labels)

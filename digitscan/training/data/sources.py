@@ -11,10 +11,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import lzma
 import math
+import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,6 +43,20 @@ MAX_UNPACKED_BYTES = 2_000_000_000
 TEST_DIVISOR = 7
 """Of a folder of images, one in seven is a test image, as in MNIST."""
 MAX_LISTED_NAMES = 8
+_READ_ERRORS = (
+    ValueError,
+    LookupError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+"""What NumPy, which parses a header as Python does, and zipfile raise for a damaged or a forged archive."""
 EXPECTED_FORMS = (
     "expected an .npz file with x_train, y_train, x_test and y_test, a folder with the four IDX files of "
     "MNIST, or a folder with a subfolder of images for each digit (DATA/3/a.png)"
@@ -65,7 +81,7 @@ def load_data(
         if not source.is_file():
             raise DataError(f"{source} does not exist: {EXPECTED_FORMS}")
         with source.open("rb") as file:
-            return _check_arrays(_read_npz(source, file), source)
+            return _check_arrays(read_arrays(source, file, ARRAY_NAMES, EXPECTED_FORMS), source)
     except OSError as error:
         raise DataError(f"{error.filename or source} cannot be read: {error.strerror or error}") from error
 
@@ -77,7 +93,7 @@ def _load_bundled_mnist() -> TrainTestData:
         raise DataError(f"the bundled {MNIST_PATH} cannot be read: {error.strerror or error}") from error
     if hashlib.sha256(data).hexdigest() != MNIST_SHA256:
         raise DataError(f"the bundled {MNIST_PATH} is damaged: install digitscan again")
-    return _check_arrays(_read_npz(MNIST_PATH, io.BytesIO(data)), MNIST_PATH)
+    return _check_arrays(read_arrays(MNIST_PATH, io.BytesIO(data), ARRAY_NAMES, EXPECTED_FORMS), MNIST_PATH)
 
 
 def _load_folder(folder: Path, on_unusable: Callable[[Path, str], object]) -> TrainTestData:
@@ -88,10 +104,16 @@ def _load_folder(folder: Path, on_unusable: Callable[[Path, str], object]) -> Tr
     raise DataError(f"{folder} is a folder without digits: {EXPECTED_FORMS}")
 
 
-def _read_npz(path: Path, file: IO[bytes]) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an open `.npz`. `path` is only named in errors."""
+def read_arrays(
+    path: Path, file: IO[bytes], names: Sequence[str], expected_form: str
+) -> dict[str, NDArray[Any]]:
+    """Return the named arrays of an open `.npz`; no pickled object is loaded.
+
+    `path` and `expected_form` are only named in errors. Raises DataError for a file that is damaged, too
+    large or of another kind.
+    """
     if not zipfile.is_zipfile(file):
-        raise DataError(f"{path} is not an .npz file: {EXPECTED_FORMS}")
+        raise DataError(f"{path} is not an .npz file: {expected_form}")
     try:
         with zipfile.ZipFile(file) as archive:
             unpacked_bytes = sum(member.file_size for member in archive.infolist())
@@ -101,14 +123,14 @@ def _read_npz(path: Path, file: IO[bytes]) -> dict[str, NDArray[Any]]:
             )
         file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
-            missing = [name for name in ARRAY_NAMES if name not in arrays]
+            missing = [name for name in names if name not in arrays]
             if missing:
                 raise DataError(
                     f"{path} contains {_join_names(list(arrays))}, but not {_join_names(missing)}: "
-                    f"{EXPECTED_FORMS}"
+                    f"{expected_form}"
                 )
-            return {name: np.asarray(arrays[name]) for name in ARRAY_NAMES}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            return {name: np.asarray(arrays[name]) for name in names}
+    except _READ_ERRORS as error:
         raise DataError(f"{path} is damaged or contains something other than arrays ({error})") from error
 
 

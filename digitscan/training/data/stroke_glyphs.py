@@ -28,6 +28,17 @@ CORNER_CUTS = 3
 SUBPIXEL_BITS = 4
 """OpenCV draws at coordinates in 1/16 of a pixel."""
 
+DIGIT_LIKE_LETTERS = frozenset("BIOSZbgloqsz")
+"""Letters that may look like a digit even where they are written with care: never a non-digit."""
+WRITTEN_NON_DIGITS = frozenset("ACEFHKLMNPRTVWXcdehkmpvwx#*+<@[")
+"""Letters and signs that look like no digit as people write them: the non-digits of `pen_strokes`.
+
+Not in it, besides DIGIT_LIKE_LETTERS, are what hands make a digit of though a skeleton is none: D (0), G (6),
+J (5), Q (2, 9), U (0, 4), Y (4), a (9), f (8), i and j without their dot (1), n (1, 7), r (5), t (1), u (4),
+y (4, 9), $ and % that lost strokes (5, 0), & (8), > (7), ? (2, 7), ^ (1), { and } (3), the other brackets
+and the strokes of punctuation (1). Neither are dots, bars and waves, in which preprocessing finds nothing.
+"""
+
 Skeleton = tuple[NDArray[np.float64], ...]
 """The strokes of a glyph: for each, its points (N, 2) as x and y, 0 to 9 from the upper left corner."""
 
@@ -37,7 +48,7 @@ class StrokeGlyphs:
     """All skeletons. Random draws choose them by index, so a new order changes every training run.
 
     `digits` has the skeletons of each digit 0 to 9. `non_digits` are letters and signs, without the letters
-    that may look like a digit: B, I, O, S, Z, b, g, l, o, q, s and z.
+    that may look like a digit: DIGIT_LIKE_LETTERS.
     """
 
     digits: tuple[tuple[Skeleton, ...], ...]

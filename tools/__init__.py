@@ -1,0 +1,1 @@
+"""Tools that turn public collections into files that digitscan reads."""
