@@ -89,6 +89,12 @@ def test_a_file_that_cannot_be_read_is_a_row_and_exit_code_3(folder):
         (["scan", "images", "--min-confidence", "nan"], 2, "a finite number is needed"),
         (["scan", "images", "--batch-size", "64"], 2, "this option is called --chunk-size now"),
         (["train", "--arch", "quick"], 2, "this network is called cnn-fast now"),
+        (["train", "--arch", "mlp", "--pens", "pens.npz"], 2, "leave out --pens, or train cnn"),
+        (
+            ["train", "-o", "a.h5", "--pens", "empty/notes.md"],
+            7,
+            "empty/notes.md is not an .npz file: expected an .npz file of",
+        ),
         (["train", "--arch", "vgg"], 2, "'vgg' is not one of cnn, mlp, cnn-fast"),
         (["scan", "images", "--overwrite", "--resume"], 2, "choose one"),
         (["scan"], 2, "PATHS"),

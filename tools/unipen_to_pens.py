@@ -11,6 +11,7 @@ leaves it. Lines `.SEGMENT CHARACTER 3-4 ? "7"` then say which components are a 
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import sys
 from collections import Counter
@@ -28,6 +29,9 @@ COUNTING_PEN_UPS = ("pri",)
 """Sources that count what the pen did above the paper as components too."""
 LEFT_OUT = ("cea", "ceb", "lou", "tos")
 """Sources in which the numbers of the components do not fit the labels."""
+SPLITTING = ("ibm",)
+"""Sources in which some characters are in pieces: each stroke is a segment with the whole character's label,
+and its coordinates start at 0, so that the strokes cannot be put together again."""
 GOOD_QUALITIES = ("?", "OK", "GOOD")
 COORDINATE_RANGE = 1000
 """The longest side of a character in the output."""
@@ -161,6 +165,20 @@ def normalize_strokes(strokes: Sequence[Stroke]) -> list[NDArray[np.int16]]:
     return normalized
 
 
+def drop_pieces(segments: Sequence[Segment], dropped: Counter[str]) -> list[Segment]:
+    """Return the segments without those that may be pieces: components side by side with the same label.
+
+    This also drops some whole characters, where somebody wrote the same one twice.
+    """
+    pieces = set()
+    for first, second in itertools.pairwise(segments):
+        is_next = first.delineation.isdecimal() and second.delineation == str(int(first.delineation) + 1)
+        if is_next and first.label == second.label:
+            pieces |= {first, second}
+    dropped["pieces of characters"] += len(pieces)
+    return [segment for segment in segments if segment not in pieces]
+
+
 def read_characters(folder: Path, categories: Sequence[str], dropped: Counter[str]) -> Iterator[Character]:
     """Yield the characters of a distribution. What is left out is counted in `dropped`, by the reason."""
     included = {
@@ -175,7 +193,8 @@ def read_characters(folder: Path, categories: Sequence[str], dropped: Counter[st
                 continue
             file = parse_lines(read_lines(path, included), source in COUNTING_PEN_UPS)
             writer = file.writer or "/".join(below[:-1])
-            for segment in file.segments:
+            segments = drop_pieces(file.segments, dropped) if source in SPLITTING else file.segments
+            for segment in segments:
                 strokes = _read_segment(file, segment, dropped)
                 if strokes:
                     yield Character(segment.label, source, f"{source}/{writer}", strokes)

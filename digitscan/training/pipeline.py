@@ -83,9 +83,9 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
     log: Log = _discard if config.quiet else log_to_stderr
     _check_not_existing(config)
     _check_teacher_count(config)
-    check_output_folder(config.output.parent)
     recipe = resolve_recipe(config, recipe)
     _check_pens_are_drawn(config, recipe)
+    check_output_folder(config.output.parent)
     teachers = load_teachers(config.teachers, CLASS_COUNTS[config.architecture], log)
     data = _load_training_data(config.data, log)
     pens = load_pen_strokes(config.pens) if config.pens else None

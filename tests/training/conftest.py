@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from digitscan.training.data.sources import load_data
+from tests.support.pen_strokes import make_pen_arrays
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +19,14 @@ def few_digits(tmp_path_factory):
         x_test=mnist.x_test[:100],
         y_test=mnist.y_test[:100],
     )
+    return path
+
+
+@pytest.fixture(scope="session")
+def pens_path(tmp_path_factory):
+    """The path of a file of pen strokes of six writers."""
+    path = tmp_path_factory.mktemp("data") / "pens.npz"
+    np.savez(path, **make_pen_arrays())
     return path
 
 

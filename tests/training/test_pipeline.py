@@ -19,6 +19,7 @@ from digitscan.training.config import TrainConfig
 from digitscan.training.data.generator import AugmentedDataGenerator
 from digitscan.training.data.sources import load_data
 from digitscan.training.pipeline import run_training
+from digitscan.training.recipes import RECIPES
 from tests.support import command
 
 
@@ -62,6 +63,25 @@ def test_a_run_writes_a_model_and_plots_and_the_same_seed_gives_the_same_weights
     assert first.metadata.scores["test accuracy"] > 0.5
     assert first.metadata.classes == 10
     assert first.metadata.training["seed"] == 1
+
+
+def test_a_cnn_learns_from_pen_strokes_and_its_metadata_name_them(config, pens_path):
+    recipe = replace(RECIPES["cnn-fast"], epochs=1)
+    learned = replace(config, architecture="cnn-fast", teachers=("cnn",), epochs=1)
+    with_pens = run_training(
+        replace(learned, pens=(pens_path,), output=config.output.with_name("b.h5")), recipe
+    )
+    without = run_training(learned, recipe)
+    assert with_pens.metadata.training["pens"] == "pens.npz"
+    assert "pens" not in without.metadata.training
+    assert not has_same_weights(with_pens, without)
+
+
+@pytest.mark.parametrize("teachers", [(), ("cnn",)])
+def test_an_mlp_does_not_learn_from_pen_strokes(teachers, config, pens_path):
+    with pytest.raises(UsageError, match=r"mlp learns from .* only: leave out --pens, or train cnn"):
+        run_training(replace(config, teachers=teachers, pens=(pens_path,)))
+    assert not config.output.exists()
 
 
 def test_an_mlp_learns_from_a_teacher_with_more_classes(config):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from digitscan.training.data.augment import (
     vary_handwriting,
 )
 from digitscan.training.data.font_glyphs import load_font_glyphs
+from digitscan.training.data.pen_strokes import draw_pen_digit, load_pen_strokes
 
 NO_AUGMENTATION = AugmentationConfig(
     added_strokes=0.0,
@@ -34,6 +36,12 @@ def augment(digits, indices, seed, config=None):
 def preprocessed(digits):
     """The digits as `preprocess` returns them."""
     return np.stack([preprocess(image).pixels for image in digits.images]).astype(float)
+
+
+@pytest.fixture(scope="module")
+def strokes(pens_path):
+    """Pen strokes of five writers."""
+    return load_pen_strokes([pens_path]).splits["train"]
 
 
 def mean_difference(images, others):
@@ -89,6 +97,39 @@ def test_a_share_of_one_takes_all_digits_from_fonts(digits):
     assert all(image.tobytes() in known for image in images)
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_share_of_one_draws_all_digits_from_pen_strokes(share, digits, strokes):
+    """None of them is left black where the source's images are."""
+    black = np.zeros_like(digits.images)
+    config = replace(NO_AUGMENTATION, pen_digits=share)
+    images = augment_images(black, digits.labels, np.arange(60), 1, config, "train", strokes)
+    assert [image.any() for image in images] == [bool(share)] * 60
+
+
+def test_a_share_of_one_draws_all_negatives_from_pen_strokes(digits, strokes):
+    """All letters of the five writers that no digit looks like have the same shape."""
+    likeness = []
+    for share in (0.0, 1.0):
+        config = replace(NO_AUGMENTATION, pen_non_digits=share)
+        indices = np.arange(300, 360)
+        images = augment_images(digits.images, digits.labels, indices, 1, config, "train", strokes)
+        mean = images.mean(axis=0).ravel()
+        likeness.append([np.corrcoef(image.ravel(), mean)[0, 1] for image in images])
+    assert np.median(likeness[0]) < 0.72 < 0.8 < np.median(likeness[1])
+
+
+def test_without_pen_strokes_their_shares_change_nothing(digits):
+    indices = np.arange(250, 350)
+    config = AugmentationConfig(pen_digits=0.9, pen_non_digits=0.9)
+    assert np.array_equal(augment(digits, indices, 5), augment(digits, indices, 5, config))
+
+
+def test_weakly_augmented_digits_are_never_drawn_from_pen_strokes(digits, strokes):
+    config = AugmentationConfig(weakly_augmented=1.0, pen_digits=1.0)
+    drawn = augment_images(digits.images, digits.labels, np.arange(50), 1, config, "train", strokes)
+    assert np.array_equal(drawn, augment(digits, np.arange(50), 1, config))
+
+
 @pytest.mark.parametrize(("label", "share"), [(0, 0.25), (1, 0.5), (7, 0.25), (4, 0.0)])
 def test_a_share_of_0_1_and_7_gets_a_stroke_that_mnist_lacks(digits, label, share):
     """The flag of a 1, the slash of a 0, the bar of a 7."""
@@ -104,6 +145,14 @@ def test_a_share_of_0_1_and_7_gets_a_stroke_that_mnist_lacks(digits, label, shar
         for image, original in zip(varied, originals, strict=True)
         if image is not original
     )
+
+
+def test_a_larger_image_is_distorted_as_one_of_28_pixels(strokes):
+    image = draw_pen_digit(strokes, 3, np.random.default_rng(1))
+    smaller = cv2.resize(image, (28, 28), interpolation=cv2.INTER_AREA)
+    first, second = (distort(each, np.random.default_rng(0)).astype(float) for each in (image, smaller))
+    assert first.shape == second.shape == (64, 64)
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.95
 
 
 def test_a_distorted_image_has_a_larger_canvas(digits):

@@ -7,6 +7,7 @@ from digitscan.imaging.preprocess import preprocess
 from digitscan.training.data.augment import AugmentationConfig
 from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset, preprocess_dataset
 from digitscan.training.data.generator import CALIBRATION_COPIES, AugmentedDataGenerator
+from digitscan.training.data.pen_strokes import load_pen_strokes
 
 
 @pytest.fixture
@@ -88,3 +89,16 @@ def test_no_image_of_training_is_used_for_calibration(take_digits):
         trained = {image.tobytes() for epoch in range(4) for image in generator.load_epoch(epoch)[0].images}
         calibration_images = generator.make_calibration_dataset().images
     assert not any(image.tobytes() in trained for image in calibration_images if image.any())
+
+
+def test_each_split_is_drawn_from_its_own_writers(take_digits, pens_path):
+    """Where the other split's writers have no strokes, nothing changes."""
+    train, val = take_digits(0, 40), take_digits(40, 60)
+    splits = load_pen_strokes([pens_path]).splits
+    runs = []
+    for pen_strokes in (splits, {**splits, "val": splits["train"]}, None):
+        with AugmentedDataGenerator(train, val, 1, AugmentationConfig(), 1, 0, pen_strokes) as generator:
+            runs.append((generator.load_epoch(0)[0].images, generator.validation.images))
+    (first, second, without) = runs
+    assert np.array_equal(first[0], second[0]) and not np.array_equal(first[1], second[1])
+    assert not np.array_equal(first[0], without[0])
