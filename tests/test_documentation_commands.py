@@ -16,6 +16,7 @@ from digitscan.cli import app
 from digitscan.errors import ExitCode
 from digitscan.training.data.sources import load_data
 from tests.support.command import environment, run_code, run_shell
+from tests.support.pen_strokes import write_unipen
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -38,7 +39,7 @@ EXIT_CODES = {"digitscan scan ./year": ExitCode.UNREADABLE_FILES}  # that folder
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with all that the pages name: pictures, labelled pictures, a broken file, training data."""
+    """A folder with all that the pages name: pictures, some labelled or broken, training data, UNIPEN."""
     folder = tmp_path_factory.mktemp("documentation")
     for name in ("examples/digits", "images", "more", "year"):
         shutil.copytree(EXAMPLES / "digits", folder / name)
@@ -51,6 +52,7 @@ def folder(tmp_path_factory):
         if label:
             (folder / "mine" / label).mkdir(parents=True, exist_ok=True)
             shutil.copy(EXAMPLES / "digits" / name, folder / "mine" / label)
+    write_unipen(folder / "train_r01_v07")
     mnist = load_data()
     np.savez(
         folder / "few.npz",

@@ -23,6 +23,7 @@ from digitscan.training.checkpoint import (
 from digitscan.training.config import TrainConfig
 from digitscan.training.pipeline import run_training
 from tests.support import command
+from tests.support.pen_strokes import make_pen_arrays
 
 DEPENDS_ON = {"seed": 1}
 
@@ -91,6 +92,16 @@ def test_a_run_interrupted_after_its_last_epoch_is_only_calibrated_and_saved(
     config = TrainConfig("mlp", tmp_path / "a.h5", data=few_digits, epochs=2, resume=True, quiet=True)
     interrupt_after(2, config, monkeypatch)
     assert run_training(config).metadata.training["epochs"] == 2
+
+
+def test_a_run_with_other_pen_strokes_is_another_run(few_digits, pens_path, tmp_path, monkeypatch):
+    config = TrainConfig(
+        "cnn-fast", tmp_path / "a.h5", ("cnn",), few_digits, (pens_path,), epochs=2, quiet=True
+    )
+    interrupt_after(1, config, monkeypatch)
+    np.savez(tmp_path / "other.npz", **make_pen_arrays(copies=2))
+    with pytest.raises(OutputError, match="belongs to another run: pens was"):
+        run_training(replace(config, pens=(tmp_path / "other.npz",), resume=True))
 
 
 def test_ctrl_c_leaves_the_old_model_and_a_checkpoint_to_continue_from(few_digits, tmp_path):
