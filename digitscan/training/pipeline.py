@@ -38,7 +38,8 @@ from digitscan.training.data.datasets import (
     split_train_val,
 )
 from digitscan.training.data.generator import AugmentedDataGenerator
-from digitscan.training.data.pen_strokes import PenStrokeData, PenStrokes, load_pen_strokes
+from digitscan.training.data.pen_files import PenStrokeData, load_pen_strokes
+from digitscan.training.data.pen_strokes import PenStrokes
 from digitscan.training.data.sources import load_data
 from digitscan.training.distillation import Teacher, compute_distillation_targets, load_teachers
 from digitscan.training.recipes import Recipe, resolve_recipe

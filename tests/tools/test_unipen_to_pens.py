@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from digitscan.training.data.pen_strokes import load_pen_strokes
+from digitscan.training.data.pen_files import load_pen_strokes
 from tests.support.command import run_shell
 from tests.support.pen_strokes import LETTERS, find_skeleton, make_pen_arrays, write_unipen
 from tools.unipen_to_pens import (

@@ -31,7 +31,7 @@ SUBPIXEL_BITS = 4
 DIGIT_LIKE_LETTERS = frozenset("BIOSZbgloqsz")
 """Letters that may look like a digit even where they are written with care: never a non-digit."""
 WRITTEN_NON_DIGITS = frozenset("ACEFHKLMNPRTVWXcdehkmpvwx#*+<@[")
-"""Letters and signs that look like no digit as people write them: the non-digits of `pen_strokes`.
+"""Letters and signs that look like no digit as people write them: the non-digits of `pen_files`.
 
 Not in it, besides DIGIT_LIKE_LETTERS, are what hands make a digit of though a skeleton is none: D (0), G (6),
 J (5), Q (2, 9), U (0, 4), Y (4), a (9), f (8), i and j without their dot (1), n (1, 7), r (5), t (1), u (4),

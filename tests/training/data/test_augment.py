@@ -15,7 +15,8 @@ from digitscan.training.data.augment import (
     vary_handwriting,
 )
 from digitscan.training.data.font_glyphs import load_font_glyphs
-from digitscan.training.data.pen_strokes import draw_pen_digit, load_pen_strokes
+from digitscan.training.data.pen_files import load_pen_strokes
+from digitscan.training.data.pen_strokes import draw_pen_digit
 
 NO_AUGMENTATION = AugmentationConfig(
     added_strokes=0.0,

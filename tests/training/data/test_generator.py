@@ -7,7 +7,7 @@ from digitscan.imaging.preprocess import preprocess
 from digitscan.training.data.augment import AugmentationConfig
 from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset, preprocess_dataset
 from digitscan.training.data.generator import CALIBRATION_COPIES, AugmentedDataGenerator
-from digitscan.training.data.pen_strokes import load_pen_strokes
+from digitscan.training.data.pen_files import load_pen_strokes
 
 
 @pytest.fixture
