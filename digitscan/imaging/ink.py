@@ -1,6 +1,6 @@
-"""Separate ink from paper: which of the two is light, the paper's brightness, the ink's contrast and noise.
+"""Separate ink from evenly lit paper: which of the two is light, the paper's brightness, the ink's contrast.
 
-`preprocess` and `preprocess_batch` use it. "Light on dark" is light ink on dark paper, as in MNIST.
+`separate` and `preprocess_batch` use it. "Light on dark" is light ink on dark paper, as in MNIST.
 Thresholds are Otsu's ("A threshold selection method from gray-level histograms", 1979). Functions with
 `Any` in their signature take numbers, or arrays of them with a value for each image of a batch.
 """
@@ -49,6 +49,22 @@ class InkMeasurement(NamedTuple):
     """The standard deviation of the paper."""
 
 
+class SeparatedInk(NamedTuple):
+    """The ink of an image, without its paper."""
+
+    is_light_on_dark: bool
+    """Whether the ink is lighter than the paper."""
+    ink: GrayImage
+    """(H, W) uint8: by how much each pixel differs from the paper behind it, towards the ink."""
+    measurement: InkMeasurement
+    scale: float = 1.0
+    """Pixels of `ink` for each pixel of the image, in either direction."""
+    is_faint: bool = False
+    """Whether the ink has little contrast, though `ink` may show it enhanced."""
+    border_span: int = 0
+    """Gray levels of the image's border, from the third-darkest pixel to the third-lightest."""
+
+
 @lru_cache(maxsize=64)
 def square_kernel(size: int) -> GrayImage:
     """Return a kernel of ones for OpenCV's morphology, (size, size)."""
@@ -69,6 +85,21 @@ def is_blank(contrast: Any, noise: Any) -> Any:
 def is_faint(contrast: Any) -> Any:
     """Tell whether the ink has little contrast."""
     return contrast < FAINT_CONTRAST
+
+
+def separate_in_even_light(image: GrayImage) -> SeparatedInk:
+    """Return the ink of an image, (H, W) uint8, by one threshold for all of it, less a smooth background."""
+    return separate_ink_of(image, is_light_on_dark(image))
+
+
+def separate_ink_of(image: GrayImage, is_light: bool) -> SeparatedInk:
+    """Return the ink of known polarity, by one threshold for the whole image, less a smooth background."""
+    light_on_dark = image if is_light else cv2.bitwise_not(image)
+    border = sort_border(light_on_dark)
+    ink = subtract_background(light_on_dark, border)
+    measurement = measure_ink(ink)
+    border_span = int(border[-3]) - int(border[2])
+    return SeparatedInk(is_light, ink, measurement, 1.0, is_faint(measurement.contrast), border_span)
 
 
 def is_light_on_dark(image: GrayImage) -> bool:
@@ -105,7 +136,7 @@ def is_clearly_dark_on_light(bright_share: Any, bright_border_share: Any) -> Any
 
 def _is_unevenly_lit(image: GrayImage) -> bool:
     """Tell whether the border spans half of the image's range: no single threshold separates the ink."""
-    border = _sort_border(image)
+    border = sort_border(image)
     darkest, brightest, _, _ = cv2.minMaxLoc(image)
     border_span = int(border[border.size * 9 // 10]) - int(border[border.size // 10])
     return border_span > 0.5 * (brightest - darkest)
@@ -136,7 +167,8 @@ def _compare_widths(bright: GrayImage) -> float:
     return float(np.log2((bright_radius + 0.5) / (dark_radius + 0.5)))
 
 
-def _sort_border(image: GrayImage) -> GrayImage:
+def sort_border(image: GrayImage) -> GrayImage:
+    """Return the pixels of all four sides in ascending order."""
     border = _get_border(image)
     border.sort(kind="stable")  # radix sort: at least twice as fast as the default
     return border
@@ -154,14 +186,16 @@ def border_indices(shape: tuple[int, int]) -> NDArray[np.intp]:
     return np.concatenate((indices[0], indices[-1], indices[:, 0], indices[:, -1]))
 
 
-def subtract_background(image: GrayImage) -> GrayImage:
+def subtract_background(image: GrayImage, border: GrayImage | None = None) -> GrayImage:
     """Return how much lighter each pixel is than the paper behind it, (H, W) uint8.
 
-    `image` is light on dark. Of even paper, the brightness is subtracted; uneven paper, with its shadows, is
-    estimated by a morphological opening that is wider than any stroke, at half size.
+    `image` is light on dark; `border` is what `sort_border` gives. Of even paper, the brightness is
+    subtracted; uneven paper, with its shadows, is estimated by a morphological opening that is wider than any
+    stroke, at half size.
     """
     height, width = image.shape
-    border = _sort_border(image)
+    if border is None:
+        border = sort_border(image)
     low, high = int(border[border.size // 10]), int(border[border.size * 8 // 10])
     if has_even_background(high - low, image.shape):
         level = int(border[border.size // 2])
