@@ -2,10 +2,10 @@
 
 This is the only definition of the model's input: scanning, training and evaluation run it, and no image
 skips it. The steps before MNIST's own normalization (see `normalize`) make a user's image look like one of
-MNIST's: find which of light and dark is ink (`ink`), subtract the paper and its shadows (`ink`), and keep
-the components that belong to the digit (`segment`). `preprocess_batch` is a faster implementation of it.
+MNIST's: separate the ink from the paper, its light and its grain (`separate`), and keep the components that
+belong to the digit (`segment`). `preprocess_batch` is a faster implementation of it.
 
-A change here that may give other pixels for any image needs a new `PREPROCESS_VERSION` and new models.
+A change here that may give other pixels for any image needs a new `PREPROCESS_VERSION` (see `version`).
 """
 
 from __future__ import annotations
@@ -13,16 +13,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import cv2
+import numpy as np
 from numpy.typing import NDArray
 
-from digitscan.imaging.ink import (
-    has_thin_strokes,
-    is_blank,
-    is_faint,
-    is_light_on_dark,
-    measure_ink,
-    subtract_background,
-)
+from digitscan.imaging.detect import Detection, detect_digits
+from digitscan.imaging.ink import has_thin_strokes, square_kernel
 from digitscan.imaging.normalize import (
     MAX_BLOCK_SIZE,
     centre_by_mass,
@@ -32,21 +27,27 @@ from digitscan.imaging.normalize import (
     stretch_contrast,
     to_uint8,
 )
-from digitscan.imaging.segment import Digit, segment_digit
+from digitscan.imaging.segment import SEVERAL_DIGITS, Digit
 from digitscan.imaging.types import GrayImage
 
-PREPROCESS_VERSION = 2
-"""Raised when an image may give other pixels than before: a model belongs to one version."""
 WORKING_SIZE = 64
 """Pixels on the longer side of the reduced image that is analysed: enough for one digit, and fast."""
 MAX_ELONGATION = 4.0
 """The working size of a long strip is larger by up to this factor, so that its digits are told apart."""
+MAX_SAFE_SCALE = 1 / (2 * MAX_BLOCK_SIZE)
+"""An image that is reduced less has all its pixels averaged; see `downscale`."""
+PAPER_SAMPLES = 24
+"""Pixels along the longer side of a close-up from which the brightness of its paper is found."""
+MAX_CANDIDATES = 3
+"""The most readings of one image."""
+CLOSE_UP_MARGIN = 0.5
+"""Paper around a digit in its close-up, as a share of its longer side."""
+NARROW_MARGIN = 0.2
+"""The same where prints are near: if the close-up shows none of them, they need not be painted over."""
 MIN_DIGIT_SIZE = 28
 """A digit of fewer pixels on its longer side, in a reduced image, is cut out and preprocessed again."""
 SMALL_IN_FRAME = "small in its frame"
 """The note of an image whose digit was cut out and preprocessed again."""
-MAX_ASPECT_RATIO = 2.5
-"""Width to height of the widest digit: the widest one of MNIST's training images."""
 
 
 class Preprocessed(NamedTuple):
@@ -60,6 +61,13 @@ class Preprocessed(NamedTuple):
     """Why there is no digit, such as "blank" or "several digits"; None if and only if `pixels` is not."""
     digit_size: int = 0
     """About the longer side of the digit, in pixels of the given image; 0 if there is none."""
+    needs_review: bool = False
+    """Whether a person should look at the row, however clear the digit is; the notes say why."""
+    alternative: Preprocessed | None = None
+    """Another reading of the image, where it is not plain what is the digit: without lines or neighbours.
+
+    The classifier chooses: see `classify_preprocessed`.
+    """
 
 
 def preprocess(gray: NDArray[Any]) -> Preprocessed:
@@ -84,26 +92,51 @@ def preprocess(gray: NDArray[Any]) -> Preprocessed:
     >>> digitscan.preprocess(paper).rejection
     'blank'
     """
-    image = to_uint8(gray)
+    return _preprocess(to_uint8(gray))
+
+
+def list_candidates(result: Preprocessed) -> list[GrayImage]:
+    """Return the pixels of a result and of its alternatives, in order; an empty list if it has no digit."""
+    candidates = []
+    candidate: Preprocessed | None = result
+    while candidate is not None and candidate.pixels is not None:
+        candidates.append(candidate.pixels)
+        candidate = candidate.alternative
+    return candidates
+
+
+def _preprocess(image: GrayImage, is_light: bool | None = None) -> Preprocessed:
+    """Return the result for a uint8 image; `is_light` is as in `detect_digits`."""
     reduced, scale = downscale(image, _compute_working_size(image.shape))
-    detection = _detect_digit(reduced)
+    detections = detect_digits(reduced, is_light)
+    if scale < MAX_SAFE_SCALE and any(_may_have_lost_strokes(detection) for detection in detections):
+        detections = detect_digits(downscale_by_area(image, reduced.shape), is_light)
+    if len(detections) == 1:
+        return _refine(image, detections[0], scale)
+    return _chain([_refine(image, detection, scale) for detection in detections])
+
+
+def _refine(image: GrayImage, detection: Detection, scale: float) -> Preprocessed:
+    """Return a detected digit in MNIST's format, from a close-up of the full image if it is small."""
     if scale < 1.0:
-        if _may_have_lost_strokes(detection, scale):
-            detection = _detect_digit(downscale_by_area(image, reduced.shape))
         close_up = _preprocess_close_up(image, detection, scale)
         if close_up is not None:
             return close_up
     return _render(detection, scale)
 
 
-class _Detection(NamedTuple):
-    """The digit of a reduced image, a rejection or both, as in `Segmentation`, and how to render it."""
-
-    notes: list[str]
-    rejection: str | None
-    digit: Digit | None = None
-    threshold: float = 0.0
-    contrast: float = 0.0
+def _chain(results: list[Preprocessed]) -> Preprocessed:
+    """Return the first result that has a digit, with the others that have one as its alternatives."""
+    candidates: list[Preprocessed] = []
+    for result in results:
+        candidate: Preprocessed | None = result
+        while candidate is not None and candidate.pixels is not None:
+            candidates.append(candidate)
+            candidate = candidate.alternative
+    chained: Preprocessed | None = None
+    for candidate in reversed(candidates[:MAX_CANDIDATES]):
+        chained = candidate._replace(alternative=chained)
+    return chained or results[0]
 
 
 def _compute_working_size(shape: tuple[int, ...]) -> int:
@@ -112,70 +145,100 @@ def _compute_working_size(shape: tuple[int, ...]) -> int:
     return round(WORKING_SIZE * min(MAX_ELONGATION, max(1.0, elongation)))
 
 
-def _detect_digit(image: GrayImage) -> _Detection:
-    """Return the digit in an image of working size."""
-    notes: list[str] = []
-    if is_light_on_dark(image):
-        light_on_dark = image
-        notes.append("light on dark")
-    else:
-        light_on_dark = cv2.bitwise_not(image)
-    ink = subtract_background(light_on_dark)
-    mask, threshold, contrast, noise = measure_ink(ink)
-    if is_blank(contrast, noise):
-        return _Detection(notes, "blank")
-    if is_faint(contrast):
-        notes.append("faint")
-    digit, rejection, note = segment_digit(ink, mask)
-    if note:
-        notes.append(note)
-    if digit is not None and rejection is None:
-        height, width = digit.ink.shape
-        if width > MAX_ASPECT_RATIO * height:
-            rejection = "too wide for one digit"
-    return _Detection(notes, rejection, digit, threshold, contrast)
-
-
-def _may_have_lost_strokes(detection: _Detection, scale: float) -> bool:
-    """Tell whether `downscale` skipped pixels that may be of thin strokes.
+def _may_have_lost_strokes(detection: Detection) -> bool:
+    """Tell whether pixels that `downscale` skipped may be of thin strokes.
 
     Without them, lines of two pixels in a drawing of 1000x1000 became fragments, and other digits.
     """
-    if 2 * MAX_BLOCK_SIZE * scale >= 1.0:
-        return False
     return detection.digit is None or detection.rejection is not None or has_thin_strokes(detection.digit.ink)
 
 
-def _preprocess_close_up(image: GrayImage, detection: _Detection, scale: float) -> Preprocessed | None:
+def _preprocess_close_up(image: GrayImage, detection: Detection, scale: float) -> Preprocessed | None:
     """Return the result for a small digit, cut out of the full image; None where that is of no use."""
     digit = detection.digit
-    if digit is None or detection.rejection == "several digits" or max(digit.ink.shape) >= MIN_DIGIT_SIZE:
+    if digit is None or detection.rejection == SEVERAL_DIGITS or max(digit.ink.shape) >= MIN_DIGIT_SIZE:
         return None
-    close_up = _cut_with_margin(image, digit, scale)
+    printed = detection.printed
+    margin = CLOSE_UP_MARGIN
+    if printed is not None and _has_prints(printed, digit, margin):
+        margin = NARROW_MARGIN
+    top, left, bottom, right = _find_close_up(digit, scale, margin)
+    close_up = image[top:bottom, left:right]
     if max(close_up.shape) >= max(image.shape):
         return None
-    result = preprocess(close_up)
+    if printed is not None and _has_prints(printed, digit, margin):
+        printed = _enlarge(_exclude_digit(printed, digit), top, left, close_up.shape, scale)
+        close_up = _paint_over(close_up, printed)
+    result = _preprocess(close_up, detection.is_light_on_dark)
     if result.pixels is None:
         return None
-    # Each of the two may have notes that the other has not. Those of both are kept once.
-    return result._replace(notes=tuple(dict.fromkeys((SMALL_IN_FRAME, *detection.notes, *result.notes))))
+    return _add_findings(result, detection)
 
 
-def _cut_with_margin(image: GrayImage, digit: Digit, scale: float) -> GrayImage:
-    """Return the digit's part of the full image, with half of its longer side as a margin."""
+def _add_findings(result: Preprocessed, detection: Detection) -> Preprocessed:
+    """Return the result of a close-up with what the whole image showed, in all its candidates."""
+    return result._replace(
+        # Each of the two may have notes that the other has not. Those of both are kept once.
+        notes=tuple(dict.fromkeys((SMALL_IN_FRAME, *detection.notes, *result.notes))),
+        needs_review=result.needs_review or detection.needs_review,
+        alternative=result.alternative and _add_findings(result.alternative, detection),
+    )
+
+
+def _has_prints(printed: GrayImage, digit: Digit, margin_share: float) -> bool:
+    """Tell whether a close-up with this margin shows prints, or their soft edges."""
+    top, left, bottom, right = _find_close_up(digit, 1.0, margin_share)
+    return cv2.countNonZero(printed[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1]) > 0
+
+
+def _find_close_up(digit: Digit, scale: float, margin_share: float) -> tuple[int, int, int, int]:
+    """Return top, left, bottom and right of a digit in the full image, with a margin of its longer side."""
     height, width = digit.ink.shape
-    margin = 0.5 * max(height, width) + 2
+    margin = margin_share * max(height, width) + 2
     top = max(0, int((digit.top - margin) / scale))
     left = max(0, int((digit.left - margin) / scale))
     bottom = int((digit.top + height + margin) / scale) + 1
     right = int((digit.left + width + margin) / scale) + 1
-    return image[top:bottom, left:right]
+    return top, left, bottom, right
 
 
-def _render(detection: _Detection, scale: float) -> Preprocessed:
+def _exclude_digit(printed: GrayImage, digit: Digit) -> GrayImage:
+    """Return the mask of prints a pixel wider, for their soft edges, but without the digit's pixels."""
+    widened = cv2.dilate(printed, square_kernel(3))
+    height, width = digit.ink.shape
+    widened[digit.top : digit.top + height, digit.left : digit.left + width][digit.ink > 0] = 0
+    return np.asarray(widened, np.uint8)
+
+
+def _enlarge(mask: GrayImage, top: int, left: int, shape: tuple[int, ...], scale: float) -> GrayImage:
+    """Return the part of a reduced image's mask at (`top`, `left`) of the full image, in full size."""
+    # For each pixel of the result, the point of the mask that it shows.
+    matrix = np.array([[scale, 0, (left + 0.5) * scale - 0.5], [0, scale, (top + 0.5) * scale - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    enlarged = cv2.warpAffine(mask, matrix, shape[::-1], flags=flags)
+    return np.asarray(cv2.threshold(enlarged, 127, 255, cv2.THRESH_BINARY)[1], np.uint8)
+
+
+def _paint_over(image: GrayImage, printed: GrayImage) -> GrayImage:
+    """Return the image with the brightness of its paper where there are prints."""
+    if cv2.countNonZero(printed) == 0:
+        return image
+    # Most of a close-up is paper. A few hundred pixels are enough to find its brightness.
+    step = max(1, round(max(image.shape) / PAPER_SAMPLES))
+    sample, is_printed = image[::step, ::step], printed[::step, ::step]
+    values = sample[is_printed == 0]
+    if values.size == 0:
+        values = sample.ravel()
+    values = np.sort(values, kind="stable")  # radix sort; np.median takes ten times as long
+    paper = np.full_like(image, values[values.size // 2])
+    return np.asarray(cv2.copyTo(paper, printed, image.copy()), np.uint8)
+
+
+def _render(detection: Detection, scale: float) -> Preprocessed:
     """Return the digit that was found in an image reduced by `scale`, in MNIST's format."""
     if detection.digit is None or detection.rejection is not None:
-        return Preprocessed(None, tuple(detection.notes), detection.rejection)
+        return Preprocessed(None, detection.notes, detection.rejection)
     ink = stretch_contrast(detection.digit.ink, detection.threshold, detection.contrast)
-    digit_size = round(max(ink.shape) / scale)
-    return Preprocessed(centre_by_mass(fit_into_box(ink)), tuple(detection.notes), None, digit_size)
+    digit_size = round(max(ink.shape) / (scale * detection.scale))
+    pixels = centre_by_mass(fit_into_box(ink))
+    return Preprocessed(pixels, detection.notes, None, digit_size, detection.needs_review)

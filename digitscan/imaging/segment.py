@@ -1,30 +1,52 @@
 """Segment the ink: which of its connected components are the digit.
 
-`preprocess` calls `segment_digit`. The terms:
+`detect` calls `segment_digit`. The terms:
 
-- A **component** is a connected component of the ink's mask, pixels touching at corners included.
 - A **group** is the components of one stroke that a dry pen or a poor scan broke into pieces.
-- The **main** group is the digit, or the largest part of it.
+- The **main** component or group is the digit, or the largest part of it.
 - A **speck** is a component too small to be a stroke.
 - A **form line** is a printed line, or the edge of a box, that reaches from one image edge to another.
-- A **neighbour** is the part of another digit that the edge of the image cuts off.
+- A **neighbour** is a part of something else than the digit; `marks` finds it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from digitscan.imaging.components import (
+    MAX_CLEAN_SIDE,
+    Component,
+    compute_gap,
+    compute_min_area,
+    find_components,
+    find_touched_edges,
+    is_cut,
+    is_cut_at,
+    merge_components,
+    take_edge_lines,
+    touches_edge,
+)
 from digitscan.imaging.ink import square_kernel
+from digitscan.imaging.marks import (
+    BOX_REMOVED,
+    LINE_REMOVED,
+    POINT_LEFT_OUT,
+    Neighbours,
+    find_frames,
+    find_lines_apart,
+    find_neighbours,
+    find_underlines,
+    has_point,
+    is_empty_frame,
+)
 from digitscan.imaging.types import GrayImage
 
-MAX_CLEAN_SIDE = 28
-"""Pixels on the longer side of an image without specks and boxes, where every pixel may be the digit's."""
 MAX_COMPONENTS = 25
 """A digit has no more components of its size; a page of text, a texture or a photo has."""
 MAX_STROKE_GAP = 0.12
@@ -34,30 +56,18 @@ Joining them raised the share of scanned handwriting that is read right from 94.
 """
 MIN_CUT_DIGITS = 3
 """This many groups at the image edge, each as large as the main one, are digits; fewer may be neighbours."""
+MAX_SMALL_DIGIT = 0.25
+"""Size of the largest digit, as a share of the image, that is one of several on a page."""
+MIN_SMALL_DIGIT_GAP = 0.5
+"""Paper between two such digits, as a share of their size; the parts of a broken digit are nearer."""
+MIN_TIGHT_EDGES = 3
+"""A tight crop touches the ink with at least so many edges: none of the ink may be another digit's."""
+MIN_CUT_MARGIN = 0.08
+"""Paper on the other three sides of a digit that an edge cuts, as a share of its size."""
 
-
-class Component(NamedTuple):
-    """A connected component of the ink: its bounding box and its area, in pixels.
-
-    `label` is its value in OpenCV's label image; 0 for several components merged into one.
-    """
-
-    label: int
-    left: int
-    top: int
-    width: int
-    height: int
-    area: int
-
-    @property
-    def right(self) -> int:
-        """The first column to the right of the box."""
-        return self.left + self.width
-
-    @property
-    def bottom(self) -> int:
-        """The first row below the box."""
-        return self.top + self.height
+EMPTY_FIELD = "empty field"
+SEVERAL_DIGITS = "several digits"
+CUT_BY_EDGE = "cut by the edge"
 
 
 class ComponentGroup(NamedTuple):
@@ -76,98 +86,215 @@ class Digit(NamedTuple):
 
 
 class Segmentation(NamedTuple):
-    """What `segment_digit` returns."""
+    """One way to divide the ink into the digit and the rest."""
 
     digit: Digit | None
     """The digit; of several, the main one; None if there is none."""
     rejection: str | None = None
     """Why the image does not hold one digit, if it does not."""
-    note: str | None = None
-    """What was left out, if it is larger than a speck."""
+    notes: tuple[str, ...] = ()
+    """What was left out, if it is larger than a speck, and whether the digit is cut."""
+    needs_review: bool = False
+    """Whether a person should look at the digit, however clear it is."""
 
 
-def segment_digit(ink: GrayImage, mask: GrayImage) -> Segmentation:
-    """Return the digit without specks, form lines and neighbours, or why there is none.
+class PrintRemoval(NamedTuple):
+    """The ink without printed components, and what was left out."""
 
-    `ink` is (H, W) uint8, 0 for paper; `mask` (H, W) uint8 is not 0 where there is ink.
+    ink: GrayImage
+    notes: tuple[str, ...]
+    has_strokes: bool
+    """Whether other components are left; if not, there may still be ink that is much paler."""
+
+
+class _Components(NamedTuple):
+    """The ink of an image and its components."""
+
+    ink: GrayImage
+    labels: GrayImage
+    components: list[Component]
+    min_area: float
+    """The pixels of the smallest component that is no speck."""
+
+
+def segment_digit(ink: GrayImage, mask: GrayImage) -> list[Segmentation]:
+    """Return the digit without specks, lines and neighbours, or why there is none.
+
+    There are two results where components may be parts of the digit or neighbours: the first one keeps
+    them. `ink` is (H, W) uint8, 0 for paper; `mask` (H, W) uint8 is not 0 where there is ink.
     """
-    count, _ = cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_16U)
-    if count <= 1:
-        return Segmentation(None, "blank")
-    if count == 2:  # the usual case: the background and one component
-        return _segment_single_component(ink, mask)
+    box = left, top, width, height = cv2.boundingRect(mask)
+    if width == 0:
+        return [Segmentation(None, "blank")]
+    part = mask[top : top + height, left : left + width]
+    count, _ = cv2.connectedComponents(part, connectivity=8, ltype=cv2.CV_16U)
+    # The usual case is one component. It may fill its box: then there is no background.
+    if count == 2 or (count == 1 and part[0, 0]):
+        return [_segment_single_component(ink, mask, *box)]
     return _segment_components(ink, mask)
 
 
-def _segment_single_component(ink: GrayImage, mask: GrayImage) -> Segmentation:
+def _segment_single_component(
+    ink: GrayImage, mask: GrayImage, left: int, top: int, width: int, height: int
+) -> Segmentation:
     """Return what `_segment_components` would, in half the time: the component's area is not needed."""
-    left, top, width, height = cv2.boundingRect(mask)
     if spans_image(left, width, height, ink.shape):
-        return Segmentation(None, "lines without a digit", "lines left out")
-    return Segmentation(_cut_out(ink, left, top, width, height))
+        return Segmentation(None, EMPTY_FIELD, (LINE_REMOVED,))
+    digit = _cut_out(ink, left, top, width, height)
+    is_inside = left and top and left + width < ink.shape[1] and top + height < ink.shape[0]
+    if not is_inside and _is_cut(Component(0, left, top, width, height, 0), mask):
+        return Segmentation(digit, None, (CUT_BY_EDGE,), needs_review=True)
+    return Segmentation(digit)
 
 
-def _segment_components(ink: GrayImage, mask: GrayImage) -> Segmentation:
+def _segment_components(ink: GrayImage, mask: GrayImage) -> list[Segmentation]:
     """Return the main group and what belongs to it, or why there is no single digit."""
-    labels, components = _find_components(mask)
+    labels, components = find_components(mask)
     shape = ink.shape
-    min_area = _compute_min_area(shape)
-    strokes = [component for component in components if not _is_form_line(component, shape)]
-    note = "lines left out" if len(strokes) < len(components) else None
+    image = _Components(ink, labels, components, compute_min_area(shape))
+    strokes, notes = _remove_lines_and_frames(image)
     if not strokes:
-        return Segmentation(None, "lines without a digit", note)
-    if _count_large(strokes, min_area) > MAX_COMPONENTS:
+        return [Segmentation(None, EMPTY_FIELD, notes)]
+    if _count_large(strokes, image.min_area) > MAX_COMPONENTS:
         whole_image = _cut_out(ink, 0, 0, shape[1], shape[0])
-        return Segmentation(whole_image, "too many parts for a digit", note)
-    groups = group_broken_strokes(_remove_specks(strokes, min_area, shape), shape)
+        return [Segmentation(whole_image, "too many parts for a digit", notes)]
+    if max(shape) <= MAX_CLEAN_SIDE:
+        return [_segment_strokes(image, strokes, notes)]
+    if _has_small_digits(strokes, shape):
+        return [Segmentation(None, SEVERAL_DIGITS, notes)]
+    specks = [stroke for stroke in strokes if stroke.area < image.min_area]
+    strokes = _remove_specks(strokes, image.min_area)
+    main = max(strokes, key=lambda stroke: _compute_prominence(stroke, shape))
+    neighbours = find_neighbours(strokes, main, labels, shape)
+    if has_point(specks, main, labels):
+        neighbours = neighbours._replace(note=neighbours.note or POINT_LEFT_OUT, needs_review=True)
+    elif not neighbours.components:
+        return [_segment_strokes(image, strokes, notes)]
+    without_neighbours = _segment_without_neighbours(image, strokes, neighbours, notes)
+    if len(find_touched_edges(merge_components(strokes), shape)) < MIN_TIGHT_EDGES:
+        return [without_neighbours]
+    return [_segment_strokes(image, strokes, notes), without_neighbours]
+
+
+def remove_printed_components(ink: GrayImage, mask: GrayImage) -> PrintRemoval | None:
+    """Return the ink without the components that are printed lines and frames; None where there are none."""
+    labels, components = find_components(mask)
+    image = _Components(ink, labels, components, compute_min_area(ink.shape))
+    strokes, notes = _remove_lines_and_frames(image)
+    if not notes or (len(components) == 1 and BOX_REMOVED not in notes):
+        return None
+    printed = [component for component in components if component not in strokes]
+    whole_image = _cut_out(ink, 0, 0, ink.shape[1], ink.shape[0])
+    rest = _erase_others(whole_image, labels, strokes, printed).ink
+    return PrintRemoval(rest, notes, bool(strokes))
+
+
+def _remove_lines_and_frames(image: _Components) -> tuple[list[Component], tuple[str, ...]]:
+    """Return the components that are neither lines nor frames, and what was left out."""
+    shape = image.ink.shape
+    strokes = [component for component in image.components if not _is_form_line(component, shape)]
+    if max(shape) <= MAX_CLEAN_SIDE:
+        return strokes, (LINE_REMOVED,) if len(strokes) < len(image.components) else ()
+    underlines = find_underlines(strokes, image.min_area)
+    strokes = [stroke for stroke in strokes if stroke not in underlines]
+    lines = find_lines_apart(strokes, image.labels, image.min_area)
+    strokes = [stroke for stroke in strokes if stroke not in lines]
+    notes = (LINE_REMOVED,) if len(strokes) < len(image.components) else ()
+    frames = find_frames(strokes, image.labels, image.min_area)
+    rest = [stroke for stroke in strokes if stroke not in frames]
+    if _is_empty_frame(rest, image):
+        rest = []
+    return rest, (*notes, BOX_REMOVED) if len(rest) < len(strokes) else notes
+
+
+def _is_empty_frame(strokes: list[Component], image: _Components) -> bool:
+    """Tell whether there is only a box, and specks."""
+    large = [stroke for stroke in strokes if stroke.area >= image.min_area]
+    return len(large) == 1 and is_empty_frame(large[0], image.labels)
+
+
+def _segment_without_neighbours(
+    image: _Components, strokes: list[Component], neighbours: Neighbours, notes: tuple[str, ...]
+) -> Segmentation:
+    rest = [stroke for stroke in strokes if stroke not in neighbours.components]
+    segmentation = _segment_strokes(image, rest, (*notes, neighbours.note) if neighbours.note else notes)
+    return segmentation._replace(needs_review=segmentation.needs_review or neighbours.needs_review)
+
+
+def _segment_strokes(image: _Components, strokes: list[Component], notes: tuple[str, ...]) -> Segmentation:
+    """Return the main group of these components and what belongs to it, or why there is no single digit."""
+    ink, labels, components, min_area = image
+    shape = ink.shape
+    groups = group_broken_strokes(strokes, shape)
     main = max(groups, key=lambda group: _compute_prominence(group.extent, shape))
     digit_groups = [group for group in groups if group is main or _belongs_to(group, main, min_area, shape)]
     digit_components = [component for group in digit_groups for component in group.components]
-    extent = _merge(digit_components)
+    extent = merge_components(digit_components)
     digit = _cut_out(ink, extent.left, extent.top, extent.width, extent.height)
     if (
         _has_row_of_digits(groups, main)
-        or _has_second_digit(groups, digit_groups, main, shape)
+        or _has_second_digit(groups, digit_groups, main, image)
         or _has_digits_side_by_side(digit_components, extent)
     ):
-        return Segmentation(digit, "several digits", note)
+        return Segmentation(digit, SEVERAL_DIGITS, notes)
     left_out = [component for component in components if component not in digit_components]
     if left_out:
         digit = _erase_others(digit, labels, digit_components, left_out)
-        if note is None and any(component.area >= min_area for component in left_out):
-            note = "parts left out"
-    return Segmentation(digit, None, note)
-
-
-def _find_components(mask: GrayImage) -> tuple[GrayImage, list[Component]]:
-    """Return the label image and the components, by label."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
-    return labels, [Component(label, *row) for label, row in enumerate(stats.tolist()) if label]
+        if not notes and any(component.area >= min_area for component in left_out):
+            notes = ("parts left out",)
+    is_digit = np.zeros(len(components) + 1, np.uint8)
+    is_digit[[component.label for component in digit_components]] = 1
+    is_cut = _is_cut(extent, labels, is_digit)
+    return Segmentation(digit, None, (*notes, CUT_BY_EDGE) if is_cut else notes, is_cut)
 
 
 def _cut_out(ink: GrayImage, left: int, top: int, width: int, height: int) -> Digit:
     return Digit(ink[top : top + height, left : left + width], top, left)
 
 
-def _compute_min_area(shape: tuple[int, ...]) -> float:
-    """Return the pixels of the smallest component that is no speck.
+def _has_small_digits(strokes: list[Component], shape: tuple[int, ...]) -> bool:
+    """Tell whether several components of like size, each small in the image, are apart from each other.
 
-    Only so much of a long strip counts as one digit can fill; else a digit heavier than its nine neighbours
-    would make specks of them.
+    Those that touch an edge may be neighbours of the only digit.
     """
-    short_side, long_side = min(shape), max(shape)
-    if long_side <= MAX_CLEAN_SIDE:
-        return 2
-    return max(2, 0.004 * short_side * min(long_side, 1.5 * short_side))
+    strokes = [stroke for stroke in strokes if not touches_edge(stroke, shape)]
+    if len(strokes) < 2:
+        return False
+    largest = max(strokes, key=lambda stroke: stroke.area)
+    size = max(largest.height, largest.width)
+    if size > MAX_SMALL_DIGIT * max(shape) or largest.height < 3:
+        return False
+    return any(
+        stroke.height >= 0.6 * largest.height
+        and stroke.area >= 0.3 * largest.area
+        and compute_gap(stroke, largest) >= MIN_SMALL_DIGIT_GAP * size
+        for stroke in strokes
+        if stroke is not largest
+    )
+
+
+def _is_cut(extent: Component, labels: GrayImage, is_digit: NDArray[np.uint8] | None = None) -> bool:
+    """Tell whether a digit ends flat at one edge of the image, with paper on its other three sides.
+
+    `is_digit` tells, for each label, whether it is the digit's; None if all are that are not 0.
+    """
+    _, left, top, extent_width, extent_height, _ = extent
+    height, width = labels.shape
+    margins = (top, left, height - top - extent_height, width - left - extent_width)
+    if min(margins) > 0:
+        return False
+    size = max(extent_width, extent_height)
+    if sorted(margins)[1] < MIN_CUT_MARGIN * size or max(height, width) <= MAX_CLEAN_SIDE:
+        return False
+    edge = margins.index(0)
+    lines = take_edge_lines(labels, edge)
+    return is_cut_at(edge, extent, lines > 0 if is_digit is None else is_digit[lines] > 0)
 
 
 def _is_form_line(component: Component, shape: tuple[int, ...]) -> bool:
     """Tell whether a component is a line from edge to edge, or a thin grid that reaches three edges."""
-    height, width = shape
-    _, left, top, component_width, component_height, area = component
-    edge_count = (
-        (left == 0) + (top == 0) + (left + component_width == width) + (top + component_height == height)
-    )
+    _, left, _, component_width, component_height, area = component
+    edge_count = len(find_touched_edges(component, shape))
     if edge_count == 0:
         return False
     is_sparse = area < 0.12 * component_width * component_height
@@ -194,10 +321,8 @@ def _count_large(strokes: list[Component], min_area: float) -> int:
     return sum(component.area >= large_area for component in strokes)
 
 
-def _remove_specks(strokes: list[Component], min_area: float, shape: tuple[int, ...]) -> list[Component]:
-    """Return the components that are no specks; all of them in a small image, or where all are specks."""
-    if max(shape) <= MAX_CLEAN_SIDE:
-        return strokes
+def _remove_specks(strokes: list[Component], min_area: float) -> list[Component]:
+    """Return the components that are no specks; all of them where all are specks."""
     return [component for component in strokes if component.area >= min_area] or strokes
 
 
@@ -207,12 +332,12 @@ def group_broken_strokes(components: list[Component], shape: tuple[int, ...]) ->
     A component that touches the image edge may be a neighbour's: it joins one that does not only if their
     bounding boxes meet.
     """
-    max_gap = MAX_STROKE_GAP * _merge(components).height
-    edge_labels = {component.label for component in components if _touches_edge(component, shape)}
+    max_gap = MAX_STROKE_GAP * merge_components(components).height
+    edge_labels = {component.label for component in components if touches_edge(component, shape)}
 
     def are_joined(first: Component, second: Component) -> bool:
         may_have_gap = (first.label in edge_labels) == (second.label in edge_labels)
-        return _compute_gap(first, second) <= (max_gap if may_have_gap else 0)
+        return compute_gap(first, second) <= (max_gap if may_have_gap else 0)
 
     groups: list[list[Component]] = []
     for component in components:
@@ -224,38 +349,7 @@ def group_broken_strokes(components: list[Component], shape: tuple[int, ...]) ->
             else:
                 apart.append(group)
         groups = [*apart, joined]
-    return [ComponentGroup(group, _merge(group)) for group in groups]
-
-
-def _merge(components: Sequence[Component]) -> Component:
-    """Return one component with the bounding box and the area of all."""
-    if len(components) == 1:
-        return components[0]
-    left = min(component.left for component in components)
-    top = min(component.top for component in components)
-    right = max(component.right for component in components)
-    bottom = max(component.bottom for component in components)
-    area = sum(component.area for component in components)
-    return Component(0, left, top, right - left, bottom - top, area)
-
-
-def _touches_edge(component: Component, shape: tuple[int, ...]) -> bool:
-    height, width = shape
-    return component.left == 0 or component.top == 0 or component.right == width or component.bottom == height
-
-
-def _compute_gap(first: Component, second: Component) -> int:
-    """Return the pixels between two bounding boxes, across or down, whichever is more; 0 where they meet."""
-    # Unpacked, because this runs for each pair of components, and attributes take twice as long.
-    _, left, top, width, height, _ = first
-    _, other_left, other_top, other_width, other_height, _ = second
-    return max(
-        left - other_left - other_width,
-        other_left - left - width,
-        top - other_top - other_height,
-        other_top - top - height,
-        0,
-    )
+    return [ComponentGroup(group, merge_components(group)) for group in groups]
 
 
 def _compute_prominence(component: Component, shape: tuple[int, ...]) -> float:
@@ -264,7 +358,7 @@ def _compute_prominence(component: Component, shape: tuple[int, ...]) -> float:
     offset_x = abs(component.left + component.width / 2 - width / 2) / width
     offset_y = abs(component.top + component.height / 2 - height / 2) / height
     size = math.sqrt(component.area) * max(component.width, component.height)
-    return size * (1.2 - (offset_x + offset_y)) * (0.6 if _touches_edge(component, shape) else 1.0)
+    return size * (1.2 - (offset_x + offset_y)) * (0.6 if touches_edge(component, shape) else 1.0)
 
 
 def _belongs_to(group: ComponentGroup, main: ComponentGroup, min_area: float, shape: tuple[int, ...]) -> bool:
@@ -272,9 +366,9 @@ def _belongs_to(group: ComponentGroup, main: ComponentGroup, min_area: float, sh
     candidate, digit = group.extent, main.extent
     if candidate.area < min_area or candidate.area < 0.02 * digit.area:
         return False
-    gap = _compute_gap(candidate, digit)
+    gap = compute_gap(candidate, digit)
     is_large = candidate.area >= 0.05 * digit.area
-    if _touches_edge(candidate, shape) and not _touches_edge(digit, shape):
+    if touches_edge(candidate, shape) and not touches_edge(digit, shape):
         return gap == 0 and is_large
     return gap <= 0.35 * max(digit.width, digit.height) * (1.0 if is_large else 0.3)
 
@@ -295,21 +389,24 @@ def _has_second_digit(
     groups: list[ComponentGroup],
     digit_groups: list[ComponentGroup],
     main: ComponentGroup,
-    shape: tuple[int, ...],
+    image: _Components,
 ) -> bool:
     """Tell whether a group that is no part of the digit is about as large as the main one.
 
-    Those that touch the image edge, where the main one does not, may be neighbours: a few do not count.
+    Those that an edge cuts, where the main one touches none, may be neighbours: a few do not count.
     """
-    others = [group.extent for group in groups if group not in digit_groups]
     digits = [
-        other
-        for other in others
-        if other.height >= 0.5 * main.extent.height and other.area >= 0.3 * main.extent.area
+        group
+        for group in groups
+        if group not in digit_groups
+        and group.extent.height >= 0.5 * main.extent.height
+        and group.extent.area >= 0.3 * main.extent.area
     ]
     cut_count = 0
-    if not _touches_edge(main.extent, shape):
-        cut_count = sum(_touches_edge(digit, shape) for digit in digits)
+    if not touches_edge(main.extent, image.ink.shape):
+        cut_count = sum(
+            any(is_cut(component, image.labels) for component in group.components) for group in digits
+        )
     return len(digits) > cut_count or cut_count >= MIN_CUT_DIGITS
 
 
@@ -339,10 +436,10 @@ def _erase_others(
     count = 1 + len(digit_components) + len(left_out)
     is_other = np.zeros(count, np.uint8)
     is_other[[component.label for component in left_out]] = 1
-    others = cv2.dilate(is_other[labels], square_kernel(3))[box]
-    if not others.any():
+    others = cv2.dilate(is_other.take(labels), square_kernel(3))[box]
+    if cv2.countNonZero(others) == 0:
         return digit
     is_digit = np.zeros(count, np.uint8)
     is_digit[[component.label for component in digit_components]] = 1
-    others = cv2.subtract(others, is_digit[labels[box]])
+    others = cv2.subtract(others, is_digit.take(labels[box]))
     return digit._replace(ink=cv2.multiply(digit.ink, 1 - others))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from digitscan.errors import ModelError
+from digitscan.imaging.version import COMPATIBLE_VERSIONS, PREPROCESS_VERSION
 from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
 from digitscan.prediction import Status
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from digitscan.imaging.preprocess import Preprocessed
+
+MIN_CANDIDATE_CONFIDENCE = 0.5
+"""From this confidence on, a candidate of preprocessing is taken before those behind it."""
 MIN_RUNNER_UP_PROBABILITY = 0.2
 """From this probability on, the note of a row to review names the second most likely digit."""
 
@@ -33,13 +38,12 @@ class Classifier:
         """
         import numpy as np
 
-        from digitscan.imaging.preprocess import PREPROCESS_VERSION
         from digitscan.system.stdio import silence_native_stderr
 
         # A model without metadata was trained elsewhere, without our preprocessing of any version.
         if (
             metadata.architecture != UNKNOWN_ARCHITECTURE
-            and metadata.preprocess_version != PREPROCESS_VERSION
+            and metadata.preprocess_version not in COMPATIBLE_VERSIONS
         ):
             raise ModelError(
                 f"the model was trained with preprocessing version {metadata.preprocess_version}, "
@@ -111,6 +115,49 @@ class Cascade:
         if uncertain.size:
             probabilities[uncertain] = self._accurate.classify(images[uncertain])
         return probabilities
+
+
+class ClassifiedImage(NamedTuple):
+    """The candidate of an image that the classifier chose, and the probability of each class."""
+
+    preprocessed: Preprocessed
+    probabilities: list[float]
+
+
+def classify_preprocessed(
+    classifier: Classifier | Cascade, results: Sequence[Preprocessed]
+) -> list[ClassifiedImage]:
+    """Return the probabilities of each result, which must have `pixels`, and which candidate they are of.
+
+    Where a result has alternatives, the first candidate that is more likely a digit than not is chosen:
+    preprocessing puts what keeps most of the ink first. If there is none, it is the one most likely a digit.
+    """
+    import numpy as np
+
+    if not results:
+        return []
+    groups = [_list_candidates(result) for result in results]
+    pixels = [np.asarray(candidate.pixels) for group in groups for candidate in group]
+    rows = iter(classifier.classify(np.stack(pixels)).tolist())
+    return [
+        _choose_candidate([ClassifiedImage(candidate, next(rows)) for candidate in group]) for group in groups
+    ]
+
+
+def _list_candidates(result: Preprocessed) -> list[Preprocessed]:
+    candidates = [result]
+    while candidates[-1].alternative is not None:
+        candidates.append(candidates[-1].alternative)
+    return candidates
+
+
+def _choose_candidate(candidates: list[ClassifiedImage]) -> ClassifiedImage:
+    if len(candidates) == 1:
+        return candidates[0]
+    for candidate in candidates:
+        if max(candidate.probabilities[:10]) >= MIN_CANDIDATE_CONFIDENCE:
+            return candidate
+    return max(candidates, key=lambda candidate: max(candidate.probabilities[:10]))
 
 
 class Decision(NamedTuple):

@@ -125,7 +125,7 @@ def check_and_compile(data: bytes, input_maximum: float | None) -> tuple[ModelMe
     input_shape = tuple(keras_model.inputs[0].shape[1:])
     classes = int(keras_model.outputs[0].shape[-1])
     if metadata is None:
-        from digitscan.imaging.preprocess import PREPROCESS_VERSION
+        from digitscan.imaging.version import PREPROCESS_VERSION
 
         metadata = ModelMetadata(
             architecture=UNKNOWN_ARCHITECTURE,

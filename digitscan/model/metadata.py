@@ -40,7 +40,7 @@ class ModelMetadata:
     classes: int
     """How many outputs the network has: 10 digits, or 11 where the last one means "not a digit"."""
     preprocess_version: int
-    """The `PREPROCESS_VERSION` of the training images. A model is used with the same version only."""
+    """The `PREPROCESS_VERSION` of the training images; see `COMPATIBLE_VERSIONS`."""
     format_version: int = FORMAT_VERSION
     """The `FORMAT_VERSION` of the code that wrote the metadata."""
     input_shape: tuple[int, ...] = (28, 28, 1)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
 from digitscan.errors import ExitCode, NoImagesError, OutputError, UsageError
+from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.prediction import ImageFile, Prediction
 from digitscan.scanning.config import ScanConfig
 from digitscan.scanning.discovery import WalkStats, check_paths, count_images, find_images, is_one_folder
@@ -194,7 +195,7 @@ def _create_manifest(scan: Scan, output_config: OutputConfig) -> ScanManifest:
         targets=tuple(os.path.realpath(path) for path in scan.paths),
         model=model.digest,
         fast_model=model.fast_model.digest if model.fast_model else None,
-        preprocess_version=model.metadata.preprocess_version,
+        preprocess_version=PREPROCESS_VERSION,
         input_maximum=model.metadata.input_maximum,
         min_confidence=config.min_confidence,
         max_megapixels=config.max_megapixels,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitscan.errors import ModelError
-from digitscan.imaging.preprocess import PREPROCESS_VERSION
+from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.classifier import Classifier
 from digitscan.model.metadata import FAST_CNN, ModelMetadata
 from digitscan.model.tflite_compiler import compile_model, replace_output_bias

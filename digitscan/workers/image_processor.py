@@ -16,10 +16,8 @@ from digitscan.system.resources import limit_memory
 from digitscan.workers.protocol import ModelSetup, WorkerRow, WorkerSetup
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from digitscan.imaging.decode import DecodedImage
+    from digitscan.imaging.preprocess import Preprocessed
     from digitscan.model.classifier import Cascade, Classifier
     from digitscan.model.metadata import ModelMetadata
 
@@ -37,9 +35,11 @@ ProcessFiles = Callable[[list[str], SetCurrent], list[WorkerRow]]
 
 
 class _PreprocessedFile(NamedTuple):
+    """A picture that may be a digit: the index of its file, the notes of decoding, and its preprocessing."""
+
     file_index: int
-    pixels: NDArray[np.uint8]
-    note: str
+    notes: tuple[str, ...]
+    result: Preprocessed
 
 
 @dataclass(frozen=True)
@@ -111,28 +111,24 @@ class ImageProcessor:
             except Exception as error:
                 rows[index] = _error_row(_describe(error))
                 continue
-            notes = (*image.notes, *result.notes)
             if result.pixels is None:
-                note = "; ".join((result.rejection or "no digit", *notes))
+                note = "; ".join((result.rejection or "no digit", *image.notes, *result.notes))
                 rows[index] = WorkerRow(None, None, Status.NO_DIGIT, note, None)
             else:
-                preprocessed.append(_PreprocessedFile(index, result.pixels, "; ".join(notes)))
+                preprocessed.append(_PreprocessedFile(index, image.notes, result))
 
     def _classify(self, rows: list[WorkerRow], preprocessed: list[_PreprocessedFile]) -> None:
         """Set the rows of the preprocessed files."""
-        import numpy as np
+        from digitscan.model.classifier import classify_preprocessed, decide
 
-        from digitscan.model.classifier import decide
-
-        if not preprocessed:
-            return
-        pixels = np.stack([file.pixels for file in preprocessed])
-        answers = self.classifier.classify(pixels).tolist()
-        for (index, _, preprocess_note), probabilities in zip(preprocessed, answers, strict=True):
+        answers = classify_preprocessed(self.classifier, [file.result for file in preprocessed])
+        for (index, decode_notes, _), (result, probabilities) in zip(preprocessed, answers, strict=True):
             digit, confidence, status, note = decide(probabilities, self.metadata, self.min_confidence)
-            note = f"{note}; {preprocess_note}" if note and preprocess_note else note or preprocess_note
+            if result.needs_review and status is Status.OK:
+                status = Status.REVIEW
+            notes = (note, *decode_notes, *result.notes) if note else (*decode_notes, *result.notes)
             ten = [round(p, 6) for p in probabilities[:10]] if self.probabilities else None
-            rows[index] = WorkerRow(digit, confidence, status, note, ten)
+            rows[index] = WorkerRow(digit, confidence, status, "; ".join(notes), ten)
 
 
 def load_image_processor(setup: WorkerSetup) -> ProcessFiles:

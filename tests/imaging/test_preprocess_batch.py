@@ -9,21 +9,17 @@ from hypothesis.extra.numpy import arrays
 
 from digitscan.imaging import preprocess_batch as preprocess_batch_module
 from digitscan.imaging.preprocess import preprocess
-from digitscan.imaging.preprocess_batch import MAX_SIDE, MIN_BATCH, is_batchable, preprocess_batch
+from digitscan.imaging.preprocess_batch import BATCH_SIDE, MIN_BATCH, is_batchable, preprocess_batch
 from digitscan.training.data.sources import load_data
+from tests.support.pictures import are_equal
 
-SHAPES = st.tuples(st.integers(1, MAX_SIDE + 2), st.integers(1, MAX_SIDE + 2))
+SHAPE = (BATCH_SIDE, BATCH_SIDE)
+SHAPES = st.one_of(st.just(SHAPE), st.tuples(st.integers(1, BATCH_SIDE + 2), st.integers(1, BATCH_SIDE + 2)))
 
 
 @pytest.fixture(scope="module")
 def digits():
     return load_data().x_train[:400]
-
-
-def are_equal(first, second):
-    if first[1:] != second[1:] or first.pixels is None or second.pixels is None:
-        return first == second
-    return np.array_equal(first.pixels, second.pixels) and first.pixels.dtype == second.pixels.dtype
 
 
 def assert_equals_preprocess(images):
@@ -38,26 +34,46 @@ def add_noise(digits):
     return np.clip(digits + noise, 0, 255).astype(np.uint8)
 
 
+def draw_rule(digits):
+    ruled = digits.copy()
+    ruled[:, 25] = 200
+    return ruled
+
+
+def draw_box(digits):
+    boxed = digits.copy()
+    boxed[:, [1, 26], 1:27] = boxed[:, 1:27, [1, 26]] = 200
+    return boxed
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda digits: digits,
         lambda digits: 255 - digits,
         lambda digits: digits // 8 + 100,
+        lambda digits: (digits * (np.arange(len(digits))[:, None, None] % 60 / 255) + 90).astype(np.uint8),
         lambda digits: 230 - digits // 2,
         add_noise,
         lambda digits: np.clip(digits // 2 + np.arange(0, 112, 4), 0, 255).astype(np.uint8),
         lambda digits: np.maximum(digits, np.roll(digits, 14, axis=2)),
+        lambda digits: np.roll(digits, 9, axis=1),
+        draw_rule,
+        draw_box,
         lambda digits: digits[:, 4:24, 4:24],
     ],
     ids=[
         "unchanged",
         "dark on light",
         "faint",
+        "fainter and fainter",
         "gray paper",
         "noisy paper",
         "gradient",
         "two digits",
+        "cut by the edge",
+        "on a rule",
+        "in a box",
         "tight crop",
     ],
 )
@@ -84,7 +100,12 @@ def test_noise_and_scribbles_give_the_same_as_alone(seeds, shape):
     assert_equals_preprocess(images)
 
 
-@given(arrays(np.uint8, st.tuples(st.just(MIN_BATCH), st.integers(1, 8), st.integers(1, 8))))
+@given(
+    st.one_of(
+        arrays(np.uint8, st.tuples(st.just(MIN_BATCH), st.integers(1, 8), st.integers(1, 8))),
+        arrays(np.uint8, (MIN_BATCH, *SHAPE)),
+    )
+)
 def test_any_pixels_give_the_same_as_alone(images):
     assert_equals_preprocess(list(images))
 
@@ -119,7 +140,21 @@ def test_most_digits_take_the_fast_path(digits, monkeypatch):
     assert 0 < len(alone) < 0.1 * len(digits)
 
 
-def test_small_images_of_8_bits_may_take_the_fast_path(digits):
+def test_faint_digits_are_left_to_preprocess(digits, monkeypatch):
+    """Their strokes are searched for in the grain of the paper."""
+    alone = []
+    monkeypatch.setattr(
+        preprocess_batch_module, "preprocess", lambda image: alone.append(image) or preprocess(image)
+    )
+    results = preprocess_batch(list(digits // 16 + 100))
+    assert len(alone) == len(digits)
+    assert all("faint" in result.notes for result in results if result.pixels is not None)
+
+
+def test_only_images_of_8_bits_and_of_mnists_size_may_take_the_fast_path(digits):
+    """A larger one may be unevenly lit, and in a smaller one a digit of 20 pixels may be a printed line."""
     assert is_batchable(digits[0])
     assert not is_batchable(digits[0].astype(np.uint16))
-    assert not is_batchable(np.zeros((MAX_SIDE + 1, 20), np.uint8))
+    for height, width in ((-1, 0), (0, -1), (1, 0), (0, 1)):
+        shape = (BATCH_SIDE + height, BATCH_SIDE + width)
+        assert not is_batchable(np.zeros(shape, np.uint8))

@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 from numpy.typing import NDArray
 
-from digitscan.imaging.preprocess import PREPROCESS_VERSION
+from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model import compile_worker, compiled_cache, export, registry, tflite_compiler
 from digitscan.model.export import save_model
 from digitscan.model.metadata import ModelMetadata

@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from digitscan.errors import ModelError
-from digitscan.imaging.preprocess import PREPROCESS_VERSION
-from digitscan.model.classifier import Cascade, Classifier, decide
+from digitscan.imaging.preprocess import Preprocessed
+from digitscan.imaging.version import PREPROCESS_VERSION
+from digitscan.model.classifier import Cascade, Classifier, classify_preprocessed, decide
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model
 from digitscan.prediction import Status
@@ -45,14 +46,26 @@ def test_no_images_have_no_probabilities(saved_model: Model, images: NDArray[np.
     assert saved_model.load_classifier().classify(images[:0]).shape == (0, 11)
 
 
-def test_a_model_of_another_preprocessing_version_is_refused(saved_model: Model) -> None:
+@pytest.mark.parametrize("version", [1, 99])
+def test_a_model_of_another_preprocessing_version_is_refused(saved_model: Model, version: int) -> None:
     compiled = saved_model.compiled_path.read_bytes()
-    metadata = dataclasses.replace(saved_model.metadata, preprocess_version=99)
-    with pytest.raises(
-        ModelError, match=f"version 99, this digitscan has version {PREPROCESS_VERSION}: train it again"
-    ):
+    metadata = dataclasses.replace(saved_model.metadata, preprocess_version=version)
+    with pytest.raises(ModelError) as caught:
         Classifier(compiled, metadata)
+    assert str(caught.value) == (
+        f"the model was trained with preprocessing version {version}, "
+        f"this digitscan has version {PREPROCESS_VERSION}: train it again"
+    )
     Classifier(compiled, dataclasses.replace(metadata, architecture="unknown"))
+
+
+def test_a_model_of_preprocessing_version_2_classifies_as_one_of_this_version(
+    saved_model: Model, images: NDArray[np.uint8]
+) -> None:
+    """Of a digit alone on even paper, both versions give the same pixels."""
+    metadata = dataclasses.replace(saved_model.metadata, preprocess_version=2)
+    older = Classifier(saved_model.compiled_path.read_bytes(), metadata)
+    assert np.array_equal(older.classify(images), saved_model.load_classifier().classify(images))
 
 
 def test_a_compiled_model_with_other_outputs_than_its_metadata_says_is_refused(saved_model: Model) -> None:
@@ -90,6 +103,66 @@ def test_the_accurate_model_classifies_the_images_of_which_the_fast_one_is_not_c
     actual = Cascade(fast, 0.95, accurate).classify(images)
     assert np.array_equal(actual, [accurate.rows[2], confident, accurate.rows[1], confident])
     assert accurate.image_count == 2
+
+
+def make_candidates(*first_pixels: int) -> Preprocessed:
+    """Return a result whose candidates have the probabilities with these indices, in order."""
+    result = None
+    for index in reversed(first_pixels):
+        pixels = np.full((28, 28), index, np.uint8)
+        result = Preprocessed(pixels, (f"candidate {index}",), digit_size=20, alternative=result)
+    assert result is not None
+    return result
+
+
+@pytest.mark.parametrize(
+    ("candidates", "chosen"),
+    [
+        ([0], 0),
+        ([3], 3),
+        ([0, 1], 0),  # the first is more likely a digit than not, though the second is likelier
+        ([1, 0], 1),
+        ([3, 0], 0),
+        ([2, 0], 0),  # likely no digit, and three digits that are unlikely
+        ([3, 2, 1], 1),
+        ([3, 2], 2),  # neither is likely: the likelier one
+        ([2, 3], 2),
+    ],
+)
+def test_the_first_candidate_that_is_likely_a_digit_is_chosen(candidates: list[int], chosen: int) -> None:
+    rows = [probabilities(p3=0.6, p10=0.4), probabilities(p7=1), probabilities(p1=0.4, p10=0.6)]
+    rows.append(probabilities(p0=0.1, p10=0.9))
+    classifier = _FixedClassifier(rows)
+    (answer,) = classify_preprocessed(classifier, [make_candidates(*candidates)])
+    assert answer.preprocessed.notes == (f"candidate {chosen}",)
+    assert np.array_equal(answer.probabilities, rows[chosen])
+
+
+def test_results_with_any_number_of_candidates_are_classified_together_and_in_order() -> None:
+    classifier = _FixedClassifier([probabilities(p3=0.9, p10=0.1), probabilities(p10=1)])
+    results = [make_candidates(0), make_candidates(1, 0, 1), make_candidates(1), make_candidates(1, 0)]
+    answers = classify_preprocessed(classifier, results)
+    assert classifier.image_count == 7
+    assert [answer.preprocessed.notes[0][-1] for answer in answers] == ["0", "0", "1", "0"]
+    assert answers[0].preprocessed is results[0]
+    assert answers[1].preprocessed is results[1].alternative
+
+
+def test_no_results_have_no_answers() -> None:
+    assert classify_preprocessed(_FixedClassifier([]), []) == []
+
+
+def test_a_classified_candidate_has_the_probabilities_that_it_has_alone(
+    saved_model: Model, images: NDArray[np.uint8]
+) -> None:
+    classifier = saved_model.load_classifier()
+    results = [
+        Preprocessed(images[index], alternative=Preprocessed(images[index + 1])) for index in range(0, 20, 2)
+    ]
+    for answer in classify_preprocessed(classifier, results):
+        pixels = answer.preprocessed.pixels
+        assert pixels is not None
+        assert np.array_equal(answer.probabilities, classifier.classify(pixels[None])[0])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.prediction import ImageFile, Prediction, Status, path_to_text, text_to_path
 from digitscan.scanning.output.csv_format import read_csv
 from digitscan.scanning.resume import RemainingFiles
@@ -94,6 +95,21 @@ def test_different_settings_are_named_and_the_file_is_not_touched(folder):
         assert words in done.stderr.decode()
     assert (folder.parent / "whole.csv").read_bytes() == whole
     assert json.loads((folder.parent / "whole.csv.json").read_text()) == record
+
+
+def test_a_csv_of_an_older_preprocessing_is_not_continued(folder):
+    """One file never mixes the rows of two versions of preprocessing."""
+    whole = whole_scan(folder)
+    manifest = folder.parent / "whole.csv.json"
+    record = json.loads(manifest.read_text())
+    assert record["preprocess_version"] == PREPROCESS_VERSION
+    older = PREPROCESS_VERSION - 1
+    manifest.write_text(json.dumps({**record, "preprocess_version": older}))
+    (folder.parent / "whole.csv").write_bytes(whole[:2000])
+    done = run("scan", folder, "-o", "whole.csv", "--resume", cwd=folder.parent)
+    assert done.returncode == 6
+    assert f"preprocess version was {older} and is {PREPROCESS_VERSION}" in done.stderr.decode()
+    assert (folder.parent / "whole.csv").read_bytes() == whole[:2000]
 
 
 def test_a_csv_without_its_manifest_is_not_continued(folder):

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from digitscan.imaging.preprocess import Preprocessed
+
 
 def digit_picture(size: int = 64) -> Image.Image:
     """Return a seven, black on white, as an 8-bit gray square with sides of `size` pixels."""
@@ -30,6 +32,18 @@ def correlate(first: np.ndarray, second: np.ndarray) -> float:
     """Return the correlation of two images, -1 to 1, at the best of nine offsets of up to a pixel."""
     framed = cv2.copyMakeBorder(first, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     return float(cv2.matchTemplate(framed, second, cv2.TM_CCOEFF_NORMED).max())
+
+
+def are_equal(first: Preprocessed | None, second: Preprocessed | None) -> bool:
+    """Return whether two results of preprocessing, or their alternatives, are the same."""
+    if first is None or second is None:
+        return first is second
+    return (
+        first._replace(pixels=None, alternative=None) == second._replace(pixels=None, alternative=None)
+        and np.asarray(first.pixels).dtype == np.asarray(second.pixels).dtype
+        and np.array_equal(np.asarray(first.pixels), np.asarray(second.pixels))
+        and are_equal(first.alternative, second.alternative)
+    )
 
 
 def encode_image(image: Image.Image, image_format: str, **options: object) -> bytes:

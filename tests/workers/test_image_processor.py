@@ -2,14 +2,17 @@
 
 import subprocess
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from digitscan.imaging.decode import decode_image
-from digitscan.imaging.preprocess import PREPROCESS_VERSION, preprocess
+from digitscan.imaging.preprocess import preprocess
+from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.metadata import ModelMetadata
 from digitscan.workers.image_processor import MAX_BUFFERED_PIXELS, ImageProcessor
+from tests.imaging.drawing import INK, draw_box, draw_line, draw_strokes, make_paper, write
 from tests.support.command import run_code
 from tests.support.pictures import digit_picture
 
@@ -27,6 +30,21 @@ class _RecordingClassifier:
     def classify(self, images):
         self.images.extend(images)
         return np.eye(11)[[7] * len(images)]
+
+
+class _InkWidthClassifier:
+    """Takes images with ink of some widths, in pixels, for a 7, and others for no digit."""
+
+    def __init__(self, widths):
+        self.widths = widths
+
+    def classify(self, images):
+        widths = [cv2.boundingRect((image > 64).astype(np.uint8))[2] for image in images]
+        return np.eye(11)[[7 if width in self.widths else 10 for width in widths]]
+
+
+WIDE, NARROW = range(18, 29), range(1, 18)
+"""Widths of the ink of a digit with a line from edge to edge below it, and of the digit alone."""
 
 
 @pytest.fixture
@@ -66,6 +84,69 @@ def test_a_digit_that_is_large_enough_at_the_reduced_scale_is_decoded_once(proce
     (row,) = processor.process([str(tmp_path / "a.jpg")], lambda index: None)
     assert row[:4] == (7, 1.0, "ok", "small in its frame")
     assert [picture.is_reduced for picture in decoded] == [True]
+
+
+def write_seven():
+    """Return a page of 100x120 with a seven of 60 pixels in its middle."""
+    return write(make_paper(100, 120), draw_strokes("7"))
+
+
+def draw_point(page):
+    return cv2.circle(page.copy(), (26, 76), 5, INK, -1, cv2.LINE_AA)
+
+
+def draw_minus(page):
+    return draw_line(page, (8, 50), (26, 50), 5, INK)
+
+
+def draw_second_digit(page):
+    return write(page, draw_strokes("2", 18, 4), 15, 94)
+
+
+def draw_rule(page):
+    """Return the page with a line from edge to edge on which its digit stands."""
+    return draw_line(page, (0, 80), (119, 80), 2)
+
+
+def save(page, folder):
+    """Save a page in a folder and return its path."""
+    path = folder / "page.png"
+    Image.fromarray(page).save(path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("page", "status", "note"),
+    [
+        (write_seven(), "ok", ""),
+        (draw_point(write_seven()), "review", "point left out"),
+        (draw_minus(write_seven()), "review", "minus left out"),
+        (draw_second_digit(write_seven()), "review", "second digit left out"),
+        (write(make_paper(100), draw_strokes("2"), 56), "review", "cut by the edge"),
+        (draw_box(write_seven()), "ok", "box removed"),
+    ],
+    ids=["alone", "point", "minus", "second digit", "cut", "box"],
+)
+def test_what_is_beside_a_digit_is_named_and_reviewed_and_a_box_is_only_named(
+    processor, tmp_path, page, status, note
+):
+    (row,) = processor.process([save(page, tmp_path)], lambda index: None)
+    assert row[:4] == (7, 1.0, status, note)
+
+
+@pytest.mark.parametrize(
+    ("widths", "expected"),
+    [
+        (WIDE, (7, 1.0, "ok", "")),
+        (NARROW, (7, 1.0, "review", "line removed")),
+        ([], (None, None, "no-digit", "not like any digit")),
+    ],
+    ids=["with its line", "without its line", "neither"],
+)
+def test_a_digit_on_a_line_is_read_with_or_without_it_as_the_classifier_likes(tmp_path, widths, expected):
+    processor = ImageProcessor(_InkWidthClassifier(widths), METADATA, None, False, 64.0)
+    (row,) = processor.process([save(draw_rule(write_seven()), tmp_path)], lambda index: None)
+    assert row[:4] == expected
 
 
 def test_rows_are_the_same_however_many_pictures_are_buffered(processor, tmp_path):

@@ -1,0 +1,305 @@
+"""What is printed or written around a digit: frames, underlines, neighbours, points and signs.
+
+`segment` leaves them out. Straight lines that touch the digit are taken away before, in `lines`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from digitscan.imaging.components import Component, compute_gap, is_cut
+from digitscan.imaging.ink import square_kernel
+from digitscan.imaging.types import GrayImage
+
+MAX_FRAME_FILL = 0.4
+"""A frame's lines fill at most this share of its bounding box."""
+MIN_ENCLOSED_HEIGHT = 0.25
+"""A digit in a frame has at least this share of its height; a smaller component may be a blot in a 0."""
+MIN_ENCLOSED_SIDE = 0.85
+"""A frame lies along at least this share of each side of the digit in it."""
+MIN_EMPTY_FRAME_SIZE = 0.6
+"""Width and height of an empty box, as shares of the image's; a smaller one may be a 0."""
+MAX_EMPTY_FRAME_THICKNESS = 0.08
+"""Thickness of its lines, as a share of its shorter side."""
+STRAIGHT_SHARE = 0.7
+"""The middle of a side, as a share of it, is straight in a box, also in one with round corners."""
+MAX_BEND = 0.025
+"""How far the middle of a straight side is from the line between its ends, as a share of the box."""
+MAX_LINE_GAP = 0.05
+"""A line from edge to edge ends so near to them, as a share of the image along it."""
+MAX_LINE_THICKNESS = 0.12
+"""Thickness of the thickest line, as a share of the image across it."""
+MAX_LINE_SLOPE = 0.09
+"""Pixels across for each pixel along a line."""
+MAX_UNDERLINE_ASPECT = 0.3
+"""An underline is at most so much higher than wide: it may be tilted or wavy."""
+MIN_UNDERLINE_GAP = 0.04
+"""Paper between a digit and its underline, as a share of the digit's height. The base of a broken 2 is
+nearer.
+"""
+SLANTS = (0.0, 0.25, 0.5)
+"""Columns to the right per row up, of lines that may separate neighbours: handwriting leans to the right."""
+MIN_LIKE_SIZE = 0.6
+"""Height and width of a second digit, as shares of the main one's."""
+MIN_LIKE_AREA = 0.3
+"""The same for the area."""
+MIN_MARK_GAP = 0.06
+"""Paper between a digit and a mark beside it, as a share of the digit's height. Parts of a broken stroke are
+nearer.
+"""
+MAX_MARK_HEIGHT = 0.5
+"""Height of the highest mark beside a digit, as a share of the digit's; a higher one is a second digit."""
+MAX_MARK_AREA = 0.35
+"""The same for the area."""
+MAX_POINT_SIZE = 0.25
+"""Size of the largest point, as a share of the digit's height."""
+MIN_POINT_WIDTH = 0.75
+"""Width and height of a decimal point, as shares of the digit's stroke width: dust is smaller."""
+MIN_POINT_FILL = 0.6
+"""A point fills at least this share of its bounding box."""
+MIN_POINT_DEPTH = 0.6
+"""A decimal point ends below this share of the digit's height."""
+MIN_MINUS_ASPECT = 1.6
+"""A minus is at least so much wider than high."""
+
+POINT_LEFT_OUT = "point left out"
+LINE_REMOVED = "line removed"
+BOX_REMOVED = "box removed"
+NEIGHBOUR_LEFT_OUT = "neighbour left out"
+
+
+class Neighbours(NamedTuple):
+    """Which components are not the digit's, and what the row says of them."""
+
+    components: list[Component]
+    note: str | None
+    needs_review: bool
+    """Whether a mark may belong to the answer: a minus, a point or a second digit."""
+
+
+def find_frames(strokes: list[Component], labels: GrayImage, min_area: float) -> list[Component]:
+    """Return the components that go round another one that may be a digit: boxes and circles."""
+    large = [component for component in strokes if component.area >= min_area]
+    return [
+        outer
+        for outer in large
+        if outer.area < MAX_FRAME_FILL * outer.width * outer.height
+        and any(_is_enclosed(inner, outer, labels) for inner in large if inner is not outer)
+    ]
+
+
+def _is_enclosed(inner: Component, outer: Component, labels: GrayImage) -> bool:
+    """Tell whether a component is large enough for a digit and has the other one on all four sides."""
+    if inner.height < MIN_ENCLOSED_HEIGHT * outer.height or not (
+        outer.left < inner.left
+        and outer.top < inner.top
+        and inner.right < outer.right
+        and inner.bottom < outer.bottom
+    ):
+        return False
+    box = labels[outer.top : outer.bottom, outer.left : outer.right] == outer.label
+    left, top = inner.left - outer.left, inner.top - outer.top
+    right, bottom = left + inner.width, top + inner.height
+    side, end = MIN_ENCLOSED_SIDE * inner.height, MIN_ENCLOSED_SIDE * inner.width
+    return bool(
+        np.count_nonzero(box[top:bottom, :left].any(axis=1)) >= side
+        and np.count_nonzero(box[top:bottom, right:].any(axis=1)) >= side
+        and np.count_nonzero(box[:top, left:right].any(axis=0)) >= end
+        and np.count_nonzero(box[bottom:, left:right].any(axis=0)) >= end
+    )
+
+
+def is_empty_frame(stroke: Component, labels: GrayImage) -> bool:
+    """Tell whether a component is a box, with square or round corners, that no stroke enters.
+
+    A 0 has no stroke inside either, but its sides are bent.
+    """
+    height, width = labels.shape
+    if (
+        stroke.width < MIN_EMPTY_FRAME_SIZE * width
+        or stroke.height < MIN_EMPTY_FRAME_SIZE * height
+        or stroke.area
+        > 2 * (stroke.width + stroke.height) * MAX_EMPTY_FRAME_THICKNESS * min(stroke.width, stroke.height)
+    ):
+        return False
+    box = labels[stroke.top : stroke.bottom, stroke.left : stroke.right] == stroke.label
+    border_height, border_width = stroke.height // 5, stroke.width // 5
+    if box[border_height:-border_height, border_width:-border_width].any():
+        return False
+    return all(_is_straight_side(side) for side in (box, box[::-1], box.T, box.T[::-1]))
+
+
+def _is_straight_side(box: NDArray[np.bool_]) -> bool:
+    """Tell whether the upper side of a box is straight, except at its corners."""
+    height, width = box.shape
+    margin = round((1 - STRAIGHT_SHARE) / 2 * width)
+    upper = box[: height // 5, margin : width - margin]
+    depths = upper.argmax(axis=0)
+    if not upper.any(axis=0).all():
+        return False
+    ends = (int(depths[0]) + int(depths[-1])) / 2
+    bend = abs(int(depths[depths.size // 2]) - ends)
+    return bool(bend <= max(1.0, MAX_BEND * height))
+
+
+def find_lines_apart(strokes: list[Component], labels: GrayImage, min_area: float) -> list[Component]:
+    """Return the straight lines from edge to edge that touch nothing, beside a digit that is inside.
+
+    A digit at the edge may fill the image, and a line may be one of its strokes. `lines` finds those that
+    touch other strokes, or are dashed.
+    """
+    lines = [stroke for stroke in strokes if _is_line_apart(stroke, labels)]
+    others = [stroke for stroke in strokes if stroke not in lines and stroke.area >= min_area]
+    if not lines or not others:
+        return []
+    height, width = labels.shape
+    digit = max(others, key=lambda stroke: stroke.area)
+    is_inside = min(digit.left, digit.top, width - digit.right, height - digit.bottom) > 1
+    is_large = max(digit.width, digit.height) >= MIN_ENCLOSED_HEIGHT * max(height, width)
+    return lines if is_inside and is_large else []
+
+
+def _is_line_apart(stroke: Component, labels: GrayImage) -> bool:
+    """Tell whether a component is a straight line from edge to edge."""
+    _, left, top, width, height, area = stroke
+    image_height, image_width = labels.shape
+    start, length, across, image_length, image_across = top, height, width, image_height, image_width
+    if width > height:
+        start, length, across, image_length, image_across = left, width, height, image_width, image_height
+    margin = MAX_LINE_GAP * image_length
+    thickness = area / length
+    if (
+        start > margin
+        or start + length < image_length - margin
+        or thickness > MAX_LINE_THICKNESS * image_across
+        or across > thickness + 2 + MAX_LINE_SLOPE * length
+    ):
+        return False
+    part = labels[top : top + height, left : left + width]
+    along, centre = np.nonzero((part if height >= width else part.T) == stroke.label)
+    third = along.size // 3
+    first, last = centre[:third].sum(), centre[-third:].sum()
+    middle = centre[third : 2 * third].sum()
+    return bool(abs(middle - (first + last) / 2) <= third)
+
+
+def find_underlines(strokes: list[Component], min_area: float) -> list[Component]:
+    """Return the components that are a line below another one."""
+    large = [component for component in strokes if component.area >= min_area]
+    flat = [component for component in large if component.height <= MAX_UNDERLINE_ASPECT * component.width]
+    others = [component for component in large if component not in flat]
+    return [line for line in flat if any(_is_underlined(other, line) for other in others)]
+
+
+def _is_underlined(digit: Component, line: Component) -> bool:
+    gap = line.top - digit.bottom
+    overlap = min(digit.right, line.right) - max(digit.left, line.left)
+    return (
+        MIN_UNDERLINE_GAP * digit.height <= gap < digit.height
+        and overlap >= 0.6 * digit.width
+        and line.width >= max(0.6 * digit.width, 0.4 * digit.height)
+    )
+
+
+def find_neighbours(
+    strokes: list[Component], main: Component, labels: GrayImage, shape: tuple[int, ...]
+) -> Neighbours:
+    """Return the components beside the main one that belong to something else."""
+    cut = [
+        stroke for stroke in strokes if stroke is not main and _is_cut_neighbour(stroke, main, labels, shape)
+    ]
+    marks = [
+        stroke for stroke in strokes if stroke is not main and stroke not in cut and _is_mark(stroke, main)
+    ]
+    note = _describe_mark(marks[0], main) if marks else NEIGHBOUR_LEFT_OUT if cut else None
+    return Neighbours(cut + marks, note, bool(marks))
+
+
+def _is_cut_neighbour(stroke: Component, main: Component, labels: GrayImage, shape: tuple[int, ...]) -> bool:
+    """Tell whether a component is beside the main one, at an edge of the image that the main one leaves.
+
+    A whole digit of like size that only touches the edge is no neighbour: it may be the answer as well.
+    """
+    if _has_like_size(stroke, main) and not is_cut(stroke, labels):
+        return False
+    height, width = shape
+    is_at_side = (stroke.left == 0 < main.left) or (stroke.right == width > main.right)
+    if is_at_side and _is_beside(stroke, main, labels):
+        return True
+    is_above = stroke.top == 0 and 0 < stroke.bottom <= main.top
+    is_below = stroke.bottom == height and stroke.top >= main.bottom
+    return is_above or is_below
+
+
+def _has_like_size(component: Component, main: Component) -> bool:
+    """Tell whether a component may be a second digit, by its size."""
+    return (
+        component.height >= MIN_LIKE_SIZE * main.height
+        and component.width >= MIN_LIKE_SIZE * main.width
+        and component.area >= MIN_LIKE_AREA * main.area
+    )
+
+
+def _is_beside(stroke: Component, main: Component, labels: GrayImage) -> bool:
+    """Tell whether an upright or slanted line separates two components."""
+    if stroke.right <= main.left or stroke.left >= main.right:
+        return True
+    rows, columns = np.nonzero(labels == stroke.label)
+    main_rows, main_columns = np.nonzero(labels == main.label)
+    for slant in SLANTS[1:]:
+        positions, main_positions = columns + slant * rows, main_columns + slant * main_rows
+        if positions.max() <= main_positions.min() or positions.min() >= main_positions.max():
+            return True
+    return False
+
+
+def _is_mark(stroke: Component, main: Component) -> bool:
+    """Tell whether a component is small and beside the main one: a point, a minus or a small digit.
+
+    A small digit that is an exponent may be more than half as high.
+    """
+    is_raised = stroke.top < main.top and stroke.bottom <= main.top + MAX_MARK_HEIGHT * main.height
+    is_high = stroke.height > MAX_MARK_HEIGHT * main.height and not is_raised
+    if is_high or stroke.area > MAX_MARK_AREA * main.area:
+        return False
+    is_beside = stroke.left >= main.right or stroke.right <= main.left
+    return is_beside and compute_gap(stroke, main) >= MIN_MARK_GAP * main.height
+
+
+def has_point(specks: list[Component], main: Component, labels: GrayImage) -> bool:
+    """Tell whether one of the components too small for strokes is a decimal point beside the main one.
+
+    A point is as wide as the pen. Several specks are dust.
+    """
+    beside = [speck for speck in specks if _may_be_point(speck, main)]
+    if len(beside) != 1:
+        return False
+    part = labels[main.top : main.bottom, main.left : main.right] == main.label
+    inner = cv2.erode(part.view(np.uint8), square_kernel(3), borderValue=0)
+    # A long stroke of width w has two pixels of outline for each w pixels.
+    stroke_width = 2 * main.area / max(1, main.area - cv2.countNonZero(inner))
+    return min(beside[0].width, beside[0].height) >= MIN_POINT_WIDTH * stroke_width
+
+
+def _may_be_point(speck: Component, main: Component) -> bool:
+    """Tell whether a component is compact and beside the lower part of the main one."""
+    gap = max(speck.left - main.right, main.left - speck.right)
+    return (
+        MIN_MARK_GAP * main.height <= gap <= main.height
+        and main.top + MIN_POINT_DEPTH * main.height <= speck.bottom <= main.bottom + gap
+        and speck.area >= MIN_POINT_FILL * speck.width * speck.height
+        and 2 * speck.width >= speck.height
+        and 2 * speck.height >= speck.width
+    )
+
+
+def _describe_mark(mark: Component, main: Component) -> str:
+    if mark.right <= main.left and mark.width >= MIN_MINUS_ASPECT * mark.height:
+        return "minus left out"
+    if max(mark.width, mark.height) <= MAX_POINT_SIZE * main.height:
+        return POINT_LEFT_OUT
+    return "second digit left out"
