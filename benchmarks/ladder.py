@@ -40,11 +40,14 @@ NO_AUGMENTATION = AugmentationConfig(
     letters=0.0,
     distorted=0.0,
     degraded=0.0,
+    printed_fields=0.0,
+    empty_fields=0.0,
     weakly_augmented=0.0,
 )
 FULL_AUGMENTATION = AugmentationConfig()
 DISTORTED = replace(NO_AUGMENTATION, distorted=FULL_AUGMENTATION.distorted)
-STRONG = replace(FULL_AUGMENTATION, weakly_augmented=0.0)
+WITHOUT_FIELDS = replace(FULL_AUGMENTATION, printed_fields=0.0, empty_fields=0.0)
+STRONG = replace(WITHOUT_FIELDS, weakly_augmented=0.0)
 STEPS = (
     Step("MNIST, preprocessed", NO_AUGMENTATION),
     Step("+ affine and elastic distortion", DISTORTED),
@@ -60,7 +63,11 @@ STEPS = (
     Step("+ digits of handwriting fonts", replace(STRONG, negatives=0.0)),
     Step("+ negatives", replace(STRONG, letters=0.0)),
     Step("+ letters of handwriting fonts among the negatives", STRONG),
-    Step("+ a share of weakly augmented MNIST digits", FULL_AUGMENTATION),
+    Step("+ a share of weakly augmented MNIST digits", WITHOUT_FIELDS),
+    Step("+ digits in printed fields", replace(WITHOUT_FIELDS, printed_fields=0.35)),
+    Step(
+        "+ empty fields among the negatives", replace(WITHOUT_FIELDS, printed_fields=0.35, empty_fields=0.15)
+    ),
 )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from digitscan.imaging.preprocess import preprocess
 from digitscan.training.data.augment import (
+    MAX_LINE_WIDTH,
     AugmentationConfig,
     apply_random_affine,
     augment_images,
@@ -25,6 +26,8 @@ NO_AUGMENTATION = AugmentationConfig(
     letters=0.0,
     distorted=0.0,
     degraded=0.0,
+    printed_fields=0.0,
+    empty_fields=0.0,
     weakly_augmented=0.0,
 )
 
@@ -96,6 +99,29 @@ def test_a_share_of_one_takes_all_digits_from_fonts(digits):
     glyphs = [glyph for digit in load_font_glyphs("train").digits for glyph in digit]
     known = {preprocess(glyph).pixels.tobytes() for glyph in glyphs}
     assert all(image.tobytes() in known for image in images)
+
+
+def correlate(images, others):
+    pairs = zip(images, others, strict=True)
+    return np.array([np.corrcoef(image.ravel(), other.ravel())[0, 1] for image, other in pairs])
+
+
+def test_digits_in_printed_fields_are_still_the_digits(digits, preprocessed):
+    images = augment(digits, np.arange(100), 1, replace(NO_AUGMENTATION, printed_fields=1.0))
+    is_drawn = images.any(axis=(1, 2))  # a few may stay black: none of their fields was read as the digit
+    assert is_drawn.sum() >= 98
+    images, originals = images[is_drawn], preprocessed[:100][is_drawn]
+    assert not any(np.array_equal(a, b) for a, b in zip(images, originals, strict=True))
+    others = np.roll(originals, 7, axis=0)
+    assert np.median(correlate(images, originals)) > np.median(correlate(images, others)) + 0.3
+
+
+def test_empty_fields_that_preprocess_takes_for_a_digit_are_negatives(digits):
+    config = replace(NO_AUGMENTATION, empty_fields=1.0)
+    images = augment(digits, np.arange(300, 340), 1, config)
+    widths = [np.count_nonzero(image.any(axis=0)) for image in images if image.any()]
+    assert len(widths) > 10
+    assert min(widths) > MAX_LINE_WIDTH
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
