@@ -1,5 +1,6 @@
 """The documentation is true to the program: commands, exit codes, links, packages."""
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -36,6 +37,18 @@ def headings(page):
     """The anchors of a page's headings, as GitHub makes them."""
     titles = re.findall(r"^#+ (.+)$", read(page), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def notes_of_imaging():
+    """The notes and reasons in the code of digitscan.imaging: its text of several words, and those of one."""
+    notes = {"blank", "faint", "transparent"}
+    for path in (ROOT / "digitscan" / "imaging").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                notes.update(re.findall(r"^[a-z]+(?: [A-Za-z]+)+", node.value))
+    return notes
 
 
 def packages_of_the_tree():
@@ -81,6 +94,14 @@ def test_the_readme_is_short_enough_for_a_newcomer():
 def test_the_exit_codes_of_the_readme_are_those_of_the_program():
     listed = re.findall(r"^\| (\d+) \| (.+) \|$", read("README.md"), re.MULTILINE)
     assert listed == [(str(code.value), code.description) for code in ExitCode]
+
+
+def test_the_page_of_notes_lists_all_that_preprocessing_gives():
+    notes = notes_of_imaging()
+    assert {"empty field", "box removed", "minus left out", "rotated by EXIF"} <= notes
+    explained = re.findall(r"`([^`]+)`", read("docs/notes.md"))
+    missing = {note for note in notes if not any(text.startswith(note) for text in explained)}
+    assert not missing, "explain in docs/notes.md"
 
 
 @pytest.mark.parametrize("page", PAGES)
