@@ -223,16 +223,18 @@ def _line_indices(height: int, width: int) -> tuple[NDArray[np.intp], int]:
 def _trace(search: _Search, row: float, slope: float) -> _Trace | None:
     """Return the line near `row` (in the middle of the image) with about this slope, or None."""
     height, width = search.mask.shape
-    _, near = _cut_band(search, row, slope, NEAR_RADIUS)
-    # The line's centre in each column is the mean of the inked rows near the middle of the band.
-    count, offset_sum = _NEAR_WEIGHTS @ near.astype(np.float32)
-    is_inked = count > 0
-    if np.count_nonzero(is_inked) < MIN_LENGTH * MIN_DASHED * width:
-        return None
-    slope_change, row_change = _fit_line(is_inked, offset_sum / np.maximum(count, 1))
-    row, slope = row + row_change, slope + slope_change
-    if abs(slope) > MAX_SLOPE:
-        return None
+    # A band that is narrower than a thick line sees one side of it more: the second fit corrects the first.
+    for _ in range(2):
+        _, near = _cut_band(search, row, slope, NEAR_RADIUS)
+        # The line's centre in each column is the mean of the inked rows near the middle of the band.
+        count, offset_sum = _NEAR_WEIGHTS @ near.astype(np.float32)
+        is_inked = count > 0
+        if np.count_nonzero(is_inked) < MIN_LENGTH * MIN_DASHED * width:
+            return None
+        slope_change, row_change = _fit_line(is_inked, offset_sum / np.maximum(count, 1))
+        row, slope = row + row_change, slope + slope_change
+        if abs(slope) > MAX_SLOPE:
+            return None
     centre_rows, band = _cut_band(search, row, slope, BAND_RADIUS)
     is_covered = band[BAND_RADIUS - 1] | band[BAND_RADIUS] | band[BAND_RADIUS + 1]
     covered = is_covered.nonzero()[0]
