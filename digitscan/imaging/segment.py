@@ -2,7 +2,7 @@
 
 `detect` calls `segment_digit`. The terms:
 
-- A **group** is the components of one stroke that a dry pen or a poor scan broke into pieces.
+- A **group** is the components of one broken stroke; see `groups`.
 - The **main** component or group is the digit, or the largest part of it.
 - A **speck** is a component too small to be a stroke.
 - A **form line** is a printed line, or the edge of a box, that reaches from one image edge to another.
@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import cv2
@@ -26,11 +24,18 @@ from digitscan.imaging.components import (
     compute_min_area,
     find_components,
     find_touched_edges,
-    is_cut,
     is_cut_at,
     merge_components,
     take_edge_lines,
     touches_edge,
+)
+from digitscan.imaging.groups import (
+    belongs_to,
+    compute_prominence,
+    group_broken_strokes,
+    has_digits_side_by_side,
+    has_row_of_digits,
+    has_second_digit,
 )
 from digitscan.imaging.ink import square_kernel
 from digitscan.imaging.marks import (
@@ -49,13 +54,6 @@ from digitscan.imaging.types import GrayImage
 
 MAX_COMPONENTS = 25
 """A digit has no more components of its size; a page of text, a texture or a photo has."""
-MAX_STROKE_GAP = 0.12
-"""Components no further apart than this share of the height of all ink belong to one broken stroke.
-
-Joining them raised the share of scanned handwriting that is read right from 94.0 to 99.0 %.
-"""
-MIN_CUT_DIGITS = 3
-"""This many groups at the image edge, each as large as the main one, are digits; fewer may be neighbours."""
 MAX_SMALL_DIGIT = 0.25
 """Size of the largest digit, as a share of the image, that is one of several on a page."""
 MIN_SMALL_DIGIT_GAP = 0.5
@@ -68,13 +66,6 @@ MIN_CUT_MARGIN = 0.08
 EMPTY_FIELD = "empty field"
 SEVERAL_DIGITS = "several digits"
 CUT_BY_EDGE = "cut by the edge"
-
-
-class ComponentGroup(NamedTuple):
-    """The components of one broken stroke, and `extent`, all of them merged into one."""
-
-    components: list[Component]
-    extent: Component
 
 
 class Digit(NamedTuple):
@@ -164,7 +155,7 @@ def _segment_components(ink: GrayImage, mask: GrayImage) -> list[Segmentation]:
         return [Segmentation(None, SEVERAL_DIGITS, notes)]
     specks = [stroke for stroke in strokes if stroke.area < image.min_area]
     strokes = _remove_specks(strokes, image.min_area)
-    main = max(strokes, key=lambda stroke: _compute_prominence(stroke, shape))
+    main = max(strokes, key=lambda stroke: compute_prominence(stroke, shape))
     neighbours = find_neighbours(strokes, main, labels, shape)
     if has_point(specks, main, labels):
         neighbours = neighbours._replace(note=neighbours.note or POINT_LEFT_OUT, needs_review=True)
@@ -226,15 +217,15 @@ def _segment_strokes(image: _Components, strokes: list[Component], notes: tuple[
     ink, labels, components, min_area = image
     shape = ink.shape
     groups = group_broken_strokes(strokes, shape)
-    main = max(groups, key=lambda group: _compute_prominence(group.extent, shape))
-    digit_groups = [group for group in groups if group is main or _belongs_to(group, main, min_area, shape)]
+    main = max(groups, key=lambda group: compute_prominence(group.extent, shape))
+    digit_groups = [group for group in groups if group is main or belongs_to(group, main, min_area, shape)]
     digit_components = [component for group in digit_groups for component in group.components]
     extent = merge_components(digit_components)
     digit = _cut_out(ink, extent.left, extent.top, extent.width, extent.height)
     if (
-        _has_row_of_digits(groups, main)
-        or _has_second_digit(groups, digit_groups, main, image)
-        or _has_digits_side_by_side(digit_components, extent)
+        has_row_of_digits(groups, main)
+        or has_second_digit(groups, digit_groups, main, labels)
+        or has_digits_side_by_side(digit_components, extent)
     ):
         return Segmentation(digit, SEVERAL_DIGITS, notes)
     left_out = [component for component in components if component not in digit_components]
@@ -324,104 +315,6 @@ def _count_large(strokes: list[Component], min_area: float) -> int:
 def _remove_specks(strokes: list[Component], min_area: float) -> list[Component]:
     """Return the components that are no specks; all of them where all are specks."""
     return [component for component in strokes if component.area >= min_area] or strokes
-
-
-def group_broken_strokes(components: list[Component], shape: tuple[int, ...]) -> list[ComponentGroup]:
-    """Return the components in groups, one for each stroke.
-
-    A component that touches the image edge may be a neighbour's: it joins one that does not only if their
-    bounding boxes meet.
-    """
-    max_gap = MAX_STROKE_GAP * merge_components(components).height
-    edge_labels = {component.label for component in components if touches_edge(component, shape)}
-
-    def are_joined(first: Component, second: Component) -> bool:
-        may_have_gap = (first.label in edge_labels) == (second.label in edge_labels)
-        return compute_gap(first, second) <= (max_gap if may_have_gap else 0)
-
-    groups: list[list[Component]] = []
-    for component in components:
-        joined = [component]
-        apart = []
-        for group in groups:
-            if any(are_joined(component, member) for member in group):
-                joined += group
-            else:
-                apart.append(group)
-        groups = [*apart, joined]
-    return [ComponentGroup(group, merge_components(group)) for group in groups]
-
-
-def _compute_prominence(component: Component, shape: tuple[int, ...]) -> float:
-    """Return the size of a component, less where it is off the centre of the image or touches its edge."""
-    height, width = shape
-    offset_x = abs(component.left + component.width / 2 - width / 2) / width
-    offset_y = abs(component.top + component.height / 2 - height / 2) / height
-    size = math.sqrt(component.area) * max(component.width, component.height)
-    return size * (1.2 - (offset_x + offset_y)) * (0.6 if touches_edge(component, shape) else 1.0)
-
-
-def _belongs_to(group: ComponentGroup, main: ComponentGroup, min_area: float, shape: tuple[int, ...]) -> bool:
-    """Tell whether a group is a part of the same digit as the main one: large enough and near enough."""
-    candidate, digit = group.extent, main.extent
-    if candidate.area < min_area or candidate.area < 0.02 * digit.area:
-        return False
-    gap = compute_gap(candidate, digit)
-    is_large = candidate.area >= 0.05 * digit.area
-    if touches_edge(candidate, shape) and not touches_edge(digit, shape):
-        return gap == 0 and is_large
-    return gap <= 0.35 * max(digit.width, digit.height) * (1.0 if is_large else 0.3)
-
-
-def _has_row_of_digits(groups: list[ComponentGroup], main: ComponentGroup) -> bool:
-    """Tell whether at least three groups of similar height are side by side."""
-    large = [group.extent for group in groups if group.extent.area >= 0.1 * main.extent.area]
-    max_height = max(extent.height for extent in large)
-    row = sorted(
-        (extent for extent in large if extent.height >= 0.5 * max_height), key=lambda extent: extent.left
-    )
-    return len(row) >= 3 and all(
-        first.left + 0.7 * first.width <= second.left for first, second in pairwise(row)
-    )
-
-
-def _has_second_digit(
-    groups: list[ComponentGroup],
-    digit_groups: list[ComponentGroup],
-    main: ComponentGroup,
-    image: _Components,
-) -> bool:
-    """Tell whether a group that is no part of the digit is about as large as the main one.
-
-    Those that an edge cuts, where the main one touches none, may be neighbours: a few do not count.
-    """
-    digits = [
-        group
-        for group in groups
-        if group not in digit_groups
-        and group.extent.height >= 0.5 * main.extent.height
-        and group.extent.area >= 0.3 * main.extent.area
-    ]
-    cut_count = 0
-    if not touches_edge(main.extent, image.ink.shape):
-        cut_count = sum(
-            any(is_cut(component, image.labels) for component in group.components) for group in digits
-        )
-    return len(digits) > cut_count or cut_count >= MIN_CUT_DIGITS
-
-
-def _has_digits_side_by_side(components: list[Component], extent: Component) -> bool:
-    """Tell whether two components of one digit are each as tall as all of it, and side by side."""
-    largest_area = max(component.area for component in components)
-    tall = sorted(
-        (
-            component
-            for component in components
-            if component.height >= 0.85 * extent.height and component.area >= 0.4 * largest_area
-        ),
-        key=lambda component: component.left,
-    )
-    return any(first.right <= second.left for first, second in pairwise(tall))
 
 
 def _erase_others(
