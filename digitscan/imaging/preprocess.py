@@ -95,12 +95,12 @@ def preprocess(gray: NDArray[Any]) -> Preprocessed:
     return _preprocess(to_uint8(gray))
 
 
-def list_candidates(result: Preprocessed) -> list[GrayImage]:
-    """Return the pixels of a result and of its alternatives, in order; an empty list if it has no digit."""
+def list_candidates(result: Preprocessed) -> list[Preprocessed]:
+    """Return a result and its alternatives, in order; an empty list if it has no digit."""
     candidates = []
     candidate: Preprocessed | None = result
     while candidate is not None and candidate.pixels is not None:
-        candidates.append(candidate.pixels)
+        candidates.append(candidate)
         candidate = candidate.alternative
     return candidates
 
@@ -127,12 +127,7 @@ def _refine(image: GrayImage, detection: Detection, scale: float) -> Preprocesse
 
 def _chain(results: list[Preprocessed]) -> Preprocessed:
     """Return the first result that has a digit, with the others that have one as its alternatives."""
-    candidates: list[Preprocessed] = []
-    for result in results:
-        candidate: Preprocessed | None = result
-        while candidate is not None and candidate.pixels is not None:
-            candidates.append(candidate)
-            candidate = candidate.alternative
+    candidates = [candidate for result in results for candidate in list_candidates(result)]
     chained: Preprocessed | None = None
     for candidate in reversed(candidates[:MAX_CANDIDATES]):
         chained = candidate._replace(alternative=chained)

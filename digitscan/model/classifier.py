@@ -134,21 +134,16 @@ def classify_preprocessed(
     """
     import numpy as np
 
+    from digitscan.imaging.preprocess import list_candidates
+
     if not results:
         return []
-    groups = [_list_candidates(result) for result in results]
+    groups = [list_candidates(result) for result in results]
     pixels = [np.asarray(candidate.pixels) for group in groups for candidate in group]
     rows = iter(classifier.classify(np.stack(pixels)).tolist())
     return [
         _choose_candidate([ClassifiedImage(candidate, next(rows)) for candidate in group]) for group in groups
     ]
-
-
-def _list_candidates(result: Preprocessed) -> list[Preprocessed]:
-    candidates = [result]
-    while candidates[-1].alternative is not None:
-        candidates.append(candidates[-1].alternative)
-    return candidates
 
 
 def _choose_candidate(candidates: list[ClassifiedImage]) -> ClassifiedImage:

@@ -181,4 +181,5 @@ def compare_candidates(page: GrayImage, expected: GrayImage) -> list[float]:
     """Return the correlation of each candidate of a page with the first one of another."""
     expected_pixels = preprocess_digit(expected).pixels
     assert expected_pixels is not None
-    return [correlate(pixels, expected_pixels) for pixels in list_candidates(preprocess_digit(page))]
+    candidates = list_candidates(preprocess_digit(page))
+    return [correlate(candidate.pixels, expected_pixels) for candidate in candidates]

@@ -205,16 +205,16 @@ def _find_most_alike(
         return None
     best, best_correlation = None, min_correlation
     for candidate in list_candidates(result):
-        correlation = _correlation(pixels, candidate)
+        correlation = 0.0 if candidate.pixels is None else _correlation(pixels, candidate.pixels)
         if correlation >= best_correlation:
-            best, best_correlation = candidate, correlation
+            best, best_correlation = candidate.pixels, correlation
     return best
 
 
 def _choose_candidate(result: Preprocessed, rng: np.random.Generator) -> GrayImage | None:
     """Return a random candidate of an image that holds no digit; None if preprocessing has rejected it."""
     candidates = list_candidates(result)
-    return candidates[int(rng.integers(len(candidates)))] if candidates else None
+    return candidates[int(rng.integers(len(candidates)))].pixels if candidates else None
 
 
 def _augment_negative_field(
