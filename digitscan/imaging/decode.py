@@ -211,8 +211,10 @@ def _load_jpeg(image: PillowImage, file: IO[bytes], min_short_side: int) -> Pill
 
 def _request_scale(image: PillowImage, mode: str, min_short_side: int) -> None:
     """Have the JPEG decoder return `mode` at the smallest scale that is large enough, in less time."""
-    scale = min(1.0, min_short_side / min(image.size))
-    image.draft(mode, (round(image.width * scale), round(image.height * scale)))
+    short_side = min(image.size)
+    wanted = min(short_side, min_short_side)
+    # Rounded down: Pillow takes the scale at which neither side is smaller than asked for.
+    image.draft(mode, (image.width * wanted // short_side, image.height * wanted // short_side))
 
 
 def _to_supported_dtype(pixels: NDArray[Any]) -> NDArray[Any]:
