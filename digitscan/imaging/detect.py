@@ -38,6 +38,8 @@ MIN_DIGIT_SHARE = 0.06
 REMNANT_BORDER = 0.15
 """The border, as a share of the image."""
 LIGHT_ON_DARK = "light on dark"
+PRINT_NOTES = frozenset({LINE_REMOVED, BOX_REMOVED})
+"""The notes of an image in which something printed was left out."""
 
 
 class Detection(NamedTuple):
@@ -127,6 +129,10 @@ def _has_ink(rest: InkMeasurement, before: InkMeasurement) -> bool:
 def _detect_in_ink(ink: GrayImage, measurement: InkMeasurement, base: Detection) -> list[Detection]:
     """Return the digit in the ink, or several candidates; `base` has what is known of the image."""
     mask, threshold, contrast, _ = measurement
+    segmentations = segment_digit(ink, mask)
+    if base.printed is None and not PRINT_NOTES.isdisjoint(segmentations[-1].notes):
+        printed = remove_printed_components(ink, mask)
+        base = base._replace(printed=None if printed is None else _compare(ink, printed.ink))
     return [
         Detection(
             tuple(dict.fromkeys(base.notes + notes)) if base.notes and notes else base.notes or notes,
@@ -139,7 +145,7 @@ def _detect_in_ink(ink: GrayImage, measurement: InkMeasurement, base: Detection)
             base.printed,
             base.scale,
         )
-        for digit, rejection, notes, needs_review in segment_digit(ink, mask)
+        for digit, rejection, notes, needs_review in segmentations
     ]
 
 

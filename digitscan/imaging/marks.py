@@ -25,6 +25,10 @@ MIN_EMPTY_FRAME_SIZE = 0.6
 """Width and height of an empty box, as shares of the image's; a smaller one may be a 0."""
 MAX_EMPTY_FRAME_THICKNESS = 0.08
 """Thickness of its lines, as a share of its shorter side."""
+MIN_CORNER_SIZE = 0.5
+"""Width and height of the corner of a box, as shares of the image's."""
+MAX_CORNER_REST = 0.02
+"""Ink of such a corner beside its two lines, as a share of its ink."""
 STRAIGHT_SHARE = 0.7
 """The middle of a side, as a share of it, is straight in a box, also in one with round corners."""
 MAX_BEND = 0.025
@@ -131,6 +135,29 @@ def is_empty_frame(stroke: Component, labels: GrayImage) -> bool:
     if box[border_height:-border_height, border_width:-border_width].any():
         return False
     return all(_is_straight_side(side) for side in (box, box[::-1], box.T, box.T[::-1]))
+
+
+def is_corner(stroke: Component, labels: GrayImage) -> bool:
+    """Tell whether a component is two upright lines that meet in the image, and end at its edges.
+
+    It is a corner of a table or a box. A 7 or an L that ends at two edges of the image would be cut by both.
+    """
+    height, width = labels.shape
+    at_right, at_bottom = stroke.right < width, stroke.bottom < height
+    at_left, at_top = stroke.left > 0, stroke.top > 0
+    # On each axis, one end is at an edge of the image, and the lines meet at the other.
+    if at_right == at_left or at_bottom == at_top:
+        return False
+    if stroke.width < MIN_CORNER_SIZE * width or stroke.height < MIN_CORNER_SIZE * height:
+        return False
+    box = labels[stroke.top : stroke.bottom, stroke.left : stroke.right] == stroke.label
+    box = box[:: -1 if at_bottom else 1, :: -1 if at_right else 1]
+    thickness = round(1.5 * stroke.area / (stroke.width + stroke.height)) + 1
+    if thickness > MAX_EMPTY_FRAME_THICKNESS * 2 * min(stroke.width, stroke.height):
+        return False
+    is_whole = box[:thickness].any(axis=0).all() and box[:, :thickness].any(axis=1).all()
+    rest = np.count_nonzero(box[thickness:, thickness:])
+    return bool(is_whole and rest <= MAX_CORNER_REST * stroke.area)
 
 
 def _is_straight_side(box: NDArray[np.bool_]) -> bool:

@@ -48,6 +48,7 @@ from digitscan.imaging.marks import (
     find_neighbours,
     find_underlines,
     has_point,
+    is_corner,
     is_empty_frame,
 )
 from digitscan.imaging.types import GrayImage
@@ -63,9 +64,21 @@ MIN_TIGHT_EDGES = 3
 MIN_CUT_MARGIN = 0.08
 """Paper on the other three sides of a digit that an edge cuts, as a share of its size."""
 
+MIN_LINE_ASPECT = 4.0
+"""Height to width of a stroke that may be a line."""
+MIN_LINE_HEIGHT = 0.5
+"""Height of such a stroke, as a share of the image's."""
+LINE_BORDER = 0.2
+"""The left and right borders of the image where such a stroke is, as shares of its width."""
+MIN_EDGE_ASPECT = 2.5
+"""Height to width of a stroke at the image's edge that may be the edge of paper, or a piece of a line."""
+MIN_EDGE_MARGIN = 2.0
+"""Paper on its other side, as a multiple of its width; with less, it may be a tight crop of a 1."""
+
 EMPTY_FIELD = "empty field"
 SEVERAL_DIGITS = "several digits"
 CUT_BY_EDGE = "cut by the edge"
+MAY_BE_LINE = "may be a line"
 
 
 class Digit(NamedTuple):
@@ -133,8 +146,11 @@ def _segment_single_component(
         return Segmentation(None, EMPTY_FIELD, (LINE_REMOVED,))
     digit = _cut_out(ink, left, top, width, height)
     is_inside = left and top and left + width < ink.shape[1] and top + height < ink.shape[0]
-    if not is_inside and _is_cut(Component(0, left, top, width, height, 0), mask):
+    extent = Component(0, left, top, width, height, 0)
+    if not is_inside and _is_cut(extent, mask):
         return Segmentation(digit, None, (CUT_BY_EDGE,), needs_review=True)
+    if _may_be_line(extent, ink.shape):
+        return Segmentation(digit, None, (MAY_BE_LINE,), needs_review=True)
     return Segmentation(digit)
 
 
@@ -192,6 +208,7 @@ def _remove_lines_and_frames(image: _Components) -> tuple[list[Component], tuple
     strokes = [stroke for stroke in strokes if stroke not in lines]
     notes = (LINE_REMOVED,) if len(strokes) < len(image.components) else ()
     frames = find_frames(strokes, image.labels, image.min_area)
+    frames += [stroke for stroke in strokes if is_corner(stroke, image.labels)]
     rest = [stroke for stroke in strokes if stroke not in frames]
     if _is_empty_frame(rest, image):
         rest = []
@@ -235,8 +252,11 @@ def _segment_strokes(image: _Components, strokes: list[Component], notes: tuple[
             notes = ("parts left out",)
     is_digit = np.zeros(len(components) + 1, np.uint8)
     is_digit[[component.label for component in digit_components]] = 1
-    is_cut = _is_cut(extent, labels, is_digit)
-    return Segmentation(digit, None, (*notes, CUT_BY_EDGE) if is_cut else notes, is_cut)
+    if _is_cut(extent, labels, is_digit):
+        return Segmentation(digit, None, (*notes, CUT_BY_EDGE), needs_review=True)
+    if _may_be_line(extent, shape):
+        return Segmentation(digit, None, (*notes, MAY_BE_LINE), needs_review=True)
+    return Segmentation(digit, None, notes)
 
 
 def _cut_out(ink: GrayImage, left: int, top: int, width: int, height: int) -> Digit:
@@ -280,6 +300,23 @@ def _is_cut(extent: Component, labels: GrayImage, is_digit: NDArray[np.uint8] | 
     edge = margins.index(0)
     lines = take_edge_lines(labels, edge)
     return is_cut_at(edge, extent, lines > 0 if is_digit is None else is_digit[lines] > 0)
+
+
+def _may_be_line(extent: Component, shape: tuple[int, ...]) -> bool:
+    """Tell whether a digit may be a line or the edge of something: high, thin, and at one side.
+
+    The digit may be beside it, much fainter. People write a 1 in the middle of its field.
+    """
+    height, width = shape
+    if extent.height < MIN_EDGE_ASPECT * extent.width or max(shape) <= MAX_CLEAN_SIDE:
+        return False
+    left, right = extent.left, width - extent.right
+    if min(left, right) == 0:
+        return max(left, right) >= MIN_EDGE_MARGIN * extent.width
+    if extent.height < MIN_LINE_ASPECT * extent.width or extent.height < MIN_LINE_HEIGHT * height:
+        return False
+    centre = (extent.left + extent.width / 2) / width
+    return not LINE_BORDER < centre < 1 - LINE_BORDER
 
 
 def _is_form_line(component: Component, shape: tuple[int, ...]) -> bool:
