@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitscan.imaging.detect import Detection, detect_digits
+from digitscan.imaging.detect import LIGHT_ON_DARK, Detection, detect_digits
 from digitscan.imaging.ink import has_thin_strokes, square_kernel
 from digitscan.imaging.normalize import (
     MAX_BLOCK_SIZE,
@@ -48,6 +48,8 @@ MIN_DIGIT_SIZE = 28
 """A digit of fewer pixels on its longer side, in a reduced image, is cut out and preprocessed again."""
 SMALL_IN_FRAME = "small in its frame"
 """The note of an image whose digit was cut out and preprocessed again."""
+CLEAN_NOTES = frozenset({LIGHT_ON_DARK, SMALL_IN_FRAME})
+"""The notes of images in which nothing was left out, and no stroke may have been lost."""
 
 
 class Preprocessed(NamedTuple):
@@ -68,6 +70,15 @@ class Preprocessed(NamedTuple):
 
     The classifier chooses: see `classify_preprocessed`.
     """
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the image held the digit and nothing else, in ink that is plain to see.
+
+        If not, strokes may have been lost, or may be of something else, and a model can be sure of the wrong
+        digit. So its rows have a limit of their own for `ok`.
+        """
+        return self.alternative is None and CLEAN_NOTES.issuperset(self.notes)
 
 
 def preprocess(gray: NDArray[Any]) -> Preprocessed:

@@ -52,6 +52,9 @@ class ModelMetadata:
     ok_confidence: float | None = None
     """The confidence, 0 to 1, from which a row is `ok`. None: the model is not calibrated, and every row is
     `review` unless the user gives a limit."""
+    unclean_ok_confidence: float | None = None
+    """The same for images in which more was found than a digit (see `Preprocessed.is_clean`); None:
+    `ok_confidence`."""
     cascade_target: str | None = None
     """The SHA-256 of the `.h5` in whose place this fast model may answer; None for all other models."""
     cascade_threshold: float | None = None
@@ -61,10 +64,19 @@ class ModelMetadata:
     scores: Mapping[str, Any] = field(default_factory=dict)
     """The model's scores on test images. For people, not for code."""
 
+    def ok_limit(self, is_clean: bool) -> float | None:
+        """Return the confidence from which a row of an image is `ok`; None: the model is not calibrated."""
+        if is_clean or self.unclean_ok_confidence is None:
+            return self.ok_confidence
+        return self.unclean_ok_confidence
+
     def to_json(self) -> str:
         """Return the metadata as one line of ASCII JSON. Equal metadata gives equal text."""
         values = dataclasses.asdict(self)
         values["architecture"] = _STORED_ARCHITECTURES.get(self.architecture, self.architecture)
+        if self.unclean_ok_confidence is None:
+            # As metadata was stored before there was this field: equal metadata gives equal text.
+            del values["unclean_ok_confidence"]
         stored = {_STORED_FIELDS.get(name, name): value for name, value in values.items()}
         return json.dumps(stored, sort_keys=True, allow_nan=False)
 
@@ -106,6 +118,8 @@ def _find_invalid_fields(metadata: ModelMetadata) -> list[str]:
         "input_maximum": metadata.input_maximum in (1.0, 255.0),
         "temperature": 0.01 <= metadata.temperature <= 100.0,
         "ok_confidence": metadata.ok_confidence is None or 0.0 <= metadata.ok_confidence <= 1.0,
+        "unclean_ok_confidence": metadata.unclean_ok_confidence is None
+        or (metadata.ok_confidence or 0.0) <= metadata.unclean_ok_confidence <= 1.0,
         "cascade_target": target is None or _matches(r"[0-9a-f]{64}", target),
         # A fast model has both a target and a threshold, any other model neither.
         "cascade_threshold": (threshold is None) == (target is None)

@@ -123,7 +123,9 @@ class ImageProcessor:
 
         answers = classify_preprocessed(self.classifier, [file.result for file in preprocessed])
         for (index, decode_notes, _), (result, probabilities) in zip(preprocessed, answers, strict=True):
-            digit, confidence, status, note = decide(probabilities, self.metadata, self.min_confidence)
+            digit, confidence, status, note = decide(
+                probabilities, self.metadata, self.min_confidence, result.is_clean
+            )
             if result.needs_review and status is Status.OK:
                 status = Status.REVIEW
             notes = (note, *decode_notes, *result.notes) if note else (*decode_notes, *result.notes)

@@ -120,22 +120,43 @@ def make_candidates(*first_pixels: int) -> Preprocessed:
     [
         ([0], 0),
         ([3], 3),
-        ([0, 1], 0),  # the first is more likely a digit than not, though the second is likelier
-        ([1, 0], 1),
+        ([4, 1], 4),  # the first is confident, though the second is likelier
+        ([1, 4], 1),
+        ([0, 1], 1),  # the first is not confident: the likeliest one
         ([3, 0], 0),
-        ([2, 0], 0),  # likely no digit, and three digits that are unlikely
+        ([2, 0], 0),
         ([3, 2, 1], 1),
-        ([3, 2], 2),  # neither is likely: the likelier one
+        ([3, 2], 2),
         ([2, 3], 2),
     ],
 )
-def test_the_first_candidate_that_is_likely_a_digit_is_chosen(candidates: list[int], chosen: int) -> None:
+def test_the_first_candidate_that_is_confidently_a_digit_is_chosen(
+    candidates: list[int], chosen: int
+) -> None:
     rows = [probabilities(p3=0.6, p10=0.4), probabilities(p7=1), probabilities(p1=0.4, p10=0.6)]
-    rows.append(probabilities(p0=0.1, p10=0.9))
+    rows += [probabilities(p0=0.1, p10=0.9), probabilities(p7=0.95, p10=0.05)]
     classifier = _FixedClassifier(rows)
     (answer,) = classify_preprocessed(classifier, [make_candidates(*candidates)])
-    assert answer.preprocessed.notes == (f"candidate {chosen}",)
+    assert answer.preprocessed.notes[0] == f"candidate {chosen}"
     assert np.array_equal(answer.probabilities, rows[chosen])
+
+
+@pytest.mark.parametrize(
+    ("other", "is_reviewed"),
+    [
+        (probabilities(p2=0.6, p10=0.4), True),
+        (probabilities(p2=0.4, p10=0.6), False),
+        (probabilities(p7=1), False),
+        (probabilities(p10=1), False),
+    ],
+)
+def test_a_row_needs_review_where_another_candidate_is_likely_another_digit(
+    other: list[float], is_reviewed: bool
+) -> None:
+    classifier = _FixedClassifier([probabilities(p7=0.99, p10=0.01), other])
+    (answer,) = classify_preprocessed(classifier, [make_candidates(0, 1)])
+    assert answer.preprocessed.needs_review == is_reviewed
+    assert answer.preprocessed.notes == ("candidate 0", "may also be 2")[: 1 + is_reviewed]
 
 
 def test_results_with_any_number_of_candidates_are_classified_together_and_in_order() -> None:
@@ -185,6 +206,28 @@ def test_probabilities_become_a_digit_and_a_status(
 ) -> None:
     assert metadata.ok_confidence == 0.8
     assert decide(given, metadata, min_confidence) == expected
+
+
+@pytest.mark.parametrize(
+    ("limit", "confidence", "min_confidence", "status"),
+    [
+        (0.95, 0.9, None, Status.REVIEW),
+        (0.95, 0.96, None, Status.OK),
+        (None, 0.9, None, Status.OK),  # a model that was calibrated for all images together
+        (0.95, 0.9, 0.5, Status.OK),
+    ],
+)
+def test_images_that_are_not_clean_have_a_limit_of_their_own(
+    metadata: ModelMetadata,
+    limit: float | None,
+    confidence: float,
+    min_confidence: float | None,
+    status: Status,
+) -> None:
+    metadata = dataclasses.replace(metadata, unclean_ok_confidence=limit)
+    given = probabilities(p3=confidence, p5=1 - confidence)
+    assert decide(given, metadata, min_confidence, is_clean=False).status is status
+    assert decide(given, metadata, is_clean=True).status is Status.OK
 
 
 def test_rows_of_a_model_without_calibration_are_ok_only_above_a_limit_that_the_user_gives(
