@@ -4,6 +4,9 @@ Temperature scaling is that of Guo et al. 2017, "On Calibration of Modern Neural
 fitted to the outputs of the compiled model, because a scan runs that, and on validation images that are
 augmented as users' pictures differ from MNIST: a calibration on clean images does not survive such a shift
 (Ovadia et al. 2019, "Can You Trust Your Model's Uncertainty?").
+
+Images in which more was found than a digit have a threshold of their own, because a promise about all images
+is none about a folder that holds only such images (Hebert-Johnson et al. 2018, "Multicalibration").
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from numpy.typing import NDArray
 
 from digitscan.errors import ModelError
 from digitscan.imaging.version import PREPROCESS_VERSION
-from digitscan.model.classifier import Classifier
+from digitscan.model.classifier import Classifier, classify_preprocessed
 from digitscan.model.metadata import FAST_CNN, ModelMetadata
 from digitscan.model.tflite_compiler import compile_model, replace_output_bias
-from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset
+from digitscan.training.data.datasets import NOT_A_DIGIT, ScannedImages
 from digitscan.training.distillation import Teacher
 
 MAX_OK_WRONG = 0.003
@@ -31,6 +34,8 @@ MAX_DIGITS_REJECTED = 0.003
 """The largest share of the validation digits that is rejected as "not a digit"."""
 MAX_CASCADE_DISAGREEMENT = 0.001
 """The largest share, of the images that the fast model answers, in which its teacher does not agree."""
+MIN_UNCLEAN_DIGITS = 300
+"""Fewer digits in images that are not clean cannot show that 3 in 1,000 are wrong: they share the limit."""
 
 Probabilities = NDArray[np.float64]
 Labels = NDArray[np.uint8]
@@ -46,9 +51,9 @@ class CalibratedModel:
 
 
 def calibrate_model(
-    keras_model: Any, architecture: str, validation: Dataset, teachers: Sequence[Teacher] = ()
+    keras_model: Any, architecture: str, images: ScannedImages, teachers: Sequence[Teacher] = ()
 ) -> CalibratedModel:
-    """Compile a network and fit temperature and thresholds to its outputs on the validation images.
+    """Compile a network and fit temperature and thresholds to its outputs on augmented validation images.
 
     Where the network has a class "not a digit", that class's bias is changed in `keras_model` too, so that
     plain Keras gives the answers of a scan. Raises ModelError where the network cannot be compiled.
@@ -60,23 +65,75 @@ def calibrate_model(
     )
     compiled = compile_model(keras_model)
     if metadata.classes == 11:
-        probabilities = Classifier(compiled, metadata).classify(validation.images)
-        shift = fit_rejection_bias(probabilities, validation.labels, MAX_DIGITS_REJECTED)
+        answers = _classify(Classifier(compiled, metadata), images)
+        shift = fit_rejection_bias(
+            answers.probabilities[answers.is_clean], answers.labels[answers.is_clean], MAX_DIGITS_REJECTED
+        )
         compiled = _lower_rejection_bias(keras_model, compiled, shift)
-    probabilities = Classifier(compiled, metadata).classify(validation.images)
-    metadata = replace(metadata, temperature=fit_temperature(probabilities, validation.labels))
+    answers = _classify(Classifier(compiled, metadata), images)
+    metadata = replace(metadata, temperature=fit_temperature(answers.probabilities, answers.labels))
     classifier = Classifier(compiled, metadata)
-    probabilities = classifier.classify(validation.images)
-    ok_confidence = fit_ok_threshold(probabilities, validation.labels, MAX_OK_WRONG)
-    metadata = replace(metadata, ok_confidence=ok_confidence)
+    answers = _classify(classifier, images)
+    metadata = _fit_ok_thresholds(metadata, answers)
     if architecture == FAST_CNN:
         (teacher,) = teachers
         metadata = replace(
             metadata,
             cascade_target=teacher.model.digest,
-            cascade_threshold=_fit_cascade(probabilities, teacher, validation.images),
+            cascade_threshold=_fit_cascade(answers, teacher),
         )
     return CalibratedModel(metadata, compiled, classifier)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a classifier answers to N images, each by the candidate that a scan would choose."""
+
+    pixels: NDArray[np.uint8]
+    """(N, 28, 28), as the network takes them."""
+    probabilities: Probabilities
+    """(N, 10) or (N, 11)."""
+    labels: Labels
+    """(N,), 10 for negatives."""
+    is_clean: NDArray[np.bool_]
+    """(N,), as in `Preprocessed`."""
+    needs_review: NDArray[np.bool_]
+    """(N,), as in `Preprocessed`: such a row is never `ok`."""
+
+    def select(self, chosen: NDArray[np.bool_]) -> _Answers:
+        """Return the answers to some of the images, by a mask (N,)."""
+        return _Answers(
+            self.pixels[chosen],
+            self.probabilities[chosen],
+            self.labels[chosen],
+            self.is_clean[chosen],
+            self.needs_review[chosen],
+        )
+
+
+def _classify(classifier: Classifier, images: ScannedImages) -> _Answers:
+    classified = classify_preprocessed(classifier, images.results)
+    chosen = [preprocessed for preprocessed, _ in classified]
+    return _Answers(
+        np.stack([np.asarray(preprocessed.pixels) for preprocessed in chosen]),
+        np.array([probabilities for _, probabilities in classified]),
+        images.labels,
+        np.array([result.is_clean for result in chosen]),
+        np.array([result.needs_review for result in chosen]),
+    )
+
+
+def _fit_ok_thresholds(metadata: ModelMetadata, answers: _Answers) -> ModelMetadata:
+    """Return the metadata with the limits for `ok`: of clean images, and of others, never below the first."""
+    may_be_ok = answers.select(~answers.needs_review)
+    clean, unclean = may_be_ok.select(may_be_ok.is_clean), may_be_ok.select(~may_be_ok.is_clean)
+    ok_confidence = fit_ok_threshold(clean.probabilities, clean.labels, MAX_OK_WRONG)
+    if np.count_nonzero(unclean.labels < NOT_A_DIGIT) < MIN_UNCLEAN_DIGITS:
+        return replace(metadata, ok_confidence=ok_confidence)
+    unclean_threshold = fit_ok_threshold(unclean.probabilities, unclean.labels, MAX_OK_WRONG)
+    return replace(
+        metadata, ok_confidence=ok_confidence, unclean_ok_confidence=max(ok_confidence, unclean_threshold)
+    )
 
 
 def _lower_rejection_bias(keras_model: Any, compiled: bytes, shift: float) -> bytes:
@@ -92,21 +149,21 @@ def _lower_rejection_bias(keras_model: Any, compiled: bytes, shift: float) -> by
         return compile_model(keras_model)
 
 
-def _fit_cascade(probabilities: Probabilities, teacher: Teacher, images: NDArray[np.uint8]) -> float:
-    """Return the confidence from which a fast model, with these probabilities, may answer for its teacher.
+def _fit_cascade(answers: _Answers, teacher: Teacher) -> float:
+    """Return the confidence from which a fast model, with these answers, may answer for its teacher.
 
     The teacher must mark the same digit `ok` in all but MAX_CASCADE_DISAGREEMENT of those images, and its own
     threshold for `ok` is the lower limit.
     """
-    teacher_probabilities = teacher.classifier.classify(images)
-    ok_confidence = teacher.model.metadata.ok_confidence
-    ok_confidence = 1.0 if ok_confidence is None else ok_confidence
-    digits = probabilities[:, :10]
+    teacher_probabilities = teacher.classifier.classify(answers.pixels)
+    limits = [teacher.model.metadata.ok_limit(is_clean) for is_clean in answers.is_clean.tolist()]
+    ok_confidences = np.array([1.0 if limit is None else limit for limit in limits])
+    digits = answers.probabilities[:, :10]
     agrees = (teacher_probabilities.argmax(axis=1) == digits.argmax(axis=1)) & (
-        teacher_probabilities.max(axis=1) >= ok_confidence
+        teacher_probabilities.max(axis=1) >= ok_confidences
     )
     threshold = fit_cascade_threshold(digits.max(axis=1), agrees, MAX_CASCADE_DISAGREEMENT)
-    return max(threshold, ok_confidence)
+    return max(threshold, float(ok_confidences.max()))
 
 
 def fit_temperature(probabilities: Probabilities, labels: Labels) -> float:

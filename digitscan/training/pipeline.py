@@ -261,7 +261,7 @@ def _train(
             config.quiet,
         )
         calibrated = calibrate_model(
-            result.keras_model, config.architecture, generator.make_calibration_dataset(), teachers
+            result.keras_model, config.architecture, generator.make_calibration_images(), teachers
         )
         return _TrainedModel(result, calibrated, evaluate(result.keras_model, datasets.test))
 

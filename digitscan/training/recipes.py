@@ -55,6 +55,8 @@ DISTILLED_MLP_RECIPE = Recipe(
         pen_non_digits=0.0,
         negatives=0.0,
         degraded=0.0,
+        printed_fields=0.0,
+        empty_fields=0.0,
         weakly_augmented=1.0,
     ),
     epochs_per_dataset=10,

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from digitscan.errors import ModelError
+from digitscan.imaging.preprocess import Preprocessed
+from digitscan.imaging.preprocess_batch import preprocess_batch
 from digitscan.model.registry import load_model
 from digitscan.model.tflite_compiler import compile_model, replace_output_bias
 from digitscan.training import calibration
@@ -17,7 +19,7 @@ from digitscan.training.calibration import (
     fit_rejection_bias,
     fit_temperature,
 )
-from digitscan.training.data.datasets import Dataset
+from digitscan.training.data.datasets import ScannedImages
 from digitscan.training.data.sources import load_data
 from digitscan.training.distillation import load_teachers
 
@@ -124,7 +126,7 @@ def test_what_is_calibrated_is_the_compiled_form_of_the_changed_network(can_repl
     bias[10] = 30.0  # the network rejects every digit
     keras_model = with_output_bias(build_fast_cnn(), bias)
     mnist = load_data()
-    validation = Dataset(mnist.x_train[:500], mnist.y_train[:500])
+    validation = ScannedImages.of(preprocess_batch(mnist.x_train[:500]), mnist.y_train[:500])
     (teacher,) = load_teachers(["cnn"], 11, print)
     calibrated = calibrate_model(keras_model, "cnn-fast", validation, [teacher])
     assert compiled_count == (1 if can_replace_bias else 2)
@@ -132,7 +134,8 @@ def test_what_is_calibrated_is_the_compiled_form_of_the_changed_network(can_repl
     assert keras_model.layers[-1].get_weights()[1][10] < bias[10]
     assert calibrated.metadata.cascade_target == teacher.model.digest
     assert calibrated.metadata.cascade_threshold >= teacher.model.metadata.ok_confidence
-    probabilities = calibrated.classifier.classify(validation.images)
+    pixels = np.stack([result.pixels for result in validation.results])
+    probabilities = calibrated.classifier.classify(pixels)
     assert (probabilities.argmax(axis=1) == 10).mean() <= 0.01
 
 
@@ -140,6 +143,46 @@ def test_a_network_without_the_class_not_a_digit_keeps_its_weights():
     keras_model = build_mlp()
     weights = keras_model.get_weights()
     mnist = load_data()
-    calibrated = calibrate_model(keras_model, "mlp", Dataset(mnist.x_train[:100], mnist.y_train[:100]))
+    validation = ScannedImages.of(preprocess_batch(mnist.x_train[:100]), mnist.y_train[:100])
+    calibrated = calibrate_model(keras_model, "mlp", validation)
     assert all(np.array_equal(a, b) for a, b in zip(weights, keras_model.get_weights(), strict=True))
     assert (calibrated.metadata.classes, calibrated.metadata.cascade_target) == (10, None)
+
+
+def calibrate_mlp(share_of_wrong_labels, count=2000):
+    """Calibrate the bundled MLP on images of which every third is faint, some of those with wrong labels."""
+    mnist = load_data()
+    labels = mnist.y_train[:count].copy()
+    results = preprocess_batch(mnist.x_train[:count])
+    for index in range(0, count, 3):
+        results[index] = results[index]._replace(notes=(*results[index].notes, "faint"))
+        labels[index] = (labels[index] + (index % 100 < 100 * share_of_wrong_labels)) % 10
+    keras_model = keras.models.load_model(load_model("mlp").path, compile=False)
+    return calibrate_model(keras_model, "mlp", ScannedImages.of(results, labels)).metadata
+
+
+def test_errors_in_images_that_are_not_clean_raise_only_their_limit():
+    without_errors, with_errors = calibrate_mlp(0.0), calibrate_mlp(0.1)
+    assert with_errors.ok_confidence <= without_errors.ok_confidence
+    assert with_errors.unclean_ok_confidence > with_errors.ok_confidence + 0.1
+    assert without_errors.unclean_ok_confidence < without_errors.ok_confidence + 0.1
+
+
+def test_few_images_that_are_not_clean_share_the_limit_of_the_others():
+    assert calibrate_mlp(0.1, count=600).unclean_ok_confidence is None
+
+
+def test_rows_that_need_review_do_not_raise_the_limit():
+    mnist = load_data()
+    wrong_labels = (mnist.y_train[:400] + 1) % 10
+    results = preprocess_batch(mnist.x_train[:800])
+    reviewed = [result._replace(needs_review=True) for result in results[:400]]
+    images = ScannedImages.of(reviewed + results[400:], np.append(wrong_labels, mnist.y_train[400:800]))
+    keras_model = keras.models.load_model(load_model("mlp").path, compile=False)
+    assert calibrate_model(keras_model, "mlp", images).metadata.ok_confidence < 0.99
+
+
+def test_images_without_a_digit_are_left_out_of_calibration():
+    results = [Preprocessed(None, (), "blank"), Preprocessed(np.zeros((28, 28), np.uint8)), None]
+    images = ScannedImages.of(results, np.arange(3, dtype=np.uint8))
+    assert (len(images.results), images.labels.tolist()) == (1, [1])

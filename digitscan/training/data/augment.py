@@ -12,6 +12,7 @@ random draws changes every training run.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -40,6 +41,10 @@ MIN_FIELD_CORRELATION = 0.65
 
 Two different digits of MNIST correlate 0.46 in the median. In fields with a correlation of more than 0.65,
 the digit was nearly always legible beside such remains; with less, it was often a blot, or only a line.
+"""
+MIN_SCANNED_CORRELATION = 0.5
+"""The same for images that thresholds are fitted to: of those between this and MIN_CORRELATION, most are
+legible in the picture that the user has, but preprocessing lost strokes, or moved them.
 """
 MAX_LINE_WIDTH = 8
 """A preprocessed negative field whose ink is no wider than this, in pixels, may be taken for a 1.
@@ -78,11 +83,11 @@ class AugmentationConfig:
     """Of the other digits, the share drawn from stroke skeletons instead of taken from MNIST."""
     font_glyphs: float = 0.08
     """Of the other digits, the share taken from handwriting fonts; at most 1 with `stroke_glyphs`."""
-    negatives: float = 0.3
-    """Negatives for each digit, 0 or more: 0.3 is three negatives for ten digits."""
+    negatives: float = 0.4
+    """Negatives for each digit, 0 or more: 0.4 is four negatives for ten digits."""
     letters: float = 0.25
     """Of the negatives, the share that is letters of handwriting fonts."""
-    pen_digits: float = 0.35
+    pen_digits: float = 0.3
     """Of the digits that are not weakly augmented, the share drawn from the user's pen strokes, if there are
     any.
     """
@@ -92,9 +97,9 @@ class AugmentationConfig:
     """Of all images, the share that is rotated, sheared, stretched and elastically distorted."""
     degraded: float = 0.7
     """Of the other digits, the share that goes through `degrade`. Negatives always do."""
-    printed_fields: float = 0.0
+    printed_fields: float = 0.15
     """Of the other digits, the share that is put into a printed field instead of being degraded."""
-    empty_fields: float = 0.0
+    empty_fields: float = 0.1
     """Of the negatives, the share that is a printed field which is empty or has several digits."""
     weakly_augmented: float = 0.4
     """Of the digits, the share that is taken from MNIST and only distorted, with WEAK_STRENGTH.
@@ -142,35 +147,84 @@ def augment_images(
     finds no digit in it or if degrading it has changed it too much: the network must not learn a label that
     the image no longer shows.
     """
-    config = config or AugmentationConfig()
-    font_glyphs = load_font_glyphs(split)
+    source = _Source(images, labels, load_font_glyphs(split), pen_strokes)
     augmented = np.zeros((len(indices), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for position, index in enumerate(indices.tolist()):
-        rng = np.random.default_rng((seed, index))
-        for _ in range(MAX_ATTEMPTS):
-            pixels = _augment_image(images, labels, index, rng, config, font_glyphs, pen_strokes)
-            if pixels is not None:
-                augmented[position] = pixels
-                break
+        result = _augment(source, index, seed, config or AugmentationConfig(), _choose_for_training)
+        if result is not None and result.pixels is not None:
+            augmented[position] = result.pixels
     return augmented
 
 
-def _augment_image(
+def augment_as_scanned(
     images: GrayImage,
     labels: NDArray[np.uint8],
-    index: int,
-    rng: np.random.Generator,
+    indices: NDArray[Any],
+    seed: int,
     config: AugmentationConfig,
-    font_glyphs: FontGlyphs,
-    pen_strokes: PenStrokes | None,
-) -> GrayImage | None:
-    """Return one augmented and preprocessed image, or None for one that may have lost its label."""
+    split: Split,
+    pen_strokes: PenStrokes | None = None,
+) -> list[Preprocessed | None]:
+    """Return what a scan would classify for each index: the result of `preprocess` with all its candidates.
+
+    The arguments are those of `augment_images`. A digit that preprocessing has damaged is kept as long as it
+    resembles the original, because a scan meets such digits too, and a threshold must hold for them. None
+    stands for an image in which no digit was found in MAX_ATTEMPTS attempts.
+    """
+    source = _Source(images, labels, load_font_glyphs(split), pen_strokes)
+    return [_augment(source, index, seed, config, _choose_as_scanned) for index in indices.tolist()]
+
+
+class _Source(NamedTuple):
+    """The digits that are augmented, with their labels, and what else is drawn."""
+
+    images: GrayImage
+    labels: NDArray[np.uint8]
+    font_glyphs: FontGlyphs
+    pen_strokes: PenStrokes | None
+
+
+class _Augmented(NamedTuple):
+    """An augmented image, preprocessed."""
+
+    result: Preprocessed
+    original: GrayImage | None = None
+    """The preprocessed digit before it was degraded or put into a field; None for all other images."""
+    min_correlation: float = 0.0
+    """The least correlation of `original` with the digit of a training image."""
+    is_negative_field: bool = False
+    """Whether this is a field of a form that does not hold one digit."""
+    may_be_line: bool = False
+    """Whether what was found may be only a line of the form, and look like a 1."""
+
+
+_Choose = Callable[[_Augmented, np.random.Generator], Preprocessed | None]
+"""Chooses what is used of an augmented image; None if it is to be made again."""
+
+
+def _augment(
+    source: _Source, index: int, seed: int, config: AugmentationConfig, choose: _Choose
+) -> Preprocessed | None:
+    """Return the first of up to MAX_ATTEMPTS augmented images of which something can be used."""
+    rng = np.random.default_rng((seed, index))
+    for _ in range(MAX_ATTEMPTS):
+        chosen = choose(_augment_once(source, index, rng, config), rng)
+        if chosen is not None:
+            return chosen
+    return None
+
+
+def _augment_once(
+    source: _Source, index: int, rng: np.random.Generator, config: AugmentationConfig
+) -> _Augmented:
+    images, labels, font_glyphs, pen_strokes = source
     strength, degraded_share, field_share = 1.0, config.degraded, config.printed_fields
     is_negative = index >= len(images)
     if is_negative:
         # No share of 0 draws a random number: the images of a seed do not change with what is not used.
         if config.empty_fields and rng.random() < config.empty_fields:
-            return _augment_negative_field(images, rng, font_glyphs)
+            field = preprocess(_draw_negative_field(images, rng, font_glyphs))
+            return _Augmented(field, is_negative_field=True, may_be_line=True)
         if pen_strokes and pen_strokes.non_digits and rng.random() < config.pen_non_digits:
             image = draw_pen_non_digit(pen_strokes, rng)
         else:
@@ -185,53 +239,73 @@ def _augment_image(
         image = vary_handwriting(images[index], int(labels[index]), rng, config, font_glyphs)
     if rng.random() < config.distorted:
         image = distort(image, rng, strength)
-    pixels = preprocess(image).pixels
+    result = preprocess(image)
     if field_share and rng.random() < field_share:
-        field = draw_printed_field(image, (images, font_glyphs.letters), rng)
+        field = preprocess(draw_printed_field(image, (images, font_glyphs.letters), rng).picture)
         if is_negative:
-            return _choose_candidate(preprocess(field.picture), rng)
-        return _find_most_alike(pixels, preprocess(field.picture), MIN_FIELD_CORRELATION)
+            return _Augmented(field, is_negative_field=True)
+        shown = field if result.pixels is not None else result
+        return _Augmented(shown, result.pixels, MIN_FIELD_CORRELATION)
     if rng.random() >= degraded_share:
-        return pixels
-    degraded = preprocess(degrade(image, rng))
-    return degraded.pixels if pixels is None else _find_most_alike(pixels, degraded, MIN_CORRELATION)
+        return _Augmented(result)
+    return _Augmented(preprocess(degrade(image, rng)), result.pixels, MIN_CORRELATION)
 
 
-def _find_most_alike(
-    pixels: GrayImage | None, result: Preprocessed, min_correlation: float
-) -> GrayImage | None:
-    """Return the candidate that is most like `pixels`, or None if none is like them."""
-    if pixels is None:
-        return None
-    best, best_correlation = None, min_correlation
-    for candidate in list_candidates(result):
-        correlation = 0.0 if candidate.pixels is None else _correlation(pixels, candidate.pixels)
-        if correlation >= best_correlation:
-            best, best_correlation = candidate.pixels, correlation
-    return best
-
-
-def _choose_candidate(result: Preprocessed, rng: np.random.Generator) -> GrayImage | None:
-    """Return a random candidate of an image that holds no digit; None if preprocessing has rejected it."""
-    candidates = list_candidates(result)
-    return candidates[int(rng.integers(len(candidates)))].pixels if candidates else None
-
-
-def _augment_negative_field(
-    images: GrayImage, rng: np.random.Generator, font_glyphs: FontGlyphs
-) -> GrayImage | None:
-    """Return a preprocessed field that is empty or has several digits, or None if that may be a digit."""
+def _draw_negative_field(images: GrayImage, rng: np.random.Generator, font_glyphs: FontGlyphs) -> GrayImage:
+    """Return the picture of a printed field that is empty or has several digits."""
     glyphs = (images, font_glyphs.letters)
     if rng.random() < SEVERAL_DIGITS:
         count = int(rng.choice((2, 2, 2, 3, 4, 5, 6)))
         digits = [distort(images[index], rng) for index in rng.integers(0, len(images), count).tolist()]
-        field = draw_printed_field(join_digits(digits, rng), glyphs, rng)
-    else:
-        field = draw_empty_field(glyphs, rng)
-    pixels = _choose_candidate(preprocess(field.picture), rng)
-    if pixels is None or np.count_nonzero(pixels.any(axis=0)) <= MAX_LINE_WIDTH:
+        return draw_printed_field(join_digits(digits, rng), glyphs, rng).picture
+    return draw_empty_field(glyphs, rng).picture
+
+
+def _choose_for_training(augmented: _Augmented, rng: np.random.Generator) -> Preprocessed | None:
+    """Return the candidate that still shows the digit; a random one of a field without a digit."""
+    candidates = list_candidates(augmented.result)
+    if not candidates:
         return None
-    return pixels
+    if augmented.is_negative_field:
+        chosen = candidates[int(rng.integers(len(candidates)))]
+        return None if augmented.may_be_line and _looks_like_a_one(chosen) else chosen
+    if augmented.original is None:
+        return candidates[0]
+    best, correlation = _find_most_alike(augmented.original, candidates)
+    return best if correlation >= augmented.min_correlation else None
+
+
+def _choose_as_scanned(augmented: _Augmented, rng: np.random.Generator) -> Preprocessed | None:
+    """Return the whole result, unless it no longer shows what its label says."""
+    candidates = list_candidates(augmented.result)
+    if not candidates:
+        return None
+    if augmented.may_be_line and any(_looks_like_a_one(candidate) for candidate in candidates):
+        return None
+    if augmented.original is not None:
+        _, correlation = _find_most_alike(augmented.original, candidates)
+        if correlation < MIN_SCANNED_CORRELATION:
+            return None
+    return augmented.result
+
+
+def _looks_like_a_one(negative: Preprocessed) -> bool:
+    """Tell whether the ink of a field without a digit may be taken for a 1; see MAX_LINE_WIDTH."""
+    if negative.pixels is None:
+        return True
+    return bool(np.count_nonzero(negative.pixels.any(axis=0)) <= MAX_LINE_WIDTH)
+
+
+def _find_most_alike(
+    original: GrayImage, candidates: Sequence[Preprocessed]
+) -> tuple[Preprocessed | None, float]:
+    """Return the candidate that is most like the original, and their correlation."""
+    best, best_correlation = None, -1.0
+    for candidate in candidates:
+        correlation = -1.0 if candidate.pixels is None else _correlation(original, candidate.pixels)
+        if correlation >= best_correlation:
+            best, best_correlation = candidate, correlation
+    return best, best_correlation
 
 
 def _correlation(first: GrayImage, second: GrayImage) -> float:

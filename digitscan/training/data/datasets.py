@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from digitscan.imaging.preprocess import Preprocessed
 from digitscan.imaging.preprocess_batch import preprocess_batch
 
 NOT_A_DIGIT = 10
@@ -32,6 +34,23 @@ class Dataset:
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ScannedImages:
+    """Labelled images as a scan classifies them: with all candidates of preprocessing, and its findings."""
+
+    results: list[Preprocessed]
+    """What `preprocess` returned for each image; all have `pixels`."""
+    labels: NDArray[np.uint8]
+    """(N,) uint8, 0 to 9 or NOT_A_DIGIT."""
+
+    @classmethod
+    def of(cls, results: Sequence[Preprocessed | None], labels: NDArray[np.uint8]) -> ScannedImages:
+        """Return those images in which preprocessing found a digit: a scan classifies no others."""
+        kept = [result for result in results if result is not None and result.pixels is not None]
+        is_kept = np.array([result is not None and result.pixels is not None for result in results], bool)
+        return cls(kept, labels[is_kept])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ is made in the background.
 
 Every generated dataset has an index, which seeds it together with the seed of the run: 0 is the validation
 dataset, training datasets count up from 1, and calibration counts down from LAST_DATASET_INDEX. So no image
-that the network is trained on is drawn again for calibration.
+that the network is trained on, or that its best epoch is chosen by, is drawn again for calibration.
 """
 
 from __future__ import annotations
@@ -14,18 +14,32 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from digitscan.imaging.preprocess import Preprocessed
+from digitscan.imaging.preprocess_batch import preprocess_batch
 from digitscan.system.resources import count_usable_cores
 from digitscan.system.signals import defer_signals
-from digitscan.training.data.augment import AugmentationConfig, apply_random_affine, augment_images
-from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset, Split, preprocess_dataset
+from digitscan.training.data.augment import (
+    AugmentationConfig,
+    apply_random_affine,
+    augment_as_scanned,
+    augment_images,
+)
+from digitscan.training.data.datasets import (
+    NOT_A_DIGIT,
+    Dataset,
+    ScannedImages,
+    Split,
+    preprocess_dataset,
+)
 from digitscan.training.data.pen_strokes import PenStrokes
 
 CALIBRATION_COPIES = 4
@@ -40,6 +54,8 @@ LAST_DATASET_INDEX = 999
 """The largest index of a dataset: the seed of a dataset is 1000 times the seed of the run, plus its index."""
 CHUNK_SIZE = 1000
 """Images in each task of the process pool."""
+
+_Chunk = TypeVar("_Chunk")
 
 
 class AugmentedDataGenerator:
@@ -65,7 +81,7 @@ class AugmentedDataGenerator:
         augmented and negatives are added, some of both drawn from any `pen_strokes`. With None, training
         digits get a random affine transform and validation digits are only preprocessed.
         """
-        self._train_count, self._val_count = len(train.images), len(val.images)
+        self._train_count, self._val = len(train.images), val
         self._seed, self._augmentation = seed, augmentation
         self._epochs_per_dataset = epochs_per_dataset
         self._pool = ProcessPoolExecutor(
@@ -77,8 +93,8 @@ class AugmentedDataGenerator:
         )
         self._current_index: int | None = None
         try:
-            val_futures = self._submit("val", VALIDATION_DATASET_INDEX) if augmentation else []
-            self._next_futures = self._submit("train", self._dataset_index(first_epoch))
+            val_futures = self._submit("val", VALIDATION_DATASET_INDEX, _make_chunk) if augmentation else []
+            self._next_futures = self._submit("train", self._dataset_index(first_epoch), _make_chunk)
             self.validation = _collect(val_futures) if augmentation else preprocess_dataset(val)
         except BaseException:  # also KeyboardInterrupt: the processes must end before the exception goes on
             self._shut_down()
@@ -101,30 +117,36 @@ class AugmentedDataGenerator:
         dataset_index = self._dataset_index(epoch)
         if dataset_index != self._current_index:
             self._current_dataset, self._current_index = _collect(self._next_futures), dataset_index
-            self._next_futures = self._submit("train", dataset_index + 1)
+            self._next_futures = self._submit("train", dataset_index + 1, _make_chunk)
         dataset = self._current_dataset
         return dataset, np.random.default_rng((self._seed, epoch)).permutation(len(dataset.images))
 
-    def make_calibration_dataset(self) -> Dataset:
+    def make_calibration_images(self) -> ScannedImages:
         """Return what temperature and thresholds are fitted to: CALIBRATION_COPIES of each validation image.
 
-        The validation dataset is the first copy. Without augmentation it is the only one. No training dataset
-        can be taken afterwards.
+        They are what a scan of the augmented images would classify. Without augmentation they are the
+        validation images, once. No training dataset can be taken afterwards.
         """
-        if not self._augmentation:
-            return self.validation
         for future in self._next_futures:
             future.cancel()
-        indices = range(LAST_DATASET_INDEX, LAST_DATASET_INDEX - CALIBRATION_COPIES + 1, -1)
-        futures = [future for index in indices for future in self._submit("val", index)]
-        return _concatenate([self.validation, _collect(futures)])
+        if not self._augmentation:
+            return ScannedImages.of(preprocess_batch(self._val.images), self._val.labels)
+        indices = range(LAST_DATASET_INDEX, LAST_DATASET_INDEX - CALIBRATION_COPIES, -1)
+        futures = [future for index in indices for future in self._submit("val", index, _make_scanned_chunk)]
+        chunks = [future.result() for future in futures]
+        return ScannedImages.of(
+            [result for results, _ in chunks for result in results],
+            np.concatenate([labels for _, labels in chunks]),
+        )
 
     def _dataset_index(self, epoch: int) -> int:
         return FIRST_TRAINING_DATASET_INDEX + epoch // self._epochs_per_dataset
 
-    def _submit(self, split: Split, dataset_index: int) -> list[Future[Dataset]]:
+    def _submit(
+        self, split: Split, dataset_index: int, make_chunk: Callable[[Split, NDArray[np.int64], int], _Chunk]
+    ) -> list[Future[_Chunk]]:
         """Start to make a dataset; return a future for each chunk of it, in order."""
-        digit_count = self._train_count if split == "train" else self._val_count
+        digit_count = self._train_count if split == "train" else len(self._val.images)
         negatives_per_digit = self._augmentation.negatives if self._augmentation else 0.0
         indices = np.arange(digit_count + round(digit_count * negatives_per_digit))
         seed = self._seed * (LAST_DATASET_INDEX + 1) + dataset_index
@@ -132,7 +154,7 @@ class AugmentedDataGenerator:
         # and that one would print a long traceback.
         with defer_signals(), _block_sigint():
             return [
-                self._pool.submit(_make_chunk, split, indices[start : start + CHUNK_SIZE], seed)
+                self._pool.submit(make_chunk, split, indices[start : start + CHUNK_SIZE], seed)
                 for start in range(0, len(indices), CHUNK_SIZE)
             ]
 
@@ -200,11 +222,33 @@ def _make_chunk(split: Split, indices: NDArray[np.int64], seed: int) -> Dataset:
     if augmentation is None:
         return Dataset(apply_random_affine(digits.images, indices, seed), digits.labels[indices])
     if split == "val":
-        # Confidence is fitted for users' images, which are less like MNIST than weakly augmented digits are.
+        # The best weights are chosen for users' images, which are less like MNIST than weakly augmented ones.
         augmentation = replace(augmentation, weakly_augmented=0.0)
+    images = augment_images(
+        digits.images, digits.labels, indices, seed, augmentation, split, _pen_strokes(split)
+    )
+    return Dataset(images, _labels(digits, indices))
+
+
+def _make_scanned_chunk(
+    split: Split, indices: NDArray[np.int64], seed: int
+) -> tuple[list[Preprocessed | None], NDArray[np.uint8]]:
+    """Return what a scan of one chunk of augmented images classifies, and the labels."""
+    digits, augmentation = _worker_state.digits[split], _worker_state.augmentation
+    assert augmentation is not None
+    results = augment_as_scanned(
+        digits.images, digits.labels, indices, seed, augmentation, split, _pen_strokes(split)
+    )
+    return results, _labels(digits, indices)
+
+
+def _pen_strokes(split: Split) -> PenStrokes | None:
+    return _worker_state.pen_strokes[split] if _worker_state.pen_strokes else None
+
+
+def _labels(digits: Dataset, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the labels of indices, of which those that are no index of a digit stand for negatives."""
     is_digit = indices < len(digits.labels)
     labels = np.full(len(indices), NOT_A_DIGIT, np.uint8)
     labels[is_digit] = digits.labels[indices[is_digit]]
-    pen_strokes = _worker_state.pen_strokes[split] if _worker_state.pen_strokes else None
-    images = augment_images(digits.images, digits.labels, indices, seed, augmentation, split, pen_strokes)
-    return Dataset(images, labels)
+    return labels

@@ -11,6 +11,7 @@ from digitscan.training.data.augment import (
     MAX_LINE_WIDTH,
     AugmentationConfig,
     apply_random_affine,
+    augment_as_scanned,
     augment_images,
     distort,
     vary_handwriting,
@@ -122,6 +123,20 @@ def test_empty_fields_that_preprocess_takes_for_a_digit_are_negatives(digits):
     widths = [np.count_nonzero(image.any(axis=0)) for image in images if image.any()]
     assert len(widths) > 10
     assert min(widths) > MAX_LINE_WIDTH
+
+
+def test_a_scan_sees_the_images_that_training_sees_but_for_the_damaged_ones(digits):
+    config = replace(NO_AUGMENTATION, degraded=1.0)
+    scanned = augment_as_scanned(digits.images, digits.labels, np.arange(300), 1, config, "train")
+    trained = augment(digits, np.arange(300), 1, config)
+    is_same = [np.array_equal(result.pixels, image) for result, image in zip(scanned, trained, strict=True)]
+    assert 0.8 < np.mean(is_same) < 1
+
+
+def test_a_scan_sees_all_candidates_of_a_field(digits):
+    config = replace(NO_AUGMENTATION, printed_fields=1.0)
+    scanned = augment_as_scanned(digits.images, digits.labels, np.arange(100), 1, config, "train")
+    assert any(result.alternative for result in scanned if result is not None)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

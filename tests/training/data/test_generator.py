@@ -17,12 +17,13 @@ def take_digits(mnist):
 
 
 def test_calibration_has_several_augmented_copies_of_each_validation_image(take_digits):
-    train, val = take_digits(0, 20), take_digits(20, 30)
+    train, val = take_digits(0, 20), take_digits(20, 40)
     with AugmentedDataGenerator(train, val, 1, AugmentationConfig(), 2) as generator:
-        validation, calibration = generator.validation, generator.make_calibration_dataset()
-    copies = calibration.images.reshape(CALIBRATION_COPIES, *validation.images.shape)
-    assert np.array_equal(copies[0], validation.images)
-    assert len({copy.tobytes() for copy in copies}) == CALIBRATION_COPIES
+        validation, calibration = generator.validation, generator.make_calibration_images()
+    assert len(calibration.results) == CALIBRATION_COPIES * len(validation.images)
+    images = {result.pixels.tobytes() for result in calibration.results}
+    assert len(images) == len(calibration.results)
+    assert not images & {image.tobytes() for image in validation.images}
     assert (calibration.labels.reshape(CALIBRATION_COPIES, -1) == validation.labels).all()
 
 
@@ -62,9 +63,10 @@ def test_without_augmentation_validation_and_calibration_are_the_preprocessed_di
     train, val = take_digits(0, 20), take_digits(20, 30)
     with AugmentedDataGenerator(train, val, 1, None, 1) as generator:
         train_images = generator.load_epoch(0)[0].images
-        validation, calibration = generator.validation, generator.make_calibration_dataset()
+        validation, calibration = generator.validation, generator.make_calibration_images()
     assert np.array_equal(validation.images, preprocess_dataset(val).images)
-    assert calibration is validation
+    assert np.array_equal([result.pixels for result in calibration.results], validation.images)
+    assert np.array_equal(calibration.labels, val.labels)
     assert len(train_images) == 20
     assert not np.array_equal(train_images[0], preprocess(train.images[0]).pixels)
 
@@ -87,8 +89,8 @@ def test_no_image_of_training_is_used_for_calibration(take_digits):
     train, val = take_digits(0, 200), take_digits(200, 400)
     with AugmentedDataGenerator(train, val, 4, AugmentationConfig(), 1) as generator:
         trained = {image.tobytes() for epoch in range(4) for image in generator.load_epoch(epoch)[0].images}
-        calibration_images = generator.make_calibration_dataset().images
-    assert not any(image.tobytes() in trained for image in calibration_images if image.any())
+        calibration = generator.make_calibration_images()
+    assert not any(result.pixels.tobytes() in trained for result in calibration.results)
 
 
 def test_each_split_is_drawn_from_its_own_writers(take_digits, pens_path):
