@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitscan.errors import ModelError, UsageError
+from digitscan.imaging.version import COMPATIBLE_VERSIONS, PREPROCESS_VERSION
 from digitscan.model.compiled_cache import (
     CompiledModel,
     bundled_folder,
@@ -134,6 +135,8 @@ def load_model(
             f"the metadata of {resolved.path} says that its input is 0..{metadata.input_maximum:g}: "
             "--input-range is for models that digitscan did not make, leave it out"
         )
+    if not _is_compatible(metadata):
+        raise ModelError(_describe_incompatible(resolved.path, metadata))
     fast_model = _load_fast_model_for(digest, log)
     return Model(resolved.path, resolved.name, digest, metadata, compiled.path, compiled.digest, fast_model)
 
@@ -153,12 +156,16 @@ def resolve_model(name_or_path: str | Path | None = None) -> ResolvedModel:
     message = ""
     if name_or_path is None:
         if os.path.isfile(DEFAULT_PATH):
-            if _was_compiled_before(DEFAULT_PATH):
+            metadata = _read_compiled_metadata(DEFAULT_PATH)
+            if metadata is not None and _is_compatible(metadata):
                 return ResolvedModel(DEFAULT_PATH, str(DEFAULT_PATH))
-            message = (
-                f"{DEFAULT_PATH} is not used, because it was not made here: "
-                f"if you trust it, name it once with --model {DEFAULT_PATH}"
-            )
+            if metadata is None:
+                message = (
+                    f"{DEFAULT_PATH} is not used, because it was not made here: "
+                    f"if you trust it, name it once with --model {DEFAULT_PATH}"
+                )
+            else:
+                message = f"not used: {_describe_incompatible(DEFAULT_PATH, metadata)}"
         name_or_path = BUNDLED_MODELS[0]
     name = str(name_or_path)
     if name in _FORMER_NAMES:
@@ -215,10 +222,33 @@ def _load_single_classifier(model: Model) -> Classifier:
     return Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata)
 
 
-def _was_compiled_before(path: Path) -> bool:
-    """Tell whether this user trained or named a model file before: then its compiled form is in the cache."""
+def _read_compiled_metadata(path: Path) -> ModelMetadata | None:
+    """Return the metadata of a model file that this user trained or named before, None for any other.
+
+    The compiled form of such a file is in the cache.
+    """
     # A file that nobody named and that cannot be read must not end a scan.
     with contextlib.suppress(ModelError):
         digest = hashlib.sha256(read_model_file(path)).hexdigest()
-        return bool(find_compiled(digest, 1.0) or find_compiled(digest, 255.0))
-    return False
+        compiled = find_compiled(digest, 1.0) or find_compiled(digest, 255.0)
+        return compiled.metadata if compiled else None
+    return None
+
+
+def _is_compatible(metadata: ModelMetadata) -> bool:
+    """Tell whether a model was trained on what preprocessing gives today.
+
+    One without metadata was trained elsewhere, without preprocessing of any version.
+    """
+    return metadata.architecture == UNKNOWN_ARCHITECTURE or metadata.preprocess_version in COMPATIBLE_VERSIONS
+
+
+def _describe_incompatible(path: Path, metadata: ModelMetadata) -> str:
+    """Return why a model cannot be used, and the command that trains it again."""
+    data = metadata.training.get("data", "MNIST")
+    source = "" if data == "MNIST" else " --data (the images that it learned from)"
+    return (
+        f"{path} was trained with preprocessing version {metadata.preprocess_version}, "
+        f"and this digitscan has version {PREPROCESS_VERSION}: train it again with "
+        f"digitscan train --arch {metadata.architecture}{source} -o {path} --overwrite"
+    )

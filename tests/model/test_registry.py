@@ -68,6 +68,41 @@ def test_a_model_that_this_user_trained_is_the_default(
     assert load_model() == trained
 
 
+@pytest.mark.parametrize(
+    ("training", "command"),
+    [
+        ({"data": "MNIST"}, "digitscan train --arch cnn -o {path} --overwrite"),
+        (
+            {"data": "mine.npz"},
+            "digitscan train --arch cnn --data (the images that it learned from) -o {path} --overwrite",
+        ),
+    ],
+)
+def test_a_model_for_older_preprocessing_is_answered_with_the_command_that_trains_it_again(
+    training: dict[str, str],
+    command: str,
+    small_cnn: Any,
+    metadata: ModelMetadata,
+    calibration_images: NDArray[np.float32],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bundled_folder: Path,
+    saved_model: Model,
+) -> None:
+    bundle(saved_model, bundled_folder, "cnn")
+    monkeypatch.chdir(tmp_path)
+    path = Path("models/digits.h5")
+    older = dataclasses.replace(metadata, preprocess_version=1, training=training)
+    save_model(small_cnn, older, path, None, calibration_images)
+    with pytest.raises(ModelError) as refusal:
+        load_model(path)
+    assert str(refusal.value).endswith(f"train it again with {command.format(path=path)}")
+    # Where it would only have been preferred, the bundled model reads, and a line says why.
+    messages: list[str] = []
+    assert load_model(log=messages.append).name == "cnn"
+    assert messages == [f"not used: {refusal.value}"]
+
+
 def test_a_pinned_model_must_have_that_digest(saved_model: Model, compiled_paths: list[Path]) -> None:
     with pytest.raises(ModelError, match=f"is not the pinned model: its SHA-256 is {saved_model.digest}"):
         load_model(saved_model.path, sha256="0" * 64)
