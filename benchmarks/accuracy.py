@@ -111,8 +111,12 @@ def main() -> None:
     parser.add_argument("--model", default="cnn")
     parser.add_argument("--wild", type=Path, help="a folder of sets of images")
     parser.add_argument(
-        "--ladder", action="store_true", help="train step by step; needs --wild, some 40 minutes"
+        "--ladder", action="store_true", help="train step by step; needs --wild, some two hours"
     )
+    parser.add_argument(
+        "--pens", type=Path, action="append", default=[], help="a file of pen strokes for --ladder"
+    )
+    parser.add_argument("--from-step", type=int, default=1, help="the first step of --ladder")
     parser.add_argument("--peers", type=Path, help="a folder for the peers' environments; needs --wild")
     arguments = parser.parse_args()
     if arguments.wild is None and (arguments.ladder or arguments.peers):
@@ -120,7 +124,7 @@ def main() -> None:
     if arguments.ladder:
         from benchmarks.ladder import print_ladder
 
-        print_ladder(arguments.wild)
+        print_ladder(arguments.wild, arguments.pens, arguments.from_step)
         return
     if arguments.peers:
         print_peers(arguments.wild, arguments.peers)

@@ -2,12 +2,14 @@
 
 `python -m benchmarks.accuracy --wild DIR --ladder` prints the table that is in docs/training.md. Every step
 is trained with the same seed for a few epochs, then scored on MNIST's validation images (never on its test
-images) and on sets of images by other people.
+images) and on sets of images by other people. The steps with pen strokes need `--pens FILE`; without it they
+are left out. `--from-step N` begins with the N-th step.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +32,7 @@ class Step(NamedTuple):
 
     description: str
     augmentation: AugmentationConfig
+    has_pens: bool = False
 
 
 NO_AUGMENTATION = AugmentationConfig(
@@ -64,10 +67,10 @@ STEPS = (
     Step("+ negatives", replace(STRONG, letters=0.0)),
     Step("+ letters of handwriting fonts among the negatives", STRONG),
     Step("+ a share of weakly augmented MNIST digits", WITHOUT_FIELDS),
-    Step("+ digits in printed fields", replace(WITHOUT_FIELDS, printed_fields=0.35)),
-    Step(
-        "+ empty fields among the negatives", replace(WITHOUT_FIELDS, printed_fields=0.35, empty_fields=0.15)
-    ),
+    Step("+ digits in printed fields", replace(FULL_AUGMENTATION, empty_fields=0.0)),
+    Step("+ empty fields among the negatives", FULL_AUGMENTATION),
+    Step("+ digits of pen strokes", replace(FULL_AUGMENTATION, pen_non_digits=0.0), has_pens=True),
+    Step("+ letters of pen strokes among the negatives", FULL_AUGMENTATION, has_pens=True),
 )
 
 
@@ -80,20 +83,22 @@ def score_validation(model_path: Path) -> float:
     return float((classifier.classify(dataset.images).argmax(axis=1) == dataset.labels).mean())
 
 
-def print_ladder(wild: Path) -> None:
+def print_ladder(wild: Path, pens: Sequence[Path] = (), first_step: int = 1) -> None:
     """Train each step and print its row as Markdown, scored on the sets in the folder `wild`.
 
-    One step takes some five minutes on two cores.
+    Steps with pen strokes learn from the files `pens`. One step takes some ten minutes on two cores.
     """
+    steps = [step for step in STEPS[first_step - 1 :] if pens or not step.has_pens]
     print(
         "| trained on | MNIST validation | sets, right | worst set | `ok` | wrong among `ok` | rejected "
         "| non-digits `ok` | non-digits rejected |\n|---|---|---|---|---|---|---|---|---|"
     )
     with tempfile.TemporaryDirectory() as scratch:
-        for index, step in enumerate(STEPS):
+        for index, step in enumerate(steps):
             model_path = Path(scratch) / f"step{index}.h5"
             recipe = replace(RECIPES["cnn"], epochs=EPOCHS, patience=EPOCHS, augmentation=step.augmentation)
-            run_training(TrainConfig(output=model_path, seed=SEED, quiet=True), recipe)
+            step_pens = tuple(pens) if step.has_pens else ()
+            run_training(TrainConfig(output=model_path, pens=step_pens, seed=SEED, quiet=True), recipe)
             rows_by_set = scan_sets(str(model_path), wild)
             digits, non_digits = compute_means(rows_by_set, True), compute_means(rows_by_set, False)
             shares = [
