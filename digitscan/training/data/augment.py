@@ -83,21 +83,21 @@ class AugmentationConfig:
     """Of the other digits, the share drawn from stroke skeletons instead of taken from MNIST."""
     font_glyphs: float = 0.08
     """Of the other digits, the share taken from handwriting fonts; at most 1 with `stroke_glyphs`."""
-    negatives: float = 0.4
-    """Negatives for each digit, 0 or more: 0.4 is four negatives for ten digits."""
+    negatives: float = 0.5
+    """Negatives for each digit, 0 or more: 0.5 is five negatives for ten digits."""
     letters: float = 0.25
     """Of the negatives, the share that is letters of handwriting fonts."""
     pen_digits: float = 0.3
     """Of the digits that are not weakly augmented, the share drawn from the user's pen strokes, if there are
     any.
     """
-    pen_non_digits: float = 0.4
+    pen_non_digits: float = 0.3
     """Of the negatives, the share that is letters and signs of the user's pen strokes, if there are any."""
     distorted: float = 1.0
     """Of all images, the share that is rotated, sheared, stretched and elastically distorted."""
     degraded: float = 0.7
     """Of the other digits, the share that goes through `degrade`. Negatives always do."""
-    printed_fields: float = 0.15
+    printed_fields: float = 0.1
     """Of the other digits, the share that is put into a printed field instead of being degraded."""
     empty_fields: float = 0.1
     """Of the negatives, the share that is a printed field which is empty or has several digits."""

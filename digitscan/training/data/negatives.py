@@ -16,6 +16,8 @@ from digitscan.training.data.stroke_glyphs import draw_non_digit, draw_polyline,
 
 MIRRORABLE_DIGITS = (3, 4, 7, 9)
 """Digits whose mirror image is not a digit."""
+SLASHED_DIGITS = (0, 1, 7)
+"""Digits that people write with a stroke across, so one more does not strike them out."""
 ROTATABLE_DIGITS = (3, 4)
 """Digits that are not a digit when they lie on their side."""
 
@@ -30,15 +32,18 @@ def draw_negative(
     """Return a random negative, (28, 28) uint8, light ink on black.
 
     With the probability `letter_share`, 0 to 1, it is a letter of `font_glyphs`. Otherwise it is a letter
-    or sign drawn from a stroke skeleton (probability 0.5), a scribble (0.15), two digits side by side
-    (0.14), the halves of two digits (0.04), a crossed-out digit (0.05), a mirrored or rotated digit (0.06)
-    or a texture (0.06). Digits are taken from `images`, (N, 28, 28) uint8, with their `labels`, (N,) uint8.
+    or sign drawn from a stroke skeleton (probability 0.44), a digit that is struck out (0.06), a scribble
+    (0.15), two digits side by side (0.14), the halves of two digits (0.04), a scribbled-over digit (0.05), a
+    mirrored or rotated digit (0.06) or a texture (0.06). Digits are taken from `images`, (N, 28, 28) uint8,
+    with their `labels`, (N,) uint8.
     """
     if rng.random() < letter_share:
         return choose_glyph(font_glyphs.letters, rng)
     kind = rng.random()
-    if kind < 0.5:
+    if kind < 0.44:
         return draw_non_digit(rng)
+    if kind < 0.5:
+        return _strike_out(images, labels, rng)
     if kind < 0.65:
         return _draw_scribble(rng)
     # Drawn here, before it is known to be needed: moving the draw would change every seeded training run.
@@ -48,7 +53,7 @@ def draw_negative(
     if kind < 0.83:
         return _join_halves(digit, images[int(rng.integers(len(images)))], rng)
     if kind < 0.88:
-        return _cross_out(digit, rng)
+        return _scribble_over(digit, rng)
     if kind < 0.94:
         return _mirror_or_rotate_digit(images, labels, rng)
     return _draw_texture(rng)
@@ -110,7 +115,34 @@ def _join_halves(upper_digit: GrayImage, lower_digit: GrayImage, rng: np.random.
     return np.ascontiguousarray(joined.T if rng.random() < 0.5 else joined)
 
 
-def _cross_out(digit: GrayImage, rng: np.random.Generator) -> GrayImage:
+def _strike_out(images: GrayImage, labels: NDArray[np.uint8], rng: np.random.Generator) -> GrayImage:
+    """Return a digit with one or two straight lines through it, slanted or level, that end beside it."""
+    index = int(rng.integers(len(images)))
+    for _ in range(20):  # there may be no other digit
+        if labels[index] not in SLASHED_DIGITS:
+            break
+        index = int(rng.integers(len(images)))
+    struck_out = images[index].copy()
+    left, top, width, height = cv2.boundingRect(struck_out)
+    centre = np.array((left + width / 2, top + height / 2)) + rng.normal(0.0, 1.5, 2)
+    stroke_width = int(rng.integers(1, 3))
+    # A level line through a 4 may be its own crossbar.
+    is_level = rng.random() < 0.35 and labels[index] != 4
+    angle = np.deg2rad(rng.uniform(-12.0, 12.0) if is_level else rng.uniform(20.0, 65.0))
+    if rng.random() < 0.2:
+        angle = -angle
+    for _ in range(1 if rng.random() < 0.75 else 2):
+        direction = np.array((np.cos(angle), -np.sin(angle)))
+        reach = 0.5 * (width * abs(direction[0]) + height * abs(direction[1])) * rng.uniform(1.15, 1.5)
+        ends = np.clip((centre - reach * direction, centre + reach * direction), 0.0, IMAGE_SIZE - 1.0)
+        draw_stroke(struck_out, ends, stroke_width, rng)
+        # A second line crosses the first or runs beside it.
+        angle = -angle if rng.random() < 0.5 else angle + np.deg2rad(rng.normal(0.0, 5.0))
+        centre = centre + rng.normal(0.0, 2.0, 2)
+    return struck_out
+
+
+def _scribble_over(digit: GrayImage, rng: np.random.Generator) -> GrayImage:
     """Return the digit under two to five random strokes."""
     crossed_out = digit.copy()
     for _ in range(int(rng.integers(2, 6))):

@@ -29,3 +29,16 @@ def test_no_digit_that_a_negative_is_made_of_is_changed(digits):
     for _ in range(300):
         draw_negative(digits.images, digits.labels, rng, 0.0, font_glyphs)
     assert np.array_equal(digits.images, before)
+
+
+def test_some_negatives_are_digits_with_a_line_through_them_that_ends_beside_them(digits):
+    rng = np.random.default_rng(0)
+    is_four = digits.labels == 4
+    fours, labels = digits.images[is_four], digits.labels[is_four]
+    whole = {digit.tobytes() for digit in fours}
+    struck_out = 0
+    for _ in range(400):
+        negative = draw_negative(fours, labels, rng, 0.0, load_font_glyphs("train"))
+        covered = [np.count_nonzero((digit > 100) & (negative < 100)) == 0 for digit in fours]
+        struck_out += any(covered) and negative.tobytes() not in whole
+    assert 10 < struck_out < 100
