@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import h5py
@@ -70,6 +71,42 @@ def test_a_file_that_takes_too_long_is_refused(saved_model: Model, monkeypatch: 
     monkeypatch.setattr(compile_worker, "MAX_COMPILE_SECONDS", 0.5)
     with pytest.raises(ModelError, match=r"is refused: compiling it took over 0\.5 seconds"):
         load_model(saved_model.path)
+
+
+def test_a_child_that_is_killed_leaves_no_copy_of_the_model(
+    saved_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import os, tempfile; open(tempfile.mkdtemp() + '/copy', 'w').close(); os.abort()"
+    monkeypatch.setattr(compile_worker, "_CHILD_CODE", code)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with pytest.raises(ModelError, match="the process that checked it ended with"):
+        load_model(saved_model.path)
+    assert list(tmp_path.rglob("copy")) == list(tmp_path.glob("digitscan-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "max_seconds", "message"),
+    [
+        ("import os; os.abort()", 60, "the process that read a few images with it ended with"),
+        ("import time; time.sleep(60)", 0.5, "reading a few images with it took over 0.5 seconds"),
+    ],
+)
+def test_a_compiled_model_that_ends_or_blocks_its_readers_is_refused(
+    saved_model: Model,
+    metadata: ModelMetadata,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    max_seconds: float,
+    message: str,
+) -> None:
+    answer = json.dumps({"metadata": json.loads(metadata.to_json())})
+    monkeypatch.setattr(compile_worker, "_CHILD_CODE", f"print({answer!r})")
+    monkeypatch.setattr(compile_worker, "_TRIAL_CODE", code)
+    monkeypatch.setattr(compile_worker, "MAX_TRIAL_SECONDS", max_seconds)
+    with pytest.raises(ModelError, match=f"is refused: {message}") as caught:
+        load_model(saved_model.path)
+    assert caught.value.exit_code == ExitCode.MODEL
 
 
 def test_an_unexpected_error_in_the_child_is_told_with_its_name(

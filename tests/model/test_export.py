@@ -109,8 +109,6 @@ def test_before_training_the_folders_that_it_will_need_are_tried(
         assert list(folder.iterdir()) == []
         folder.rmdir()
         folder.write_text("a file in the place of the folder")
-        with pytest.raises(
-            ModelError, match=f"{folder} cannot be written, .*; make it your own and writable"
-        ):
+        with pytest.raises(ModelError, match=f"{folder} cannot be written, .*; make it your own"):
             check_cache_writable()
         folder.unlink()

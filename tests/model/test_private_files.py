@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import platformdirs
@@ -27,7 +26,7 @@ def raise_without_home(name: str, **options: object) -> str:
 def test_a_user_without_a_home_folder_is_told_what_to_set(
     monkeypatch: pytest.MonkeyPatch, answer: object
 ) -> None:
-    """Newer platformdirs raise there, older ones give a folder in the current one, where anybody may write."""
+    """Newer platformdirs raise there, older ones give a folder in the current one."""
     for function in ("user_cache_dir", "user_data_dir"):
         monkeypatch.setattr(platformdirs, function, answer)
     with pytest.raises(ModelError, match="no home folder to keep models in: set HOME or XDG_CACHE_HOME"):
