@@ -62,6 +62,11 @@ class Model:
     fast_model: Model | None = None
     """A smaller model that answers in this one's place where it is confident enough, if there is one."""
 
+    @property
+    def is_bundled(self) -> bool:
+        """Whether it comes with digitscan."""
+        return self.name in BUNDLED_MODELS
+
     def load_classifier(self) -> Classifier | Cascade:
         """Return what a scan classifies images with: a `Cascade` where there is a fast model.
 
