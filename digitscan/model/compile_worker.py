@@ -40,7 +40,7 @@ MAX_COMPILE_SECONDS = 300
 MAX_MEMORY_BYTES = 8 << 30
 """The child's limit on memory (Linux): a network that needs more fails, and does not fill the machine."""
 
-MAX_TRIAL_SECONDS = 30
+MAX_TRIAL_SECONDS = 60
 """The time limit for starting a process and running one batch of images."""
 MAX_TRIAL_MEMORY_BYTES = 2 << 30
 """The trial's limit on memory (Linux), which the processes of a scan have for all but the pictures."""
@@ -108,18 +108,14 @@ def _run_child(code: str, data: bytes, timeout: float) -> subprocess.CompletedPr
     killed leaves its copy of the model behind.
     """
     # Keras may be set up for another backend; a GPU is of no use here, and starting it takes seconds.
-    environment = dict(os.environ) | {
-        "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
+    settings = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryDirectory(prefix="digitscan-", ignore_cleanup_errors=True) as folder:
         return subprocess.run(
             [sys.executable, "-P", "-c", code, str(Path(__file__).resolve().parents[2])],
             input=data,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment | {"TMPDIR": folder},
+            env={**os.environ, **settings, "TMPDIR": folder},
             timeout=timeout,
             check=False,
         )

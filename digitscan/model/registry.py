@@ -117,9 +117,9 @@ def load_model(
 
     `name_or_path` is the name of a bundled model ("cnn", "mlp", "cnn-fast"), the path of a Keras `.h5` file,
     or None: then it is `models/digits.h5` of the current folder if this user trained it, else "cnn".
-    `input_maximum`, 1.0 or 255.0, is the input value of full ink for a model that digitscan did not
-    make; by default 1.0. `sha256` is the digest that the file must have. `log` is called with lines for the
-    user.
+    `input_maximum`, 1.0 or 255.0, is the input value of full ink for a model that digitscan did not make; by
+    default 1.0. `sha256` is the digest that the file must have; whoever gives it vouches for what the model
+    says about itself. `log` is called with lines for the user.
 
     Compiling takes some seconds, once for each file. It happens in a child process, which checks the file
     before it builds anything from it: an `.h5` may come from anybody.
