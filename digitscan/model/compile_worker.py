@@ -104,18 +104,21 @@ def _try_in_child_process(path: Path, metadata: ModelMetadata, compiled: bytes) 
 def _run_child(code: str, data: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
     """Run Python code in a child process with `data` on its stdin. Raises TimeoutExpired.
 
-    Its temporary folder is made here and removed when it has ended, however that happened: a child that is
-    killed leaves its copy of the model behind.
+    It runs in a temporary folder, which is removed when it has ended, however that happened: a child that is
+    killed leaves its copy of the model behind. Keras and matplotlib read and write their settings there, not
+    in the home folder, where Keras may be set up for another order of the dimensions.
     """
     # Keras may be set up for another backend; a GPU is of no use here, and starting it takes seconds.
     settings = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryDirectory(prefix="digitscan-", ignore_cleanup_errors=True) as folder:
+        settings |= dict.fromkeys(("TMPDIR", "KERAS_HOME", "MPLCONFIGDIR"), folder)
         return subprocess.run(
             [sys.executable, "-P", "-c", code, str(Path(__file__).resolve().parents[2])],
             input=data,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **settings, "TMPDIR": folder},
+            env={**os.environ, **settings},
+            cwd=folder,
             timeout=timeout,
             check=False,
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import keras
 import pytest
+from keras import layers
 
 from digitscan.errors import ExitCode, ModelError
 from digitscan.model import compile_worker
@@ -28,8 +29,14 @@ def test_a_lambda_never_runs(tmp_path: Path) -> None:
     assert not proof.exists()
 
 
-def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = save_h5(build_network(), tmp_path)
+def test_nothing_is_imported_from_the_current_folder_nor_set_up_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_h5(build_network(layers.Conv2D(2, 3)), tmp_path)
+    keras_settings = tmp_path / "home" / ".keras" / "keras.json"
+    keras_settings.parent.mkdir(parents=True)
+    keras_settings.write_text('{"image_data_format": "channels_first", "floatx": "float16"}')
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in ("json", "keras", "h5py", "digitscan"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'proof')!r}, 'w').close()")
     monkeypatch.chdir(tmp_path)
@@ -37,6 +44,7 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, monkeypatch
     assert (metadata.architecture, metadata.classes) == ("unknown", 11)
     assert metadata.input_shape == (28, 28, 1)
     assert not (tmp_path / "proof").exists()
+    assert [entry for entry in (tmp_path / "home").rglob("*") if entry.is_file()] == [keras_settings]
 
 
 def test_metadata_that_does_not_fit_the_network_is_refused(
