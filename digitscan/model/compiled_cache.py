@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from digitscan.errors import ModelError
 from digitscan.model.metadata import ModelMetadata
-from digitscan.model.private_files import read_private_file, user_cache_folder, write_private_file
+from digitscan.model.private_files import (
+    check_writable,
+    explain_os_errors,
+    read_private_file,
+    user_cache_folder,
+    write_private_file,
+)
 from digitscan.system.files import write_atomic
 
 if TYPE_CHECKING:
@@ -87,18 +93,20 @@ def store_compiled(
     text = json.dumps(entry, sort_keys=True, indent=1) + "\n"
     target = folder or user_compiled_folder()
     write: Callable[[Path, bytes], None] = write_atomic if folder else write_private_file
-    try:
+    with explain_os_errors("the compiled model", target, "XDG_CACHE_HOME"):
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
         write(target / f"{stem}.tflite", compiled)
         # Written last: a `.tflite` without it does not count, so an interruption leaves no partial entry.
         write(target / f"{stem}.json", text.encode("ascii"))
-    except OSError as error:
-        raise ModelError(
-            f"the compiled model cannot be stored in {target}: {error.strerror or error}; make that folder "
-            "your own and writable, or set XDG_CACHE_HOME to one that is"
-        ) from error
     return CompiledModel(metadata, target / f"{stem}.tflite", compiled_digest)
+
+
+def check_cache_writable() -> None:
+    """Raise ModelError where a compiled model could not be stored in the user's cache."""
+    folder = user_compiled_folder()
+    with explain_os_errors("the compiled model", folder, "XDG_CACHE_HOME"):
+        check_writable(folder)
 
 
 def find_compiled(digest: str, input_maximum: float = 1.0) -> CompiledModel | None:

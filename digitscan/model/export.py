@@ -6,14 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from digitscan.errors import ModelError, OutputError
-from digitscan.model.compiled_cache import store_compiled, user_compiled_folder
+from digitscan.errors import OutputError
+from digitscan.model.compiled_cache import check_cache_writable, store_compiled
 from digitscan.model.h5_file import to_h5_bytes
 from digitscan.model.h5_validation import validate_h5
 from digitscan.model.metadata import ModelMetadata
-from digitscan.model.private_files import check_writable
 from digitscan.model.registry import Model
-from digitscan.model.trained_models import TrainedModel, record_trained_model, records_folder
+from digitscan.model.trained_models import TrainedModel, check_records_writable, record_trained_model
 from digitscan.system.files import write_atomic
 
 if TYPE_CHECKING:
@@ -21,19 +20,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def check_cache_writable() -> None:
+def check_user_folders_writable() -> None:
     """Raise ModelError where `save_model` could not write into the user's cache and data folders.
 
     Training calls this at its start, so that it does not fail after hours.
     """
-    for folder, variable in ((user_compiled_folder(), "XDG_CACHE_HOME"), (records_folder(), "XDG_DATA_HOME")):
-        try:
-            check_writable(folder)
-        except OSError as error:
-            raise ModelError(
-                f"{folder} cannot be written, and a trained model could not be used without it: "
-                f"{error.strerror or error}; make it your own and writable, or set {variable}"
-            ) from error
+    check_cache_writable()
+    check_records_writable()
 
 
 def save_model(

@@ -6,8 +6,10 @@ So a file that another user owns or can write to, or that is in such a folder, i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from digitscan.errors import ModelError
@@ -46,6 +48,18 @@ def _user_folder(function: str, variable: str) -> Path:
             f"this user has no home folder to keep models in: set HOME or {variable} to a folder of your own"
         )
     return folder
+
+
+@contextlib.contextmanager
+def explain_os_errors(what: str, folder: Path, variable: str) -> Iterator[None]:
+    """Turn an OSError of storing something in a folder, which follows from a variable, into a ModelError."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(
+            f"{what} cannot be stored in {folder}: {error.strerror or error}; make that folder your own and "
+            f"writable, or set {variable} to one that is"
+        ) from error
 
 
 def read_private_file(path: Path) -> bytes:

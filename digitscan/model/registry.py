@@ -24,6 +24,7 @@ from digitscan.imaging.version import COMPATIBLE_VERSIONS, PREPROCESS_VERSION
 from digitscan.model.compiled_cache import (
     CompiledModel,
     bundled_folder,
+    check_cache_writable,
     find_compiled,
     read_compiled,
     store_compiled,
@@ -143,6 +144,7 @@ def load_model(
     if compiled is None:
         from digitscan.model.compile_worker import compile_in_child_process
 
+        check_cache_writable()
         log(f"compiling {resolved.path} for this computer, once (some seconds)")
         metadata, tflite = compile_in_child_process(resolved.path, data, input_maximum)
         compiled = store_compiled(digest, metadata, tflite)

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from digitscan.errors import ModelError
 from digitscan.model.metadata import ModelMetadata
-from digitscan.model.private_files import read_private_file, user_data_folder, write_private_file
+from digitscan.model.private_files import (
+    check_writable,
+    explain_os_errors,
+    read_private_file,
+    user_data_folder,
+    write_private_file,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,13 +46,15 @@ def record_trained_model(digest: str, trained: TrainedModel) -> None:
     }
     text = json.dumps(record, sort_keys=True, indent=1) + "\n"
     folder = records_folder()
-    try:
+    with explain_os_errors("the record of the model", folder, "XDG_DATA_HOME"):
         write_private_file(folder / f"{digest}.json", text.encode("ascii"))
-    except OSError as error:
-        raise ModelError(
-            f"the record of the model cannot be stored in {folder}: {error.strerror or error}; "
-            "make that folder your own and writable, or set XDG_DATA_HOME to one that is"
-        ) from error
+
+
+def check_records_writable() -> None:
+    """Raise ModelError where `record_trained_model` could not store a record."""
+    folder = records_folder()
+    with explain_os_errors("the record of the model", folder, "XDG_DATA_HOME"):
+        check_writable(folder)
 
 
 def find_trained_model(digest: str) -> TrainedModel | None:

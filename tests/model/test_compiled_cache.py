@@ -126,6 +126,7 @@ def test_a_cache_folder_that_cannot_be_made_is_one_sentence(
     cache_folder.parent.write_text("a file in the place of the folder")
     with pytest.raises(ModelError, match=r"cannot be stored in .*; make that folder your own and writable"):
         load_model(saved_model.path)
+    assert compiled_paths == []
 
 
 def test_an_entry_is_not_taken_under_the_name_of_another_model(cached_model: Model) -> None:

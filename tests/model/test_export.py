@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from digitscan.errors import ModelError, OutputError
 from digitscan.model import tflite_compiler
-from digitscan.model.export import check_cache_writable, save_model
+from digitscan.model.export import check_user_folders_writable, save_model
 from digitscan.model.h5_file import read_metadata
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model
@@ -104,11 +104,11 @@ def test_a_saved_model_is_recorded_as_made_here_unless_it_is_bundled(
 def test_before_training_the_folders_that_it_will_need_are_tried(
     cache_folder: Path, records_folder: Path
 ) -> None:
-    check_cache_writable()
+    check_user_folders_writable()
     for folder in (cache_folder, records_folder):
         assert list(folder.iterdir()) == []
         folder.rmdir()
         folder.write_text("a file in the place of the folder")
-        with pytest.raises(ModelError, match=f"{folder} cannot be written, .*; make it your own"):
-            check_cache_writable()
+        with pytest.raises(ModelError, match=f"cannot be stored in {folder}: .*; make that folder"):
+            check_user_folders_writable()
         folder.unlink()
