@@ -22,7 +22,7 @@ from digitscan.scanning.output.config import OutputConfig
 from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter, read_csv, truncate_to_whole_rows
 from digitscan.scanning.output.manifest import ScanManifest, check_manifest, start_output
 from digitscan.scanning.output.sink import OutputSink
-from digitscan.scanning.report import SummaryContext, SummaryCounts, print_summary
+from digitscan.scanning.report import SummaryContext, SummaryCounts, describe_model, print_summary
 from digitscan.scanning.resume import RemainingFiles
 from digitscan.scanning.retry import retry_errors
 from digitscan.scanning.scheduler import Scheduler, predict
@@ -292,7 +292,7 @@ def _print_summary(
         console = Console(stderr=True, highlight=False)
     metadata = scan.model.metadata
     context = SummaryContext(
-        model=f"{scan.model.name} ({metadata.architecture}, {scan.model.digest[:12]})",
+        model=describe_model(scan.model),
         seconds=seconds,
         output=sink.description,
         skipped=scan.stats.skipped,

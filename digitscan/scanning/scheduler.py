@@ -77,6 +77,7 @@ class Scheduler:
         """
         self._config = config or ScanConfig()
         self._files = iter(files)
+        self._model = model
         self._setup = _worker_setup(model, self._config)
         self._process_factory = ProcessFactory(worker_command)
         self._owner_pid = os.getpid()
@@ -92,6 +93,7 @@ class Scheduler:
         self._seconds_per_file: float | None = None
         self._bytes_per_file = 0.0
         self._idle_deaths = 0
+        self._has_had_ready_worker = False
 
     def __enter__(self) -> Scheduler:
         """Return itself."""
@@ -232,7 +234,7 @@ class Scheduler:
         elif "refused" in frame:
             raise ModelError(frame["refused"])
         elif "ready" in frame:
-            worker.is_ready = True
+            worker.is_ready = self._has_had_ready_worker = True
         else:
             task = worker.tasks.pop(frame["serial"])
             for position, row in zip(task.positions, frame["rows"], strict=True):
@@ -271,12 +273,21 @@ class Scheduler:
             retries += self._split_failed_task(task, index, timed_out) if task is current_task else [task]
         self._retries.extendleft(reversed(retries))
         if self._idle_deaths > _MAX_IDLE_DEATHS:
-            raise DigitscanError(
+            raise self._explain_idle_deaths()
+        if self._chunks or self._waiting or not self._files_exhausted:
+            self._start_worker()
+
+    def _explain_idle_deaths(self) -> DigitscanError:
+        if self._model.is_bundled or self._has_had_ready_worker:
+            return DigitscanError(
                 "The processes that read the files end as soon as they start. "
                 "Free some memory, or install digitscan again."
             )
-        if self._chunks or self._waiting or not self._files_exhausted:
-            self._start_worker()
+        return ModelError(
+            f"the processes that read the files end while they load the model {self._model.path}: free "
+            f"some memory, delete its compiled form {self._model.compiled_path}, which is then made again, "
+            "or give another --model"
+        )
 
     def _split_failed_task(self, task: Task, index: int, timed_out: bool) -> list[Task]:
         """Return the tasks that read the files of a failed one again; its current file may get its row."""

@@ -11,6 +11,7 @@ import io
 import os
 import stat
 from collections.abc import Callable
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from digitscan.errors import ImageError
@@ -57,7 +58,9 @@ def _lock_with_msvcrt(file: IO[bytes]) -> bool:
     return True
 
 
-def write_atomic(path: Path, data: bytes, before_replace: Callable[[], object] = lambda: None) -> None:
+def write_atomic(
+    path: Path, data: bytes, before_replace: Callable[[], object] = lambda: None, mode: int = 0o666
+) -> None:
     """Replace a file, or create it, so that `path` never names a partly written one.
 
     - The data is written to a temporary file in the same folder, so a failed or interrupted write leaves the
@@ -66,12 +69,15 @@ def write_atomic(path: Path, data: bytes, before_replace: Callable[[], object] =
       file there.
     - `before_replace` is called once the new data is safe. If it raises, the old file stays.
     - The temporary file is renamed, and the folder is flushed, so a power loss does not undo the rename.
+    - The file has the permissions `mode`, without those that the umask takes away, from its first byte on.
 
     Raises OSError, and whatever `before_replace` raises; the temporary file is then deleted.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with temporary.open("wb") as file:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()  # left by a killed process that had the same pid
+        with open(temporary, "xb", opener=partial(os.open, mode=mode)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -325,4 +325,5 @@ def _save(config: TrainConfig, recipe: Recipe, trained: _TrainedModel, seconds: 
         config.output,
         compiled_folder if is_bundled else None,
         compiled=trained.calibrated.compiled,
+        is_tested_on_mnist=config.data is None,
     )

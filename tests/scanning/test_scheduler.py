@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from digitscan.errors import DigitscanError, ModelError
+from digitscan.errors import DigitscanError, ExitCode, ModelError
 from digitscan.model.registry import load_model
 from digitscan.prediction import ImageFile, Status
 from digitscan.scanning.config import ScanConfig
@@ -166,8 +166,15 @@ def test_a_model_that_the_workers_refuse_ends_the_scan(make_files, stub_model, s
 
 
 def test_workers_that_never_get_ready_end_the_scan_with_a_sentence(make_files, stub_model, stub_command):
+    model = replace(stub_model, name="cnn", compiled_path=Path("die"))
+    with pytest.raises(DigitscanError, match="end as soon as they start") as caught:
+        list(predict(make_files(["1"]), model, None, stub_command))
+    assert caught.value.exit_code == ExitCode.BUG
+
+
+def test_a_model_that_ends_the_workers_is_named_with_what_to_do(make_files, stub_model, stub_command):
     model = replace(stub_model, compiled_path=Path("die"))
-    with pytest.raises(DigitscanError, match="end as soon as they start"):
+    with pytest.raises(ModelError, match=r"end while they load the model .*stub\.h5: .* form die, which is"):
         list(predict(make_files(["1"]), model, None, stub_command))
 
 
