@@ -77,7 +77,7 @@ def decode_image(
     several frames, the first is decoded. EXIF orientation is applied. Transparent parts are filled with black
     or white, whichever keeps the ink visible. 16 bits are kept. Colour becomes luminance, or the channel with
     the most contrast, if that is clearly more. A large JPEG is decoded at a reduced scale whose shorter side
-    is at least `min_short_side` pixels. Whether a part is missing is told where the decoder tells it (`damage`).
+    is at least `min_short_side` pixels. Where the decoder tells that a part is missing, the result says so.
 
     Raises ImageError with a short phrase: the reason, and after a colon what may differ between files.
     """

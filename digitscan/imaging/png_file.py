@@ -76,7 +76,7 @@ def lacks_rows(image: PillowImage, file: IO[bytes]) -> bool:
     file.seek(16)
     width, height, bit_depth, colour_type, _, _, is_interlaced = struct.unpack(">IIBBBBB", file.read(13))
     pixel_bits = bit_depth * _CHANNELS[colour_type]
-    row_bytes = sum(
+    row_bytes: int = sum(
         rows * (1 + (columns * pixel_bits + 7) // 8)
         for columns, rows in _find_passes(width, height, is_interlaced)
         if columns

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -51,6 +50,8 @@ def _open_message_file() -> int:
         if sys.platform == "linux" and hasattr(os, "memfd_create"):
             _message_file = os.memfd_create("digitscan-stderr")
         else:
+            import tempfile
+
             with tempfile.TemporaryFile() as file:
                 _message_file = os.dup(file.fileno())
     return _message_file

@@ -213,7 +213,7 @@ def test_a_jpeg_that_is_cut_in_its_header_is_truncated(picture, variant, end):
         assert str(caught.value) == "truncated JPEG", length
 
 
-@pytest.mark.parametrize("missing", range(1, 12))
+@pytest.mark.parametrize("missing", range(1, 25))
 def test_a_png_that_lacks_the_end_of_its_data_is_truncated_whatever_follows(missing):
     """What follows takes the place of the data, up to the end of the file, where no checksum is left."""
     data = encode_image(digit_picture(), "PNG")
@@ -225,10 +225,9 @@ def test_a_png_that_lacks_the_end_of_its_data_is_truncated_whatever_follows(miss
 
 def test_a_file_that_is_read_in_small_pieces_is_decoded_alike(picture, tmp_path, monkeypatch):
     """Network file systems may return less than was asked for, before the end of the file."""
-    paths = [tmp_path / name for name in ("a.png", "a.jpg", "large.bmp")]
-    for path in paths[:2]:
+    paths = [tmp_path / name for name in ("a.png", "a.jpg", "a.bmp")]
+    for path in paths:
         picture.save(path)
-    picture.resize((3000, 3000)).save(paths[2])
     expected = [decode_image(path).pixels for path in paths]
     read = os.read
     monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 100)))
