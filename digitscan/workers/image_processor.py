@@ -35,10 +35,11 @@ ProcessFiles = Callable[[list[str], SetCurrent], list[WorkerRow]]
 
 
 class _PreprocessedFile(NamedTuple):
-    """A picture that may be a digit: the index of its file, the notes of decoding, and its preprocessing."""
+    """A picture that may be a digit: the index of its file, what its decoder said, and its preprocessing."""
 
     file_index: int
     notes: tuple[str, ...]
+    is_damaged: bool
     result: Preprocessed
 
 
@@ -115,18 +116,20 @@ class ImageProcessor:
                 note = "; ".join((result.rejection or "no digit", *image.notes, *result.notes))
                 rows[index] = WorkerRow(None, None, Status.NO_DIGIT, note, None)
             else:
-                preprocessed.append(_PreprocessedFile(index, image.notes, result))
+                preprocessed.append(_PreprocessedFile(index, image.notes, image.is_damaged, result))
 
     def _classify(self, rows: list[WorkerRow], preprocessed: list[_PreprocessedFile]) -> None:
         """Set the rows of the preprocessed files."""
         from digitscan.model.classifier import classify_preprocessed, decide
 
         answers = classify_preprocessed(self.classifier, [file.result for file in preprocessed])
-        for (index, decode_notes, _), (result, probabilities) in zip(preprocessed, answers, strict=True):
+        for (index, decode_notes, is_damaged, _), (result, probabilities) in zip(
+            preprocessed, answers, strict=True
+        ):
             digit, confidence, status, note = decide(
                 probabilities, self.metadata, self.min_confidence, result.is_clean
             )
-            if result.needs_review and status is Status.OK:
+            if (result.needs_review or is_damaged) and status is Status.OK:
                 status = Status.REVIEW
             notes = (note, *decode_notes, *result.notes) if note else (*decode_notes, *result.notes)
             ten = [round(p, 6) for p in probabilities[:10]] if self.probabilities else None

@@ -14,7 +14,7 @@ from digitscan.model.metadata import ModelMetadata
 from digitscan.workers.image_processor import MAX_BUFFERED_PIXELS, ImageProcessor
 from tests.imaging.drawing import INK, draw_box, draw_line, draw_strokes, make_paper, write
 from tests.support.command import run_code
-from tests.support.pictures import digit_picture
+from tests.support.pictures import digit_picture, encode_image
 
 METADATA = ModelMetadata(
     architecture="cnn", classes=11, preprocess_version=PREPROCESS_VERSION, temperature=1.0, ok_confidence=0.9
@@ -84,6 +84,19 @@ def test_a_digit_that_is_large_enough_at_the_reduced_scale_is_decoded_once(proce
     (row,) = processor.process([str(tmp_path / "a.jpg")], lambda index: None)
     assert row[:4] == (7, 1.0, "ok", "small in its frame")
     assert [picture.is_reduced for picture in decoded] == [True]
+
+
+def test_a_digit_in_a_damaged_picture_is_review_at_best(processor, tmp_path):
+    """The network may be sure of what it sees, but a part of the picture is not what was written."""
+    whole = encode_image(digit_picture(100), "JPEG")
+    last = len(whole) - 2 - 40
+    (tmp_path / "whole.jpg").write_bytes(whole)
+    (tmp_path / "damaged.jpg").write_bytes(whole[:last] + whole[-2:])
+    rows = processor.process([str(tmp_path / "whole.jpg"), str(tmp_path / "damaged.jpg")], lambda index: None)
+    assert [row[:4] for row in rows] == [
+        (7, 1.0, "ok", ""),
+        (7, 1.0, "review", "damaged: part of the picture is missing"),
+    ]
 
 
 def write_seven():
