@@ -125,7 +125,7 @@ def read_regular_file(path: str | bytes, max_bytes: int, dir_fd: int | None = No
     if len(data) == size:
         return data
     # The file is being written, or its file system returns less than was asked for.
-    with open_regular_file(path, dir_fd) as file:
+    with open_regular_file(path, dir_fd=dir_fd) as file:
         return file.read(max_bytes)
 
 

@@ -57,7 +57,7 @@ def _detect_kind(path: str, dir_fd: int | None) -> FileKind:
         return FileKind.IMAGE
     if not stat.S_ISREG(mode):
         return FileKind.OTHER
-    with open_regular_file(path, dir_fd) as file:
+    with open_regular_file(path, dir_fd=dir_fd) as file:
         return FileKind.IMAGE if detect_format(_read_head(file.fileno())) else FileKind.OTHER
 
 

@@ -205,10 +205,10 @@ class Worker:
         """
         # In this order: if it goes on to another file in between, the time starts again.
         limit = timeout if self.is_reading else START_TIMEOUT_SECONDS
-        return self._seconds_without_change() > limit
+        return self.seconds_on_current_file() > limit
 
-    def _seconds_without_change(self) -> float:
-        """Return how long the current file has been the same while there is work to do."""
+    def seconds_on_current_file(self) -> float:
+        """Return how long the current file has been the same while there is work to do. Call this often."""
         now = time.monotonic()
         current_file = CURRENT_FILE.unpack_from(self._process.shared_memory)
         if current_file != self._last_current_file or (self.is_ready and not self.tasks):
