@@ -51,7 +51,10 @@ def test_a_file_is_an_image_by_its_first_bytes_and_a_link_by_what_it_leads_to(tm
     indices = []
     assert dict(zip(expected, detect_kinds(files, indices.append), strict=True)) == expected
     assert indices == list(range(len(files)))
-    with contextlib.closing(ProcessFactory()) as processes, contextlib.closing(KindDetector(processes, 9)) as d:
+    with (
+        contextlib.closing(ProcessFactory()) as processes,
+        contextlib.closing(KindDetector(processes, 9)) as d,
+    ):
         assert d.detect(files) == list(expected.values())
 
 
