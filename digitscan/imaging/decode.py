@@ -70,8 +70,11 @@ def decode_image(
     source: Path | str | bytes,
     max_megapixels: float = MAX_MEGAPIXELS,
     min_short_side: int = MIN_SHORT_SIDE,
+    dir_fd: int | None = None,
 ) -> DecodedImage:
     """Decode a file, given by its path, or the contents of a file, given as bytes.
+
+    `dir_fd` is an open folder in which the path begins, instead of the current folder.
 
     The format is recognised by content, not by suffix: PNG, JPEG (and MPO), BMP, GIF, TIFF and WebP. Of
     several frames, the first is decoded. EXIF orientation is applied. Transparent parts are filled with black
@@ -84,7 +87,7 @@ def decode_image(
     if isinstance(source, bytes):
         return _decode_bytes(source, max_megapixels, min_short_side)
     try:
-        contents = read_regular_file(os.fspath(source), _MAX_BUFFERED_BYTES)
+        contents = read_regular_file(os.fspath(source), _MAX_BUFFERED_BYTES, dir_fd)
         if isinstance(contents, bytes):
             return _decode_bytes(contents, max_megapixels, min_short_side)
         with io.BufferedReader(contents) as file:

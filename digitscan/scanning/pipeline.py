@@ -28,6 +28,8 @@ from digitscan.scanning.retry import retry_errors
 from digitscan.scanning.scheduler import Scheduler, predict
 from digitscan.system.log import log
 from digitscan.version import __version__
+from digitscan.workers.kind_detector import KindDetector
+from digitscan.workers.supervisor import ProcessFactory
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,7 +89,7 @@ class Scan(Iterator[Prediction]):
             self._predictions = iter(())  # if it cannot start, there are none the next time either
             model = self.model
             # Not a generator of this class: that would keep the Scan, and so the workers, alive.
-            self._predictions = predict(self.find_files(), model, self.config)
+            self._predictions = _predict_paths(self.paths, self.stats, model, self.config)
         return next(self._predictions)
 
     def __enter__(self) -> Scan:
@@ -104,13 +106,37 @@ class Scan(Iterator[Prediction]):
         if isinstance(predictions, Generator):
             predictions.close()
 
-    def find_files(self, exclude: Collection[Path] = ()) -> Iterator[ImageFile]:
-        """Return the files to read, without those in `exclude`. Raises NoImagesError if there are none."""
-        files = find_images(self.paths, self.stats, exclude)
-        first = next(files, None)
-        if first is None:
-            raise NoImagesError(_no_images_message(self.paths, self.stats))
-        return chain([first], files)
+
+def _predict_paths(
+    paths: Sequence[Path], stats: WalkStats, model: Model, config: ScanConfig
+) -> Iterator[Prediction]:
+    """Yield the prediction for each file among the paths. Raises what `Scan.__next__` does."""
+    with contextlib.closing(ProcessFactory()) as process_factory:
+        files = _find_files(paths, stats, config, process_factory)
+        yield from predict(files, model, config, process_factory)
+
+
+def _find_files(
+    paths: Sequence[Path],
+    stats: WalkStats,
+    config: ScanConfig,
+    process_factory: ProcessFactory,
+    exclude: Collection[Path] = (),
+) -> Iterator[ImageFile]:
+    """Return the files to read, without those in `exclude`. Raises NoImagesError if there are none."""
+    files = _find_with_detector(paths, stats, KindDetector(process_factory, config.timeout), exclude)
+    first = next(files, None)
+    if first is None:
+        raise NoImagesError(_no_images_message(paths, stats))
+    return chain([first], files)
+
+
+def _find_with_detector(
+    paths: Sequence[Path], stats: WalkStats, detector: KindDetector, exclude: Collection[Path]
+) -> Iterator[ImageFile]:
+    """Yield what `find_images` does, and close the detector at the end."""
+    with contextlib.closing(detector):
+        yield from find_images(paths, stats, detector.detect, exclude)
 
 
 def scan(paths: str | Path | Iterable[str | Path], config: ScanConfig | None = None) -> Scan:
@@ -148,10 +174,23 @@ def run_scan(
     """
     start = time.perf_counter()
     scan = Scan(paths, config)
+    with contextlib.closing(ProcessFactory()) as process_factory:
+        return _scan_into_output(scan, output_config, process_factory, console, start)
+
+
+def _scan_into_output(
+    scan: Scan,
+    output_config: OutputConfig,
+    process_factory: ProcessFactory,
+    console: Console | None,
+    start: float,
+) -> ExitCode:
+    """Do what `run_scan` says, with processes of the factory; `start` is when the scan began."""
+    config = scan.config
     sink = OutputSink(output_config)
     manifest = _create_manifest(scan, output_config)
     _check_can_continue(sink, manifest, output_config)
-    files = scan.find_files(exclude=sink.own_files)
+    files = _find_files(scan.paths, scan.stats, config, process_factory, exclude=sink.own_files)
     if sink.path is None and output_config.path is None and not output_config.quiet:
         log("The rows go to stdout; -o FILE keeps them in a file.")
     counts = SummaryCounts()
@@ -163,7 +202,7 @@ def run_scan(
         previous_rows = counts.count_previous(_read_previous_rows(sink, manifest))
         remaining = RemainingFiles(files, previous_rows, manifest.roots)
         with (
-            Scheduler(remaining, scan.model, config) as scheduler,
+            Scheduler(remaining, scan.model, config, process_factory) as scheduler,
             _progress_bar(scan.paths, sink, output_config.quiet) as update_progress,
         ):
             _write_rows(scheduler.batches(), sink, manifest.csv_format, counts, update_progress)
@@ -192,7 +231,7 @@ def _create_manifest(scan: Scan, output_config: OutputConfig) -> ScanManifest:
     return ScanManifest(
         digitscan=__version__,
         roots=() if is_one_folder(scan.paths) else tuple(path.as_posix() for path in scan.paths),
-        targets=tuple(os.path.realpath(path) for path in scan.paths),
+        targets=tuple(_resolve(path) for path in scan.paths),
         model=model.digest,
         fast_model=model.fast_model.digest if model.fast_model else None,
         preprocess_version=PREPROCESS_VERSION,
@@ -203,6 +242,14 @@ def _create_manifest(scan: Scan, output_config: OutputConfig) -> ScanManifest:
         raw=csv_format.raw,
         excel=csv_format.excel,
     )
+
+
+def _resolve(path: Path) -> str:
+    """Return the real path; the path itself if it begins in a current folder that was deleted."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return os.fspath(path)
 
 
 def _check_can_continue(sink: OutputSink, manifest: ScanManifest, output_config: OutputConfig) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from digitscan.prediction import NOT_UTF8, ImageFile, Status, text_to_path
 from digitscan.scanning.config import ScanConfig
-from digitscan.scanning.discovery import is_one_folder
+from digitscan.scanning.discovery import locate_file
 from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter, read_csv
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.scheduler import predict
@@ -42,9 +41,8 @@ def retry_errors(
 
 def _find_failed_files(csv_path: Path, paths: Sequence[Path], csv_format: CsvFormat) -> Iterator[ImageFile]:
     """Yield the files whose rows say `error`, with the paths at which they were found."""
-    folder = os.fsencode(paths[0]) + b"/" if is_one_folder(paths) else b""
     for row in read_csv(csv_path, csv_format.raw):
         if row.status is Status.ERROR:
             is_utf8 = NOT_UTF8 not in row.note
-            path = folder + text_to_path(row.path, is_utf8)
-            yield ImageFile(os.fsdecode(path), row.path, () if is_utf8 else (NOT_UTF8,))
+            path, folder = locate_file(paths, text_to_path(row.path, is_utf8))
+            yield ImageFile(path, row.path, () if is_utf8 else (NOT_UTF8,), folder)

@@ -9,6 +9,7 @@ that of `multiprocessing.forkserver`, which cannot be used: it needs a guard in 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 _FORK_TIMEOUT_SECONDS = 120.0
 """The libraries may be loaded from a slow disk before the first fork is answered."""
-_CLOSE_TIMEOUT_SECONDS = 1.0
+END_TIMEOUT_SECONDS = 1.0
+"""How long to wait for a killed process. One that the system keeps in a read, as from a server that is gone,
+cannot be killed: it is left behind, and ends when the read does."""
 
 # -P: the current folder may hold anything, and its `json.py` must not be imported instead of Python's.
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from digitscan.workers.worker import {0}; {0}()"
@@ -61,13 +64,13 @@ class ForkedProcess:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
-    def wait(self) -> None:
-        """Return when it has ended."""
+    def wait(self, timeout: float = END_TIMEOUT_SECONDS) -> None:
+        """Return when it has ended, or after `timeout` seconds: then it is left behind."""
         if self._pidfd is None:
             return
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
-        poll.poll()
+        poll.poll(1000 * timeout)
         pidfd, self._pidfd = self._pidfd, None
         os.close(pidfd)
 
@@ -110,7 +113,7 @@ class ForkServer:
             socket.send_fds(self._control, [b"+"], [task_reader, row_writer, memory])
             pid = int.from_bytes(self._control.recv(4))
             if pid == 0:
-                raise OSError("no more processes can be started")
+                raise OSError(errno.EAGAIN, "no more processes can be started")
             process = ForkedProcess(pid, stdin, stdout, shared_memory)
             close_on_failure.pop_all()
             return process
@@ -118,7 +121,7 @@ class ForkServer:
     def close(self) -> None:
         """End it and the workers that are left, and wait until it is gone."""
         self._control.close()
-        deadline = time.monotonic() + _CLOSE_TIMEOUT_SECONDS
+        deadline = time.monotonic() + END_TIMEOUT_SECONDS
         # A caller that ignores SIGCHLD leaves no child to wait for.
         with contextlib.suppress(ChildProcessError, ProcessLookupError):
             while not os.waitpid(self.pid, os.WNOHANG)[0]:
