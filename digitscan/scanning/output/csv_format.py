@@ -2,7 +2,9 @@ r"""The CSV file format: predictions written as whole rows, and read back exactl
 
 RFC 4180 in UTF-8, but a row ends with `\n` alone: every spreadsheet and CSV reader accepts that, and in a
 pipe `cut`, `awk` and `grep` find no stray carriage return in the last column. Text that a spreadsheet would
-run as a formula gets a `'` in front (OWASP, "CSV Injection"; CWE-1236): a file name must not run code.
+run as a formula gets a `'` in front (OWASP, "CSV Injection"; CWE-1236): a file name must not run code. Many
+spreadsheets split at semicolons, tabs or bars, and then no quotes protect a cell, so the `'` is also put
+behind each of these.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 
 from digitscan.errors import OutputError
 from digitscan.prediction import Prediction, Status
+from digitscan.system.log import escape_control_characters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,10 +27,17 @@ if TYPE_CHECKING:
 COLUMNS = ("path", "digit", "confidence", "status", "note")
 PROBABILITY_COLUMNS = tuple(f"p{digit}" for digit in range(10))
 
-# The start of a formula (also in full-width letters, after blanks or quotes), and the `'` that we put in
-# front.
-_FORMULA = re.compile(r"[\t\r\n']|[\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-_NEEDS_QUOTES = re.compile(r'[,"\r\n]')
+# A formula, also in full-width letters, after blanks or quotes. Tabs and line ends are no blanks here: they
+# separate cells, and long runs of them must not be searched again and again.
+_FORMULA = r"""(?:[^\S\t\r\n]|["'])*[=+\-@\uff1d\uff0b\uff0d\uff20]"""
+_SEPARATOR = r"[,;|\t\r\n]"
+_HAS_SEPARATOR = re.compile(_SEPARATOR)
+_NEEDS_QUOTES = re.compile(rf'{_SEPARATOR}|"')
+# Where a `'` is put: a `'` of the text itself gets another, so that ours can be told from it.
+_STARTS_FORMULA = re.compile(rf"'|{_FORMULA}")
+_FORMULA_STARTS = re.compile(rf"\A(?=[\t\r\n'])|(?:\A|(?<={_SEPARATOR}))(?={_FORMULA})")
+_ESCAPES = re.compile(rf"\A'|(?<={_SEPARATOR})'(?={_FORMULA})")
+
 _READ_BYTES = 1 << 20
 
 
@@ -46,17 +56,21 @@ class CsvFormat:
 
 
 def escape_formula(text: str) -> str:
-    """Return the text as a cell that no spreadsheet runs: with `'` in front if it looks like a formula.
+    """Return the text as a cell that no spreadsheet runs: with `'` before what looks like a formula.
 
     >>> escape_formula("=1+1.png")
     "'=1+1.png"
+    >>> escape_formula("a;=1+1.png")
+    "a;'=1+1.png"
     """
-    return f"'{text}" if _FORMULA.match(text) else text
+    if _HAS_SEPARATOR.search(text):
+        return _FORMULA_STARTS.sub("'", text)
+    return f"'{text}" if _STARTS_FORMULA.match(text) else text
 
 
 def unescape_formula(cell: str) -> str:
     """Return the text that `escape_formula` turned into this cell."""
-    return cell.removeprefix("'")
+    return _ESCAPES.sub("", cell)
 
 
 class CsvWriter:
@@ -66,11 +80,20 @@ class CsvWriter:
     disk leaves no half row.
     """
 
-    def __init__(self, file: IO[bytes], csv_format: CsvFormat | None = None, header: bool = True) -> None:
-        """Write the header, unless `header` is false. Raises OSError if the file cannot be written."""
+    def __init__(
+        self,
+        file: IO[bytes],
+        csv_format: CsvFormat | None = None,
+        header: bool = True,
+        for_terminal: bool = False,
+    ) -> None:
+        """Write the header, unless `header` is false. Raises OSError if the file cannot be written.
+
+        `for_terminal` writes control characters as escapes, which a terminal does not obey.
+        """
         self._file = file
         self._format = csv_format or CsvFormat()
-        self._to_cell = str if self._format.raw else escape_formula
+        self._is_for_terminal = for_terminal
         if header:
             mark = codecs.BOM_UTF8 if self._format.excel else b""
             self._append([self._format.columns], mark)
@@ -81,15 +104,20 @@ class CsvWriter:
 
     def _cells(self, row: Prediction) -> Sequence[str]:
         cells = [
-            _quote(self._to_cell(row.path)),
+            self._text_cell(row.path),
             "" if row.digit is None else str(row.digit),
             "" if row.confidence is None else f"{row.confidence:.4f}",
             row.status,
-            _quote(self._to_cell(row.note)),
+            self._text_cell(row.note) if row.note else "",
         ]
         if self._format.probabilities:
             cells += [f"{p:.4f}" for p in row.probabilities] if row.probabilities else [""] * 10
         return cells
+
+    def _text_cell(self, text: str) -> str:
+        if self._is_for_terminal:
+            text = escape_control_characters(text)
+        return _quote(text if self._format.raw else escape_formula(text))
 
     def _append(self, rows: Iterable[Sequence[str]], mark: bytes = b"") -> None:
         data = memoryview(mark + "".join([",".join(cells) + "\n" for cells in rows]).encode())
