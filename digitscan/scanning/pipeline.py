@@ -270,7 +270,7 @@ def _write_rows(
     finally:
         with sink.translate_os_errors():
             if sink.has_changed():
-                sink.rescue()
+                sink.rescue(has_more_rows=False)
 
 
 @contextlib.contextmanager

@@ -176,6 +176,9 @@ def test_overwriting_keeps_the_rows_if_the_manifest_cannot_be_written(folder):
     done = run("scan", folder, "-o", output, "--overwrite", cwd=folder.parent)
     assert done.returncode == 6 and "the rows that were written before are whole" in done.stderr.decode()
     assert output.read_text() == "path,digit\n"
+    output.unlink()
+    done = run("scan", folder, "-o", output, cwd=folder.parent)
+    assert done.returncode == 6 and not output.exists(), "an empty CSV would stop the next try"
 
 
 def test_several_folders_whose_names_are_not_utf8_are_continued(folder):

@@ -42,6 +42,7 @@ _FORMULA_STARTS = re.compile(rf"\A(?=[\t\r\n'])|(?:\A|(?<={_SEPARATOR}))(?={_FOR
 _ESCAPES = re.compile(rf"\A'|(?<={_SEPARATOR})'(?={_FORMULA})")
 
 _HEADERS = {COLUMNS, COLUMNS + PROBABILITY_COLUMNS}
+_STATUS_CELL = re.compile(f",({'|'.join(Status)}),")
 _LINE_ENDS = ("\n", "\r")
 _MAX_ROW_CHARACTERS = 1 << 20
 
@@ -254,34 +255,27 @@ class CsvReader:
             rest = file.read(_MAX_ROW_CHARACTERS + 1)
         if len(rest) > _MAX_ROW_CHARACTERS:
             return False
-        if not (_is_beginning_of_row(rest) if self.whole_bytes else _is_beginning_of_header(rest)):
+        data = rest.encode(errors="surrogateescape")
+        if not (_is_beginning_of_row(rest) if self.whole_bytes else _is_beginning_of_header(data)):
             return False
-        self.incomplete_bytes = len(rest.encode(errors="surrogateescape"))
+        self.incomplete_bytes = len(data)
         return True
 
 
-def _is_beginning_of_header(text: str) -> bool:
-    lines = [",".join(columns) + "\n" for columns in _HEADERS]
-    return any(line.startswith(text.removeprefix("\ufeff")) for line in lines)
+def _is_beginning_of_header(data: bytes) -> bool:
+    lines = [",".join(columns).encode() for columns in _HEADERS]
+    return any((mark + line).startswith(data) for line in lines for mark in (b"", codecs.BOM_UTF8))
 
 
 def _is_beginning_of_row(text: str) -> bool:
-    """Return whether text is no whole row, nor holds one behind a quote that a person has put there.
+    """Return whether text is one row that is not whole, rather than rows below a quote that has no partner.
 
-    A row ends with a line end outside quotes, and in our CSVs every quote has its partner.
+    A row ends with a line end outside quotes, and in our CSVs every quote has its partner. Lines above the
+    last are of a name in quotes then, and so hold no status.
     """
-    *lines, last = text.split("\n")
+    *lines, last = re.split("[\r\n]", text)
     is_open = text.count('"') % 2 == 1 or bool(last)
-    return is_open and not any(map(_is_whole_row, lines))
-
-
-def _is_whole_row(line: str) -> bool:
-    try:
-        (cells,) = csv.reader([line], strict=True)
-        Status(cells[len(COLUMNS) - 2])
-    except (csv.Error, ValueError, IndexError):
-        return False
-    return len(cells) in map(len, _HEADERS)
+    return is_open and not any(map(_STATUS_CELL.search, lines))
 
 
 def _quote(text: str) -> str:

@@ -153,7 +153,7 @@ def check_manifest(output: Path, manifest: ScanManifest) -> None:
     """Raise OutputError, with the differences, unless a CSV's manifest agrees with this scan's."""
     path = manifest_path(output)
     stored = _read(path)
-    if stored.get(_VERSION_KEY) != MANIFEST_VERSION:
+    if stored[_VERSION_KEY] != MANIFEST_VERSION:
         raise OutputError(
             f"{path} is not the manifest of a scan of this version: scan again with --overwrite"
         )
@@ -174,7 +174,8 @@ def _check_is_manifest_or_free(path: Path) -> None:
     """Raise OutputError if something is there that is no manifest, and so not ours to replace."""
     is_manifest = False
     with contextlib.suppress(OutputError):
-        is_manifest = _VERSION_KEY in _read(path)
+        _read(path)
+        is_manifest = True
     if not is_manifest and os.path.lexists(path):
         raise OutputError(f"{path} is in the way: name another output with -o")
 
@@ -192,7 +193,7 @@ def _read(path: Path) -> dict[str, object]:
         is_link = isinstance(error, OSError) and error.errno == errno.ELOOP
         reason = "it is a link" if is_link else error
         raise OutputError(f"{path} cannot be read ({reason}): name another output with -o") from None
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or _VERSION_KEY not in values:
         raise OutputError(f"{path} is not the manifest of a scan: name another output with -o")
     return values
 

@@ -1,4 +1,4 @@
-"""Where the rows go: a named file, the next free `predictions.csv`, or stdout.
+"""Where the rows go: a named file, the next free `predictions.csv`, or a stream such as stdout.
 
 A named file that exists is never overwritten without being asked. Two scans never write the same file: each
 holds a lock on it, which the system releases when the process ends, however it ends. Other programs heed no
@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import shutil
-import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,21 +19,23 @@ from digitscan.errors import OutputClosedError, OutputError, UsageError
 from digitscan.scanning.output.config import OutputConfig
 from digitscan.scanning.output.csv_format import CsvReader
 from digitscan.scanning.output.manifest import WrittenLength, manifest_path
+from digitscan.scanning.output.row_file import (
+    copy_permissions,
+    create_first_free,
+    describe_state,
+    is_at,
+    is_regular,
+    open_row_file,
+    rescue_paths,
+)
 from digitscan.system.files import Replacement, lock_file
 from digitscan.system.log import log
-from digitscan.system.stdio import (
-    BlockingWriter,
-    find_stream,
-    open_stream,
-    reserve_stdout,
-    stdout_is_redirected,
-)
+from digitscan.system.stdio import find_stream, open_stream, reserve_stdout, stdout_is_redirected
 
 DEFAULT_NAME = "predictions.csv"
 STDOUT = "-"
 SYNC_SECONDS = 5.0
 """The rows of so many seconds may be lost if the power fails."""
-RESCUE_SUFFIX = ".digitscan-rescued"
 
 _MAX_OPEN_ATTEMPTS = 10
 _STDOUT_DESCRIPTOR, _STDERR_DESCRIPTOR = 1, 2
@@ -141,42 +141,34 @@ class OutputSink:
             if not lock_file(file):
                 file.close()
                 raise OutputError(f"another scan is writing {self.path}: wait for it, or name another file")
-            if _is_at(file, self.path):
+            if is_at(file, self.path):
                 return file
             # Between opening and locking another scan has replaced the file: open the new one.
             file.close()
         raise OutputError(f"{self.path} is replaced again and again: name another file")
 
     def _open_file(self, path: Path) -> BinaryIO:
-        if self.takes_free_name:
-            return self._open_next_free(path)
         self._is_new = True
+        if self.takes_free_name:
+            # The manifest of an output that was moved away is not overwritten either.
+            names = (name for name in _default_paths(path) if not os.path.lexists(manifest_path(name)))
+            self.path, file = create_first_free(names)
+            return file
         try:
-            return _open_for_rows(path, os.O_EXCL)
+            return open_row_file(path, os.O_EXCL)
         except FileExistsError:
             if not self._reuses_file:
                 raise
         self._is_new = False
-        file = _open_for_rows(path)
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was a file when it was checked
+        file = open_row_file(path)
+        if not is_regular(file):  # it was when it was checked
             file.close()
             raise self._not_regular_error(path)
         return file
 
-    def _open_next_free(self, first: Path) -> BinaryIO:
-        self._is_new = True
-        for suffix in itertools.count(2):
-            assert self.path is not None
-            # The manifest of an output that was moved away is not overwritten either.
-            if not os.path.lexists(manifest_path(self.path)):
-                with contextlib.suppress(FileExistsError):
-                    return _open_for_rows(self.path, os.O_EXCL)
-            self.path = first.with_stem(f"{first.stem}-{suffix}")
-        raise AssertionError("count never ends")
-
     def remove_if_new(self) -> None:
         """Delete the file if this scan has created it, and it is empty: the next try must not find it."""
-        if self.path and self._is_new and _is_at(self.file, self.path):
+        if self.path and self._is_new and is_at(self.file, self.path):
             with contextlib.suppress(OSError):
                 if not os.fstat(self.file.fileno()).st_size:
                     self.path.unlink()
@@ -220,17 +212,17 @@ class OutputSink:
         """
         assert self.path is not None
         target = Path(os.path.realpath(self.path))
-        before = _describe_state(self.file)
+        before = describe_state(self.file)
         with self.translate_os_errors():
             replacement = Replacement(target)
         try:
             with self.translate_os_errors():
                 lock_file(replacement.file)
-                _copy_permissions(self.file, replacement.file)
+                copy_permissions(self.file, replacement.file)
                 yield replacement.file
                 replacement.prepare()
-                if not _is_at(self.file, target) or _describe_state(self.file) != before:
-                    beside = next(path for path in _rescue_paths(target) if not os.path.lexists(path))
+                if not is_at(self.file, target) or describe_state(self.file) != before:
+                    beside = next(path for path in rescue_paths(target) if not os.path.lexists(path))
                     replacement.replace(beside)
                     raise OutputError(
                         f"{self.path} was changed by another program while files were read again: it stays "
@@ -250,50 +242,65 @@ class OutputSink:
 
         Raises OutputError if a file behind stdout was shortened: the next row would be behind a hole.
         """
-        state = os.fstat(self.file.fileno())
-        if not stat.S_ISREG(state.st_mode):
+        if not is_regular(self.file):
             return False
-        written = self.file.tell()
         if self.path is None:
-            if state.st_size < written:
+            if os.fstat(self.file.fileno()).st_size < self.file.tell():
                 raise OutputError(
                     f"The file behind {self._stream_name} was changed by another program while rows were "
                     "written to it: rows are missing there, so scan again"
                 )
             return False
-        return state.st_size != written or not _is_at(self.file, self.path)
+        return self._is_saved_over() or not is_at(self.file, self.path)
 
-    def rescue(self) -> bool:
-        """Go on in a new file beside the output; return whether the rows so far are in it as well.
+    def _is_saved_over(self) -> bool:
+        return os.fstat(self.file.fileno()).st_size != self.file.tell()
 
-        They are where the output was deleted or replaced, because the open file still has them. Raises
+    def rescue(self, has_more_rows: bool = True) -> bool:
+        """Go on beside an output that has changed; return whether the rows so far are there as well.
+
+        They are if the output was deleted or replaced: the open file still has them. If it was saved over and
+        there are no more rows, there is nothing to go on with. `change` says what happened. Raises
         OutputError.
         """
         assert self.path is not None
-        is_saved_over = os.fstat(self.file.fileno()).st_size != self.file.tell()
+        is_saved_over = self._is_saved_over()
         done = "changed" if is_saved_over else "replaced" if os.path.lexists(self.path) else "deleted"
+        what = f"{self.path} was {done} by another program during the scan"
+        if self.change:
+            raise OutputError(f"{self.change} But {what} as well: scan again")
+        if is_saved_over and not has_more_rows:
+            self.change = f"{what}. Rows may be missing: --resume adds those behind its last row."
+            return False
         try:
-            path, file = _open_first_free(_rescue_paths(self.path))
-            lock_file(file)
-            if not is_saved_over:
-                self.file.seek(0)
-                shutil.copyfileobj(self.file, file)
+            path, file = self._start_rescue(with_rows=not is_saved_over)
         except OSError as error:
-            raise OutputError(
-                f"{self.path} was {done} by another program while rows were written to it, and none can be "
-                f"kept beside it ({error.strerror or error}): scan again"
-            ) from error
-        self.change = f"{self.path} was {done} by another program during the scan. " + (
-            f"The rows since then are in {path}; --resume also adds them to {self.path}"
-            if is_saved_over
-            else f"All rows are in {path}: rename it if you want to keep them"
-        )
-        log(f"{self.path} was {done} by another program: the scan goes on in {path}")
+            reason = error.strerror or error
+            raise OutputError(f"{what}, and rows cannot be kept beside it ({reason}): scan again") from error
+        if is_saved_over:
+            self.change = (
+                f"{what}. The rows since then are in {path}. Rows before them may be missing: --resume adds "
+                f"all that are behind the last row of {self.path}."
+            )
+        else:
+            self.change = f"{what}. All rows are in {path}."
+        log(f"{what}: it goes on in {path}")
         self._update_length()
         self._length = None
         self.file.close()
         self._file, self.path = file, path
         return not is_saved_over
+
+    def _start_rescue(self, with_rows: bool) -> tuple[Path, BinaryIO]:
+        import shutil
+
+        assert self.path is not None
+        path, file = create_first_free(rescue_paths(self.path))
+        lock_file(file)
+        if with_rows:
+            self.file.seek(0)
+            shutil.copyfileobj(self.file, file)
+        return path, file
 
     def sync(self) -> None:
         """Flush the rows to the disk if SYNC_SECONDS have passed since the last time. Raises OutputError."""
@@ -358,51 +365,7 @@ def _find_descriptor(config: OutputConfig) -> int | None:
     return None if config.continues or not stdout_is_redirected() else _STDOUT_DESCRIPTOR
 
 
-def _open_for_rows(path: Path, flags: int = 0) -> BinaryIO:
-    """Open a file, or create it, without emptying it: another scan may have it, as its lock will tell.
-
-    Rows are appended: if another program shortens the file, they do not come behind a hole of NUL bytes. A
-    named pipe is not waited for.
-    """
-    flags |= os.O_RDWR | os.O_CREAT | os.O_APPEND
-    flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    return BlockingWriter(os.open(path, flags, 0o666), "rb+")
-
-
-def _open_first_free(paths: Iterator[Path]) -> tuple[Path, BinaryIO]:
-    """Create the first of the files that does not exist yet."""
-    for path in paths:
-        with contextlib.suppress(FileExistsError):
-            return path, _open_for_rows(path, os.O_EXCL)
-    raise AssertionError("the paths never end")
-
-
-def _rescue_paths(output: Path) -> Iterator[Path]:
-    """Yield the names for rows that cannot be in the output, in the order in which they are tried."""
-    first = output.with_name(output.name + RESCUE_SUFFIX)
+def _default_paths(first: Path) -> Iterator[Path]:
     yield first
     for suffix in itertools.count(2):
-        yield first.with_name(f"{first.name}-{suffix}")
-
-
-def _is_at(file: BinaryIO, path: Path) -> bool:
-    """Return whether the open file is the one that the path names now."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
-def _describe_state(file: BinaryIO) -> tuple[int, int]:
-    """Return what shows whether a file was written to: its size and the time of the last change."""
-    state = os.fstat(file.fileno())
-    return state.st_size, state.st_mtime_ns
-
-
-def _copy_permissions(source: BinaryIO, target: BinaryIO) -> None:
-    """Let the same people read and write a new file, as far as the system allows it."""
-    state = os.fstat(source.fileno())
-    with contextlib.suppress(OSError, AttributeError):  # only root may give a file away
-        os.fchown(target.fileno(), state.st_uid, state.st_gid)
-    with contextlib.suppress(OSError, AttributeError):
-        os.fchmod(target.fileno(), stat.S_IMODE(state.st_mode))
+        yield first.with_stem(f"{first.stem}-{suffix}")
