@@ -123,7 +123,11 @@ class CsvWriter:
     def _text_cell(self, text: str) -> str:
         if self._is_for_terminal:
             text = escape_control_characters(text)
-        return _quote(text if self._format.raw else escape_formula(text))
+        if not _NEEDS_QUOTES.search(text):  # most names: this is quicker than `escape_formula`
+            return text if self._format.raw or not _STARTS_FORMULA.match(text) else f"'{text}"
+        text = text if self._format.raw else escape_formula(text)
+        # Not with csv.writer, which leaves a lone carriage return without quotes.
+        return '"' + text.replace('"', '""') + '"'
 
     def _append(self, rows: Iterable[Sequence[str]], mark: bytes = b"") -> None:
         data = memoryview(mark + "".join([",".join(cells) + "\n" for cells in rows]).encode())
@@ -276,8 +280,3 @@ def _is_beginning_of_row(text: str) -> bool:
     *lines, last = re.split("[\r\n]", text)
     is_open = text.count('"') % 2 == 1 or bool(last)
     return is_open and not any(map(_STATUS_CELL.search, lines))
-
-
-def _quote(text: str) -> str:
-    # Not with csv.writer, which leaves a lone carriage return without quotes.
-    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
