@@ -19,8 +19,13 @@ from digitscan.prediction import ImageFile, Prediction
 from digitscan.scanning.config import ScanConfig
 from digitscan.scanning.discovery import WalkStats, check_paths, count_images, find_images, is_one_folder
 from digitscan.scanning.output.config import OutputConfig
-from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter, read_csv, truncate_to_whole_rows
-from digitscan.scanning.output.manifest import ScanManifest, check_manifest, start_output
+from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter
+from digitscan.scanning.output.manifest import (
+    ScanManifest,
+    check_can_start,
+    check_manifest,
+    start_output,
+)
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.report import SummaryContext, SummaryCounts, describe_model, print_summary
 from digitscan.scanning.resume import RemainingFiles
@@ -199,13 +204,17 @@ def _scan_into_output(
         _prepare_output(sink, manifest)
         if output_config.retry_errors and sink.appending:
             retry_errors(sink, scan.paths, scan.model, config, manifest.csv_format)
-        previous_rows = counts.count_previous(_read_previous_rows(sink, manifest))
-        remaining = RemainingFiles(files, previous_rows, manifest.roots)
+        previous_rows = sink.read_rows(manifest.raw)
+        remaining = RemainingFiles(files, counts.count_previous(previous_rows or ()), manifest.roots)
         with (
             Scheduler(remaining, scan.model, config, process_factory) as scheduler,
             _progress_bar(scan.paths, sink, output_config.quiet) as update_progress,
         ):
-            _write_rows(scheduler.batches(), sink, manifest.csv_format, counts, update_progress)
+            batches = scheduler.batches()
+            # The first batch comes when all previous rows have been read: until then nothing is changed.
+            first = next(batches, [])
+            sink.prepare_to_append(previous_rows)
+            _write_rows(chain([first], batches), sink, manifest.csv_format, counts, update_progress)
     except (KeyboardInterrupt, SystemExit):
         hint = "; --resume continues" if sink.is_resumable else ""
         log(f"Stopped. {counts.total:,} rows are written: {sink.description}{hint}")
@@ -220,6 +229,8 @@ def _scan_into_output(
         )
     if not output_config.quiet:
         _print_summary(scan, sink, counts, time.perf_counter() - start, console)
+    if sink.change:
+        raise OutputError(sink.change)
     has_failures = counts.errors or scan.stats.unreadable_folders
     return ExitCode.UNREADABLE_FILES if has_failures else ExitCode.OK
 
@@ -258,29 +269,26 @@ def _check_can_continue(sink: OutputSink, manifest: ScanManifest, output_config:
         check_manifest(sink.path, manifest)
     elif output_config.retry_errors:
         raise OutputError(f"{sink.description} holds no rows yet: there is nothing to read again")
+    elif sink.path and not sink.takes_free_name:
+        check_can_start(sink.path, manifest, output_config.overwrite, output_config.resume)
 
 
 def _prepare_output(sink: OutputSink, manifest: ScanManifest) -> None:
     """Bring the open output to a state to which rows can be added.
 
-    A new file gets its manifest before its first row. Of one that is continued, the incomplete last row that
-    a killed scan left is removed. Only regular files have a manifest.
+    A new file gets its manifest before its first row. Streams have none.
     """
-    if sink.path is None or not sink.is_resumable:
+    if sink.path is None:
         return
-    with sink.translate_os_errors():
-        if not sink.appending:
-            start_output(sink.path, sink.file, manifest)
-            return
+    if sink.appending:
         check_manifest(sink.path, manifest)  # again, now that the lock keeps others from writing
-        sink.appending = truncate_to_whole_rows(sink.file) > 0
-
-
-def _read_previous_rows(sink: OutputSink, manifest: ScanManifest) -> Iterable[Prediction]:
-    """Return the rows that are in the output already."""
-    if sink.path is None or not sink.appending:
-        return ()
-    return read_csv(sink.path, manifest.csv_format.raw)
+        return
+    try:
+        with sink.translate_os_errors():
+            start_output(sink.path, sink.file, manifest)
+    except BaseException:
+        sink.remove_if_new()
+        raise
 
 
 def _write_rows(
@@ -291,14 +299,25 @@ def _write_rows(
     update_progress: Callable[[SummaryCounts], None],
 ) -> None:
     """Write the batches as they come, whole rows at a time."""
+
+    def start_writer(header: bool) -> CsvWriter:
+        return CsvWriter(sink.file, csv_format, header, for_terminal=sink.is_terminal)
+
     with sink.translate_os_errors():
-        writer = CsvWriter(sink.file, csv_format, header=not sink.appending)
-    for batch in batches:
+        writer = start_writer(header=not sink.appending)
+    try:
+        for batch in batches:
+            with sink.translate_os_errors():
+                if sink.has_changed():
+                    writer = start_writer(header=not sink.rescue())
+                writer.write(batch)
+            sink.sync()
+            counts.add(batch)
+            update_progress(counts)
+    finally:
         with sink.translate_os_errors():
-            writer.write(batch)
-        sink.sync()
-        counts.add(batch)
-        update_progress(counts)
+            if sink.has_changed():
+                sink.rescue(has_more_rows=False)
 
 
 @contextlib.contextmanager

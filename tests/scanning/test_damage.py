@@ -95,7 +95,7 @@ def test_a_file_with_the_manifests_name_is_neither_believed_nor_replaced(tmp_pat
     digit_picture().save(tmp_path / "7.png")
     assert run("scan", "7.png", "-o", "rows.csv", cwd=tmp_path).returncode == 0
     (tmp_path / "rows.csv.json").write_bytes(record)
-    for how, words in (("--resume", b"--overwrite"), ("--overwrite", b"rows.csv.json is in the way")):
+    for how, words in (("--resume", b"name another output"), ("--overwrite", b"rows.csv.json is in the way")):
         done = run("scan", "7.png", "-o", "rows.csv", how, cwd=tmp_path)
         assert done.returncode == 6
         assert words in done.stderr and done.stderr.count(b"\n") == 1
