@@ -6,9 +6,9 @@ Whatever is wrong with one file stays in that file's row.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from digitscan.errors import ImageError
 from digitscan.prediction import Status
@@ -30,8 +30,8 @@ MAX_BUFFERED_PIXELS = 1 << 20
 
 SetCurrent = Callable[[int], object]
 """Notes the index of the file that is being read, for the supervisor."""
-ProcessFiles = Callable[[list[str], SetCurrent], list[WorkerRow]]
-"""Turns paths into rows, in the same order."""
+ProcessFiles = Callable[[list[str], SetCurrent], Sequence[tuple[Any, ...]]]
+"""Turns paths into rows, in the same order: WorkerRows in a scan."""
 
 
 class _PreprocessedFile(NamedTuple):
@@ -69,7 +69,7 @@ class ImageProcessor:
             try:
                 image = decode_image(path, self.max_megapixels)
             except Exception as error:
-                rows[index] = _error_row(_describe(error))
+                rows[index] = _error_row(describe_error(error))
                 continue
             decoded.append((index, image))
             buffered_pixels += image.pixels.size
@@ -109,7 +109,7 @@ class ImageProcessor:
                     close_up = decode_image(paths[index], self.max_megapixels, MIN_SHORT_SIDE_CLOSE_UP)
                     result = preprocess(close_up.pixels)
             except Exception as error:
-                rows[index] = _error_row(_describe(error))
+                rows[index] = _error_row(describe_error(error))
                 continue
             if result.pixels is None:
                 note = "; ".join((result.rejection or "no digit", *image.notes, *result.notes))
@@ -181,7 +181,7 @@ def _error_row(note: str) -> WorkerRow:
     return WorkerRow(None, None, Status.ERROR, note, None)
 
 
-def _describe(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return why a file could not be read, as a short phrase for its row."""
     if isinstance(error, ImageError):
         return str(error)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from digitscan.workers.forkserver import ForkedProcess, python_command, take_fork_server, worker_environment
-from digitscan.workers.protocol import CURRENT_FILE, WorkerSetup, read_frame, write_frame
+from digitscan.workers.protocol import CURRENT_FILE, read_frame, write_frame
 
 # If this process was stopped or busy for longer, the time does not count against the file that is being read.
 _MAX_CHECK_INTERVAL_SECONDS = 0.5
@@ -119,9 +119,9 @@ class Worker:
     """
 
     def __init__(
-        self, process_factory: ProcessFactory, setup: WorkerSetup, events: queue.SimpleQueue[Event]
+        self, process_factory: ProcessFactory, setup: Mapping[str, object], events: queue.SimpleQueue[Event]
     ) -> None:
-        """Start the process. Raises OSError."""
+        """Start the process and send it the setup, a WorkerSetup in a scan. Raises OSError."""
         self.tasks: dict[int, Task] = {}
         """The tasks without an answer, by serial number."""
         self.is_ready = False
