@@ -65,11 +65,14 @@ def load_data(
         if source.is_dir():
             return _load_folder(source, on_unusable)
         if not source.is_file():
-            raise DataError(f"{source} does not exist: {EXPECTED_FORMS}")
+            problem = "is a pipe, socket or device" if source.exists() else "does not exist"
+            raise DataError(f"{source} {problem}: {EXPECTED_FORMS}")
         with open_data_file(source) as file:
             return _check_arrays(read_arrays(source, file, ARRAY_NAMES, EXPECTED_FORMS), source)
     except OSError as error:
         raise DataError(f"{error.filename or source} cannot be read: {error.strerror or error}") from error
+    except MemoryError:
+        raise DataError(f"{source} is too large: not enough memory to read it") from None
 
 
 def _load_bundled_mnist() -> TrainTestData:
@@ -170,7 +173,7 @@ def _read_idx_file(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 
 @contextlib.contextmanager
-def _open_maybe_gzipped(path: Path) -> Iterator[IO[bytes]]:
+def _open_maybe_gzipped(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
     """Open a file, unpacked if it is gzipped. Raises DataError in the block where it is damaged."""
     with open_data_file(path) as file:
         is_gzipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
@@ -185,7 +188,7 @@ def _open_maybe_gzipped(path: Path) -> Iterator[IO[bytes]]:
             raise DataError(f"{path} is a damaged gzip file ({error})") from error
 
 
-def open_data_file(path: Path) -> IO[bytes]:
+def open_data_file(path: Path) -> io.BufferedReader:
     """Return a regular file opened for reading. Raises OSError, and DataError for a pipe or device."""
     try:
         return io.BufferedReader(open_regular_file(os.fspath(path)))
