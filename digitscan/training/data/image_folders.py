@@ -32,6 +32,8 @@ TIMEOUT_SECONDS = 30.0
 
 _MIN_FILES_FOR_WORKER = 64
 """Another worker takes a quarter of a second to start: it is worth that for so many files."""
+_CHUNK_SIZE = 16
+"""Files of a task."""
 _QUEUED_TASKS_PER_WORKER = 2
 _START_TIMEOUT_SECONDS = 120.0
 _POLL_SECONDS = 0.1
@@ -88,7 +90,10 @@ class _ImageReader:
         """Take the files. No worker is started yet."""
         self._paths = paths
         self._rows: dict[int, NDArray[np.uint8] | str] = {}
-        self._tasks = deque(Task(None, [index]) for index in range(len(paths)))
+        indices = range(len(paths))
+        self._tasks = deque(
+            Task(None, indices[start : start + _CHUNK_SIZE]) for start in indices[::_CHUNK_SIZE]
+        )
         command = python_command("digitscan.workers.preprocess_worker", "run_preprocess_worker")
         self._process_factory = ProcessFactory(command)
         self._max_workers = min(count_usable_cores(), -(-len(paths) // _MIN_FILES_FOR_WORKER))
@@ -118,7 +123,7 @@ class _ImageReader:
             self._assign_tasks()
             self._wait_for_events()
             for worker in list(self._workers):
-                is_reading = _current_task(worker) is not None and worker.is_ready
+                is_reading = worker.current_file()[0] is not None
                 timeout = TIMEOUT_SECONDS if is_reading else _START_TIMEOUT_SECONDS
                 if worker.seconds_on_current_file() > timeout:
                     self._replace(worker, timed_out=is_reading)
@@ -141,7 +146,7 @@ class _ImageReader:
             for worker in self._workers:
                 if self._tasks and len(worker.tasks) <= queued:
                     task = self._tasks.popleft()
-                    worker.assign(task, [os.fspath(self._paths[task.positions[0]])])
+                    worker.assign(task, [os.fspath(self._paths[index]) for index in task.positions])
 
     def _wait_for_events(self) -> None:
         with contextlib.suppress(queue.Empty):
@@ -159,7 +164,7 @@ class _ImageReader:
             worker.is_ready = True
         else:
             task = worker.tasks.pop(frame["serial"])
-            self._rows[task.positions[0]] = _parse_row(frame["rows"][0])
+            self._rows.update(zip(task.positions, map(_parse_row, frame["rows"]), strict=True))
             self._idle_deaths = 0
 
     def _replace(self, worker: Worker, timed_out: bool) -> None:
@@ -167,28 +172,31 @@ class _ImageReader:
         worker.kill()
         worker.wait()
         self._workers.remove(worker)
-        suspect = _current_task(worker)
-        self._idle_deaths += suspect is None
+        current_task, position = worker.current_file()
+        self._idle_deaths += current_task is None
         if self._idle_deaths > _MAX_IDLE_DEATHS:
             raise DataError(
                 "the processes that read the images end as soon as they start: free some memory, or install "
                 "digitscan again"
             )
         for task in worker.tasks.values():
-            if task is suspect and timed_out:
-                reason = f"timed out: more than {TIMEOUT_SECONDS:g} seconds"
-            elif task is suspect and task.is_retry:
-                reason = "crashed the decoder: the process that read it ended"
+            if task is current_task:
+                self._split_failed_task(task, task.positions[position], timed_out)
             else:
-                # A worker may have been killed from outside: the file gets a second chance.
-                self._tasks.appendleft(Task(None, task.positions, is_retry=task is suspect))
-                continue
-            self._rows[task.positions[0]] = reason
+                self._tasks.appendleft(task)
 
-
-def _current_task(worker: Worker) -> Task | None:
-    """Return the task that a worker is at, None if it has none or has not begun to read."""
-    return worker.current_file()[0]
+    def _split_failed_task(self, task: Task, suspect: int, timed_out: bool) -> None:
+        """Have the files of a failed task read again; the one that was read may get its reason instead."""
+        others = [index for index in task.positions if index != suspect]
+        if others:
+            self._tasks.appendleft(Task(None, others))
+        if timed_out:
+            self._rows[suspect] = f"timed out: more than {TIMEOUT_SECONDS:g} seconds"
+        elif task.is_retry:
+            self._rows[suspect] = "crashed the decoder: the process that read it ended"
+        else:
+            # The worker may have been killed from outside: the file gets a second chance, alone.
+            self._tasks.appendleft(Task(None, [suspect], is_retry=True))
 
 
 def _parse_row(values: Any) -> NDArray[np.uint8] | str:
