@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 
 from digitscan.errors import UsageError
@@ -37,7 +38,7 @@ def import_training_libraries() -> Iterator[None]:
     The imports take seconds, in which an exception that a signal raises may be swallowed by the import or
     become another error: of 14 SIGTERMs, 3 were lost. So signals are deferred meanwhile.
     """
-    with defer_signals():
+    with defer_signals(), _hide_matplotlib():
         import h5py  # noqa: F401  # used later
         import keras
         import tensorflow as tf
@@ -58,6 +59,23 @@ def import_training_libraries() -> Iterator[None]:
         yield
     finally:
         _set_keras(*previous)
+
+
+@contextlib.contextmanager
+def _hide_matplotlib() -> Iterator[None]:
+    """Make imports of matplotlib fail in the block, unless it is loaded already.
+
+    Keras imports it for two functions that draw pictures, and does without it where it is missing. But
+    matplotlib reads a `matplotlibrc` in the current folder, and waits for ever if that is a named pipe.
+    """
+    if "matplotlib" in sys.modules:
+        yield
+        return
+    sys.modules["matplotlib"] = None  # type: ignore[assignment]  # how an import is made to fail
+    try:
+        yield
+    finally:
+        del sys.modules["matplotlib"]
 
 
 def _set_keras(image_data_format: str, floatx: str, epsilon: float, dtype_policy: object) -> None:

@@ -1,5 +1,6 @@
 """A training run writes a model that plain Keras opens, the same for the same seed, or says what is wrong."""
 
+import os
 from collections import namedtuple
 from dataclasses import replace
 
@@ -195,11 +196,11 @@ def test_nothing_of_a_strangers_folder_runs_or_reaches_the_terminal(tmp_path):
     (folder / "3" / "broken \x1b[32m.png").write_bytes(b"no image")
     for module in ("multiprocessing", "pickle", "json", "numpy", "matplotlib", "_strptime"):
         (folder / f"{module}.py").write_text(f"open('trap-{module}', 'w')")
-    (folder / "matplotlibrc").write_text("text.usetex: True\n")
+    os.mkfifo(folder / "matplotlibrc")  # whoever reads it waits for ever
     home = tmp_path / "home"
     (home / ".keras").mkdir(parents=True)
     (home / ".keras" / "keras.json").write_text('{"image_data_format": "no", "backend": "torch"}')
-    environment = command.environment(HOME=str(home), KERAS_BACKEND="jax", MPLBACKEND="module://pickle")
+    environment = command.environment(HOME=str(home), KERAS_BACKEND="jax", MPLBACKEND="no such backend")
     arguments = ["train", "--arch", "mlp", "--epochs", "1", "--data", folder, "-o", "a.h5"]
     done = command.run(*arguments, cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr
