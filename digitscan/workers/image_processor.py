@@ -75,7 +75,7 @@ class ImageProcessor:
                 path, dir_fd = self._locate(file)
                 image = decode_image(path, self.max_megapixels, dir_fd=dir_fd)
             except Exception as error:
-                rows[index] = _error_row(_describe(error))
+                rows[index] = _error_row(describe_error(error))
                 continue
             decoded.append((index, image))
             buffered_pixels += image.pixels.size
@@ -125,7 +125,7 @@ class ImageProcessor:
                     close_up = decode_image(path, self.max_megapixels, MIN_SHORT_SIDE_CLOSE_UP, dir_fd)
                     result = preprocess(close_up.pixels)
             except Exception as error:
-                rows[index] = _error_row(_describe(error))
+                rows[index] = _error_row(describe_error(error))
                 continue
             if result.pixels is None:
                 note = "; ".join((result.rejection or "no digit", *image.notes, *result.notes))
@@ -199,7 +199,7 @@ def _error_row(note: str) -> WorkerRow:
     return WorkerRow(None, None, Status.ERROR, note, None)
 
 
-def _describe(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return why a file could not be read, as a short phrase for its row."""
     if isinstance(error, ImageError):
         return str(error)

@@ -26,7 +26,6 @@ from digitscan.workers.forkserver import (
 from digitscan.workers.protocol import (
     CURRENT_FILE,
     FileLocation,
-    WorkerSetup,
     pack_files,
     read_frame,
     write_frame,
@@ -153,9 +152,9 @@ class Worker:
     """
 
     def __init__(
-        self, process_factory: ProcessFactory, setup: WorkerSetup, events: queue.SimpleQueue[Event]
+        self, process_factory: ProcessFactory, setup: Mapping[str, object], events: queue.SimpleQueue[Event]
     ) -> None:
-        """Start the process. Raises OSError."""
+        """Start the process and send it the setup, a WorkerSetup in a scan. Raises OSError."""
         self.tasks: dict[int, Task] = {}
         """The tasks without an answer, by serial number."""
         self.is_ready = False

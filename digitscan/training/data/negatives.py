@@ -139,7 +139,7 @@ def _strike_out(images: GrayImage, labels: NDArray[np.uint8], rng: np.random.Gen
         # A second line crosses the first or runs beside it.
         angle = -angle if rng.random() < 0.5 else angle + np.deg2rad(rng.normal(0.0, 5.0))
         centre = centre + rng.normal(0.0, 2.0, 2)
-    return struck_out
+    return np.asarray(struck_out, np.uint8)
 
 
 def _scribble_over(digit: GrayImage, rng: np.random.Generator) -> GrayImage:
