@@ -180,9 +180,7 @@ class RegularFile(io.FileIO):
         return len(data)
 
 
-def open_regular_file(
-    path: str | bytes, follow_links: bool = True, dir_fd: int | None = None
-) -> RegularFile:
+def open_regular_file(path: str | bytes, follow_links: bool = True, dir_fd: int | None = None) -> RegularFile:
     """Return a regular file opened for reading.
 
     `dir_fd` is an open folder in which the path begins, instead of the current folder.

@@ -133,7 +133,7 @@ def test_a_cache_that_others_can_write_to_is_found(config, tmp_path, monkeypatch
     programs = tmp_path / "digitscan" / "programs"
     assert programs.stat().st_mode & 0o777 == 0o700
     programs.chmod(0o777)
-    with pytest.raises(OutputError, match=r"other users can write to .*programs"):
+    with pytest.raises(OutputError, match=r"cannot be stored in .*programs: other users can write to it"):
         check_writable(config)
 
 
