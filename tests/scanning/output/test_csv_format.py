@@ -110,11 +110,12 @@ class FullDisk(io.FileIO):
     """A file on a disk with room for 95 bytes more."""
 
     room = 95
+    error = OSError(28, "No space left on device")
 
     def write(self, data):
         """Take what there is room for."""
         if not self.room:
-            raise OSError(28, "No space left on device")
+            raise self.error
         taken = super().write(bytes(data)[: self.room])
         self.room -= taken
         return taken
@@ -130,6 +131,18 @@ def test_a_full_disk_leaves_whole_rows(tmp_path):
         with pytest.raises(OSError, match="No space"):
             writer.write([row])
     assert list(read_csv(path)) == [row] * 2
+
+
+def test_ctrl_c_between_two_parts_of_a_row_leaves_whole_rows(tmp_path):
+    path = tmp_path / "rows.csv"
+    with FullDisk(path, "wb") as file:
+        file.error = KeyboardInterrupt()
+        writer = CsvWriter(file)
+        writer.write([prediction("a.png")])
+        with pytest.raises(KeyboardInterrupt):
+            writer.write([prediction("b.png")] * 9)
+        assert file.tell() == path.stat().st_size
+    assert [row.path for row in read_csv(path)] == ["a.png"]
 
 
 def test_a_full_disk_removes_nothing_that_was_in_the_file_before(tmp_path):

@@ -47,6 +47,17 @@ def test_a_file_that_another_scan_replaces_before_the_lock_is_opened_again(tmp_p
     sink.close()
 
 
+def test_the_next_free_name_is_one_without_a_manifest_of_an_output_that_was_moved_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(sink_module, "stdout_is_redirected", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    for name in ("predictions.csv", "predictions-2.csv.json"):
+        (tmp_path / name).touch()
+    sink = OutputSink(OutputConfig())
+    sink.open()
+    sink.close()
+    assert str(sink.path) == "predictions-3.csv" and (tmp_path / "predictions-3.csv").exists()
+
+
 def test_rows_never_come_behind_a_hole_when_the_file_is_shortened(tmp_path):
     sink = open_sink(tmp_path / "rows.csv")
     sink.file.write(b"row\n" * 10)
