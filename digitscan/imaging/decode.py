@@ -12,7 +12,6 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,6 +31,7 @@ from digitscan.imaging.formats import MAX_IMAGE_FILE_BYTES, MAX_MEGAPIXELS, dete
 from digitscan.imaging.png_file import MAX_METADATA_BYTES, lacks_rows, remove_metadata, verify_checksums
 from digitscan.prediction import path_to_text
 from digitscan.system.files import describe_os_error, read_regular_file
+from digitscan.system.native_stderr import call_with_native_stderr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,12 +129,14 @@ def _decode_file(file: IO[bytes], max_megapixels: float, min_short_side: int) ->
 def _decode_with_pillow(
     file: IO[bytes], image_format: str, max_megapixels: float, min_short_side: int
 ) -> DecodedImage:
-    """Decode with Pillow's limits set to ours, and all its errors as ImageError."""
+    """Decode with Pillow's limit set to `max_megapixels`, and all its errors as ImageError."""
     from PIL import Image
 
-    with warnings.catch_warnings(), _pillow_limits(max_megapixels):
+    limit_before = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
+        Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
         try:
             # Pillow registers the other formats itself, but for these two it would import all of its plugins.
             if image_format == "TIFF":
@@ -150,24 +152,31 @@ def _decode_with_pillow(
         except MemoryError:
             raise ImageError("too large: not enough memory to decode it") from None
         except Exception as error:
-            if image_format == "PNG":
-                # Metadata that is damaged or very large makes no picture unreadable.
-                with contextlib.suppress(Exception):
-                    return _load_grayscale(remove_metadata(file), "PNG", max_megapixels, min_short_side)
+            if image_format == "PNG" and (decoded := _load_odd_png(file, max_megapixels, min_short_side)):
+                return decoded
             raise ImageError(_describe_damage(file, image_format, error)) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit_before
 
 
-@contextlib.contextmanager
-def _pillow_limits(max_megapixels: float) -> Iterator[None]:
-    """Have Pillow accept so many pixels, and more metadata than it does by itself."""
-    from PIL import Image, PngImagePlugin
+def _load_odd_png(file: IO[bytes], max_megapixels: float, min_short_side: int) -> DecodedImage | None:
+    """Return a PNG that Pillow refuses for its metadata: they are very large or damaged. Else None.
 
-    before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
-    Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = int(max_megapixels * 1e6), MAX_METADATA_BYTES
+    The first try accepts large ones, because they may hold an orientation. The second leaves them out.
+    """
+    from PIL import PngImagePlugin
+
+    limit_before = PngImagePlugin.MAX_TEXT_CHUNK
     try:
-        yield
+        PngImagePlugin.MAX_TEXT_CHUNK = MAX_METADATA_BYTES
+        with contextlib.suppress(Exception):
+            file.seek(0)
+            return _load_grayscale(file, "PNG", max_megapixels, min_short_side)
+        with contextlib.suppress(Exception):
+            return _load_grayscale(remove_metadata(file), "PNG", max_megapixels, min_short_side)
     finally:
-        Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = before
+        PngImagePlugin.MAX_TEXT_CHUNK = limit_before
+    return None
 
 
 def _load_grayscale(
@@ -184,9 +193,10 @@ def _load_grayscale(
     if image_format == "JPEG":
         pixels, is_reduced, is_damaged = _load_jpeg(image, file, max_megapixels, min_short_side, notes)
     else:
-        image.load()
-        is_damaged = _is_damaged(image, file)
+        # libtiff prints; whoever decodes the next file must not take its messages for theirs.
+        call_with_native_stderr(image.load)
         pixels = _to_pixels(image, notes)
+        is_damaged = _is_damaged(image, file, pixels)
     if is_turned_tiff:
         notes.append("rotated by EXIF")
     elif image_format != "TIFF" and any(key in image.info for key in _EXIF_KEYS):
@@ -199,11 +209,22 @@ def _load_grayscale(
     return DecodedImage(pixels, tuple(notes), is_reduced, is_damaged)
 
 
-def _is_damaged(image: PillowImage, file: IO[bytes]) -> bool:
+def _is_damaged(image: PillowImage, file: IO[bytes], pixels: NDArray[Any]) -> bool:
     """Return whether a part of an image that Pillow has loaded is missing; a JPEG is not asked for here."""
     if image.format == "PNG":
-        return lacks_rows(image, file)
+        return _may_lack_rows(image, pixels) and lacks_rows(file)
     return image.format == "TIFF" and is_damaged_tiff(image, file)
+
+
+def _may_lack_rows(image: PillowImage, pixels: NDArray[Any]) -> bool:
+    """Tell whether one of a PNG's last two rows is all zeros, as the rows that it lacks are.
+
+    If it is interlaced, and lacks some, one of the two may be there.
+    """
+    rows = pixels[-2:]
+    if image.mode == "P" or image.has_transparency_data:  # what a zero looks like depends on the picture
+        rows = np.asarray(image.crop((0, max(image.height - 2, 0), image.width, image.height)))
+    return not (rows[0].any() and rows[-1].any())
 
 
 def _load_jpeg(

@@ -86,15 +86,11 @@ class DecodedJpeg(NamedTuple):
     """Whether the file has no colours, or none that may show more than the luminance."""
 
 
-class _JpegFrame(NamedTuple):
+class _JpegLayout(NamedTuple):
     width: int
     height: int
     component_count: int
     is_progressive: bool
-
-
-class _JpegLayout(NamedTuple):
-    frame: _JpegFrame
     data_start: int
     """Where the first scan's marker is."""
     data_end: int
@@ -176,7 +172,7 @@ def decode_complete_jpeg(data: bytes, max_megapixels: float, min_short_side: int
 def _decode_luminance(
     data: bytes, layout: _JpegLayout, max_megapixels: float, min_short_side: int
 ) -> DecodedJpeg | None:
-    width, height, component_count, is_progressive = layout.frame
+    width, height, component_count, is_progressive, data_start, data_end, _ = layout
     if component_count not in {1, 3} or not 0 < width * height <= max_megapixels * 1e6:
         return None
     flags = _choose_scale(min(width, height) // min_short_side) | cv2.IMREAD_IGNORE_ORIENTATION
@@ -187,43 +183,44 @@ def _decode_luminance(
     if not shows_all_ink:
         darkest, brightest, _, _ = cv2.minMaxLoc(pixels)
         shows_all_ink = has_full_contrast(int(darkest), int(brightest))
-    if not is_progressive:
-        is_damaged = is_damaged or has_erased_bytes(data, layout.data_start, layout.data_end)
+    if not (is_damaged or is_progressive):
+        is_damaged = has_erased_bytes(data, data_start, data_end)
     return DecodedJpeg(pixels, pixels.shape != (height, width), is_damaged, shows_all_ink)
 
 
 def _find_layout(data: bytes) -> _JpegLayout | None:
     """Return where the parts of a JPEG are; None if it is incomplete or not of a known kind."""
     position = 2
-    frame = None
+    frame: tuple[int, int, int, bool] | None = None
     is_plain = True
-    while True:
+    while position + _JPEG_HEADER_BYTES <= len(data):
         marker = data[position : position + 2]
-        if position + _JPEG_HEADER_BYTES > len(data):
-            return None
         if marker not in _JPEG_PLAIN_MARKERS:
             if marker not in _JPEG_METADATA_MARKERS:
                 return None
             is_plain = False
-        if marker == _JPEG_START_OF_SCAN:
-            end = None if frame is None else _find_end_of_image(data, position + 2, frame)
-            if frame is None or end is None:
+        elif marker == _JPEG_START_OF_SCAN:
+            if frame is None:
                 return None
-            return _JpegLayout(frame, position, end, is_plain and end + 2 == len(data))
-        if marker in _JPEG_START_OF_FRAME:
+            end = _find_end_of_image(data, position + 2, frame[3])
+            return (
+                None if end is None else _JpegLayout(*frame, position, end, is_plain and end + 2 == len(data))
+            )
+        elif marker in _JPEG_START_OF_FRAME:
             if frame is not None or data[position + 4] != 8:
                 return None
             height, width, component_count = struct.unpack_from(">HHB", data, position + 5)
-            frame = _JpegFrame(width, height, component_count, marker == _JPEG_PROGRESSIVE_FRAME)
+            frame = width, height, component_count, marker == _JPEG_PROGRESSIVE_FRAME
         position += 2 + int.from_bytes(data[position + 2 : position + 4])
+    return None
 
 
-def _find_end_of_image(data: bytes, start: int, frame: _JpegFrame) -> int | None:
+def _find_end_of_image(data: bytes, start: int, is_progressive: bool) -> int | None:
     """Return where the end marker is; None if another one precedes it.
 
     Damage makes such markers in the scans: Pillow refuses the file, OpenCV fills it with gray.
     """
-    marker = _JPEG_FOREIGN_MARKER_PROGRESSIVE if frame.is_progressive else _JPEG_FOREIGN_MARKER
+    marker = _JPEG_FOREIGN_MARKER_PROGRESSIVE if is_progressive else _JPEG_FOREIGN_MARKER
     match = marker.search(data, start)
     return match.start() if match is not None and match[0] == _JPEG_END_OF_IMAGE else None
 

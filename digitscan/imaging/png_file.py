@@ -10,15 +10,10 @@ import itertools
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING
-
-import numpy as np
+from typing import IO
 
 from digitscan.errors import ImageError
 from digitscan.imaging.formats import MAX_IMAGE_FILE_BYTES
-
-if TYPE_CHECKING:
-    from PIL.Image import Image as PillowImage
 
 MAX_METADATA_BYTES = 16 << 20
 """Texts and colour profiles up to this size are read, for the orientation that they may hold."""
@@ -64,15 +59,8 @@ def remove_metadata(file: IO[bytes]) -> io.BytesIO:
     return io.BytesIO(b"".join(parts))
 
 
-def lacks_rows(image: PillowImage, file: IO[bytes]) -> bool:
-    """Return whether a PNG that Pillow has loaded has fewer rows than its header says: they are black.
-
-    Only a picture that ends with a row of zeros can: for others nothing is read again.
-    """
-    last_rows = np.asarray(image.crop((0, max(image.height - 2, 0), image.width, image.height)))
-    # If an interlaced picture lacks rows, one of the last two does.
-    if last_rows.reshape(len(last_rows), -1).any(axis=1).all():
-        return False
+def lacks_rows(file: IO[bytes]) -> bool:
+    """Return whether a PNG has fewer rows than its header says: Pillow fills up with zeros."""
     file.seek(16)
     width, height, bit_depth, colour_type, _, _, is_interlaced = struct.unpack(">IIBBBBB", file.read(13))
     pixel_bits = bit_depth * _CHANNELS[colour_type]

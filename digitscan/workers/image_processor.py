@@ -156,10 +156,12 @@ def load_image_processor(setup: ImageSetup) -> ProcessFiles:
     import cv2
 
     from digitscan.model.classifier import Cascade
+    from digitscan.system.native_stderr import keep_native_stderr
 
     limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * setup["max_megapixels"]))
     # There is one worker for each core: more threads would only compete for them.
     cv2.setNumThreads(1)
+    keep_native_stderr()
     classifier: Classifier | Cascade
     classifier, metadata = _load_classifier(setup["model"])
     if setup["fast_model"]:

@@ -61,3 +61,16 @@ if hasattr(os, "fork"):
             b"(5, b'child')",
             b"(None, b'parent ')",
         ]
+
+
+def test_a_process_whose_messages_nobody_reads_may_keep_them_redirected():
+    done = run_code(
+        "import os\n"
+        "from digitscan.system.native_stderr import call_with_native_stderr, keep_native_stderr\n"
+        "keep_native_stderr()\n"
+        "os.write(2, b'before ')\n"
+        "print(call_with_native_stderr(os.write, 2, b'during')[1])\n"
+        "print(call_with_native_stderr(len, '')[1])\n"
+    )
+    assert [line.strip() for line in done.stdout.splitlines()] == [b"b'before during'", b"b''"]
+    assert done.stderr == b""
