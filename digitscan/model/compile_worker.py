@@ -31,6 +31,7 @@ from typing import Any
 
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
+from digitscan.system.child_python import exit_with_parent
 from digitscan.system.resources import limit_memory
 
 MAX_CHECK_SECONDS = 30
@@ -126,6 +127,7 @@ def _run_child(code: str, data: bytes, timeout: float) -> subprocess.CompletedPr
 
 def main() -> None:
     """Run the child process: check and compile the `.h5` on stdin, answer on stdout."""
+    exit_with_parent()
     stdout = os.fdopen(os.dup(1), "wb")
     # From here on native code that prints to stdout prints to stderr, and leaves the answer whole.
     os.dup2(2, 1)
@@ -149,7 +151,7 @@ def main() -> None:
 
 
 def _extend_time_limit() -> None:
-    # The parent has this limit too, but a child outlives a parent that is killed.
+    # The parent has this limit too, but on Windows a child outlives a parent that is killed.
     faulthandler.dump_traceback_later(MAX_COMPILE_SECONDS, exit=True)
 
 
@@ -159,6 +161,7 @@ def run_trial() -> None:
 
     from digitscan.model.classifier import Classifier
 
+    exit_with_parent()
     faulthandler.dump_traceback_later(MAX_TRIAL_SECONDS, exit=True)
     metadata = ModelMetadata.from_json(sys.stdin.buffer.readline().decode())
     limit_memory(MAX_TRIAL_MEMORY_BYTES)

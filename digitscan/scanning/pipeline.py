@@ -334,6 +334,8 @@ def _progress_bar(
     from tqdm import tqdm
 
     tqdm.monitor_interval = 0  # no thread that redraws the bar: every batch does
+    # tqdm's own lock is one of multiprocessing, which may start a Python that imports from this folder.
+    tqdm.set_lock(threading.RLock())
     bar: tqdm[Never]
     with tqdm(unit=" images", leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
 

@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
+from digitscan.system.child_python import python_command
+
 if TYPE_CHECKING:
     from mmap import mmap
 
@@ -28,15 +30,12 @@ END_TIMEOUT_SECONDS = 1.0
 """How long to wait for a killed process. One that the system keeps in a read, as from a server that is gone,
 cannot be killed: it is left behind, and ends when the read does."""
 
-# -P: the current folder may hold anything, and its `json.py` must not be imported instead of Python's.
-_CODE = "import sys; sys.path.insert(0, sys.argv[1]); from digitscan.workers.worker import {0}; {0}()"
+_WORKER_MODULE = "digitscan.workers.worker"
 
 
-def python_command(function: str) -> list[str]:
+def worker_command(function: str) -> list[str]:
     """Return the command that runs a function of `digitscan.workers.worker` in a new Python."""
-    module = os.path.abspath(__file__)  # noqa: PTH100  # pathlib is not loaded yet
-    package_parent = os.path.dirname(os.path.dirname(os.path.dirname(module)))  # noqa: PTH120  # likewise
-    return [sys.executable, "-P", "-c", _CODE.format(function), package_parent]
+    return python_command(_WORKER_MODULE, function)
 
 
 def worker_environment() -> dict[str, str]:
@@ -134,7 +133,7 @@ def _spawn(control: int) -> int:
     """Start a fork server in a new Python, with the socket `control` as its stdin; return its pid."""
     return os.posix_spawn(
         sys.executable,
-        python_command("run_fork_server"),
+        worker_command("run_fork_server"),
         worker_environment(),
         file_actions=[
             (os.POSIX_SPAWN_DUP2, control, 0),
@@ -155,7 +154,7 @@ def _fork_self(control: int) -> int:
         os.dup2(null, 1)
         os.dup2(null, 2)
         os.environ.update(worker_environment())
-        package_parent = python_command("run_fork_server")[-1]
+        package_parent = worker_command("run_fork_server")[-1]
         # The folder that this Python was started in may hold anything, see `_CODE`.
         if not sys.flags.safe_path and sys.path[0] != package_parent:
             sys.path[0] = package_parent

@@ -19,8 +19,8 @@ from digitscan.prediction import ImageFile
 from digitscan.workers.forkserver import (
     END_TIMEOUT_SECONDS,
     ForkedProcess,
-    python_command,
     take_fork_server,
+    worker_command,
     worker_environment,
 )
 from digitscan.workers.protocol import (
@@ -95,7 +95,7 @@ class ProcessFactory:
 
     def __init__(self, command: Sequence[str] | None = None) -> None:
         """Start to load what workers need, unless `command` is to be run as the worker instead."""
-        self._command = command or python_command("run_worker")
+        self._command = command or worker_command("run_worker")
         self._fork_server = take_fork_server() if command is None else None
         self._owner_pid = os.getpid()
 
