@@ -229,7 +229,7 @@ class Scheduler:
         """Return the rows of all chunks that are complete and have no incomplete one before them."""
         ready: list[Prediction] = []
         while self._chunks and not self._chunks[0].missing:
-            ready.extend(row for row in self._chunks.popleft().rows if row is not None)
+            ready += filter(None, self._chunks.popleft().rows)
         self._in_flight -= len(ready)
         self._characters -= sum(len(row.path) for row in ready)
         return ready

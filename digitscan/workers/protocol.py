@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import attrgetter
 from typing import IO, Any, Literal, NamedTuple, TypedDict
 
@@ -90,10 +90,10 @@ def pack_files(files: Iterable[FileLocation | ImageFile]) -> list[Any]:
 
 def unpack_files(packed: Iterable[Any]) -> list[FileLocation]:
     """Return the files that `pack_files` packed."""
-    files = []
+    files: list[FileLocation] = []
     for folder_values, paths in packed:
         folder = Folder(*folder_values) if folder_values else None
-        files += [FileLocation(path, folder) for path in paths]
+        files += map(FileLocation._make, zip(paths, repeat(folder), strict=False))
     return files
 
 

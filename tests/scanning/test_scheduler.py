@@ -135,7 +135,7 @@ def test_long_names_are_taken_fewer_at_a_time(make_files, stub_model, stub_comma
         nonlocal taken
         for _ in itertools.count():
             taken += 1
-            yield replace(file, name="n" * (1 << 20))
+            yield file._replace(name="n" * (1 << 20))
 
     with Scheduler(endless_files(), stub_model, None, ProcessFactory(stub_command)) as scheduler:
         done = sum(len(batch) for batch in itertools.islice(scheduler.batches(), 3))
