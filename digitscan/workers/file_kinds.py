@@ -58,12 +58,4 @@ def _detect_kind(path: str, dir_fd: int | None) -> FileKind:
     if not stat.S_ISREG(mode):
         return FileKind.OTHER
     with open_regular_file(path, dir_fd=dir_fd) as file:
-        return FileKind.IMAGE if detect_format(_read_head(file.fileno())) else FileKind.OTHER
-
-
-def _read_head(descriptor: int) -> bytes:
-    """Return the first bytes of a file; a file system may return them a few at a time."""
-    head = b""
-    while len(head) < _SIGNATURE_BYTES and (block := os.read(descriptor, _SIGNATURE_BYTES - len(head))):
-        head += block
-    return head
+        return FileKind.IMAGE if detect_format(file.read(_SIGNATURE_BYTES)) else FileKind.OTHER
