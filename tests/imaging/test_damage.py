@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -85,7 +85,6 @@ def test_a_jpeg_with_zeros_over_a_part_of_its_data_is_damaged(variant, size):
     assert decode_image(jpeg[:middle] + bytes(size) + jpeg[middle + size :]).is_damaged
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 300),
     st.integers(1, 300),

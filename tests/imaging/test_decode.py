@@ -59,7 +59,7 @@ def test_the_format_is_recognised_by_content_and_not_by_suffix(picture, tmp_path
     assert np.array_equal(decode_image(path).pixels, np.asarray(picture))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_changed_byte_in_the_data_of_a_png_is_an_error_or_changes_nothing(data):
     original = encode_image(digit_picture(28), "PNG")

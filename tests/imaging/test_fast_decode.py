@@ -58,7 +58,6 @@ def change_byte(data, first, draw):
     return bytes(changed)
 
 
-@settings(deadline=None)
 @given(
     arrays(np.uint8, st.tuples(st.integers(1, 60), st.integers(1, 60)), elements=st.integers(0, 255)),
     st.integers(0, 9),
@@ -69,7 +68,6 @@ def test_gray_pngs_are_decoded_without_pillow_to_their_pixels(pixels, compress_l
     assert np.array_equal(decode_image(data).pixels, pixels)
 
 
-@settings(deadline=None)
 @example(192, 195, "L", {})
 @given(st.integers(1, 500), st.integers(1, 500), st.sampled_from(["L", "RGB"]), JPEG_OPTIONS)
 def test_jpegs_are_decoded_as_pillow_does_at_the_same_scale(width, height, mode, options):
@@ -94,7 +92,7 @@ def test_ordinary_jpegs_take_the_fast_path(mode, size, progressive):
     assert decode_jpeg_fast(data) is not None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_changed_byte_in_a_png_leaves_it_to_pillow_or_changes_nothing(data):
     original = encode_image(digit_picture(28), "PNG")
@@ -103,7 +101,7 @@ def test_a_changed_byte_in_a_png_leaves_it_to_pillow_or_changes_nothing(data):
     assert pixels is None or np.array_equal(pixels, decode_with_pillow(changed).pixels)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), st.sampled_from(["L", "RGB"]), st.sampled_from([0, 3]), st.sampled_from([b"", b"profile"]))
 def test_a_changed_byte_in_a_jpeg_gives_what_pillow_makes_of_it(
     data, mode, restart_marker_blocks, icc_profile

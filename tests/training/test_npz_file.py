@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
@@ -40,7 +40,6 @@ def read_all(data):
     return {name: file.read(name) for name in file.names}
 
 
-@settings(deadline=None)
 @given(
     arrays_of.arrays(
         arrays_of.integer_dtypes() | arrays_of.floating_dtypes() | arrays_of.unicode_string_dtypes(max_len=3),
@@ -127,7 +126,6 @@ def test_a_missing_array_is_an_error():
 SOUND = save(a=np.arange(40, dtype=np.int64), b=np.asfortranarray(np.eye(5)), c=np.array(["x", "yz"]))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.integers(0, 255)), min_size=1, max_size=8))
 def test_a_file_with_changed_bytes_is_read_or_refused(changes):
     data = bytearray(SOUND)
@@ -137,7 +135,6 @@ def test_a_file_with_changed_bytes_is_read_or_refused(changes):
         read_all(bytes(data))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=100), st.binary(max_size=300))
 def test_any_content_of_an_array_is_read_or_refused(header, data):
     for content in (header + data, make_npy(header, data)):
