@@ -7,6 +7,7 @@ that are not one digit. Sets of fewer than 50 images are pooled into one; every 
 from __future__ import annotations
 
 import csv
+import hashlib
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from digitscan.model.registry import resolve_model
 
 MIN_SET_SIZE = 50
 
@@ -49,11 +52,12 @@ class Means:
 
 
 def scan(folder: Path, model: str) -> Rows:
-    """Scan a folder with a model and return its rows."""
+    """Scan a folder with a model and return its rows; its own threshold counts, whoever trained it."""
+    digest = hashlib.sha256(resolve_model(model).path.read_bytes()).hexdigest()
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "rows.csv"
-        command = [sys.executable, "-m", "digitscan", "scan", str(folder), "--model", model, "--quiet"]
-        subprocess.run([*command, "-o", str(output)], check=False)
+        command = [sys.executable, "-m", "digitscan", "scan", str(folder), "--quiet", "-o", str(output)]
+        subprocess.run([*command, "--model", model, "--model-sha256", digest], check=False)
         with output.open(newline="", encoding="utf-8") as file:
             return {row["path"]: row for row in csv.DictReader(file)}
 

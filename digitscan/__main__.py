@@ -13,7 +13,7 @@ def main() -> None:
     traceback.
     """
     try:
-        from digitscan.system.stdio import ignore_stderr_errors, open_missing_streams
+        from digitscan.system.stdio import ignore_stderr_errors, open_missing_streams, wait_for_stdout
 
         open_missing_streams()
         if sys.argv[1:2] == ["scan"] and not {"-h", "--help"} & {*sys.argv}:
@@ -23,11 +23,13 @@ def main() -> None:
             try:
                 with early_fork_server():
                     ignore_stderr_errors()
+                    wait_for_stdout()
                     _run_command_line(kill_early_fork_server)
             except SystemExit as exit_request:
                 _exit_at_once(exit_request.code)
         else:
             ignore_stderr_errors()
+            wait_for_stdout()
             _run_command_line(lambda: None)
     except KeyboardInterrupt:
         sys.exit(130)

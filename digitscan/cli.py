@@ -49,7 +49,7 @@ from digitscan.cli_options import (
 )
 from digitscan.errors import DigitscanError, ExitCode, OutputClosedError
 from digitscan.scanning.config import ScanConfig
-from digitscan.training.config import Architecture, TrainConfig
+from digitscan.training.config import Architecture, TrainConfig, default_plot_folder
 from digitscan.version import __version__
 
 
@@ -172,7 +172,7 @@ def train(
         batch_size=batch_size,
         patience=patience,
         seed=seed,
-        plots=None if no_plots else plots or output.with_suffix(""),
+        plots=None if no_plots else plots or default_plot_folder(output),
         overwrite=overwrite,
         resume=resume,
         quiet=quiet,

@@ -80,7 +80,11 @@ ScanModel = Annotated[
 ]
 ModelSha256 = Annotated[
     str | None,
-    typer.Option("--model-sha256", metavar="DIGEST", help="Use the model only if its file has this SHA-256."),
+    typer.Option(
+        "--model-sha256",
+        metavar="DIGEST",
+        help="Use the model only if its file has this SHA-256; its own threshold for ok is then trusted.",
+    ),
 ]
 ModelInputRange = Annotated[
     InputRange | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 NOT_UTF8 = "name is not UTF-8"
 """The note of a file whose name had to be shown with escapes, see `path_to_text`."""
@@ -45,16 +46,29 @@ class Prediction:
     """The probabilities of the ten digits, if they were asked for and the picture reached the network."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """A file that gets a row."""
+class Folder(NamedTuple):
+    """A folder that a walk has found: the path that was given, and the folders from there."""
+
+    root: str
+    """The path that was given, which is opened as it is. Links in it are followed."""
+    subpath: str = ""
+    """The names of the folders below it, with slashes. It may be longer than a path can be."""
+
+
+class ImageFile(NamedTuple):
+    """A file that gets a row.
+
+    No dataclass: that would take twice the time to make, and a scan makes one for each file.
+    """
 
     path: str
-    """The path to open."""
+    """The path to open, or the name in `folder`."""
     name: str
     """The path that the row shows."""
     notes: tuple[str, ...] = ()
     """Notes about the name itself, which end the row's note."""
+    folder: Folder | None = None
+    """The folder that it was found in; None for a file that was named."""
 
 
 def path_to_text(path: bytes) -> tuple[str, bool]:

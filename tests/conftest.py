@@ -4,11 +4,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model
 from tests.support.command import PACKAGE_FOLDER
 from tests.support.pictures import digit_picture
+
+# A busy machine is no failure: no example of a test is timed.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 STUB_WORKER = Path(__file__).parent / "support" / "stub_worker.py"
 

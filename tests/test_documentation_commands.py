@@ -108,9 +108,9 @@ def check_help(command, folder):
         assert option in done.stdout.decode(), f"{module} has no option {option}"
 
 
-def own_cache(folder):
-    """An environment in which compiled models are kept in the folder, not in the user's cache."""
-    return environment(XDG_CACHE_HOME=str(folder / "cache"))
+def own_folders(folder):
+    """An environment in which what is known of models is kept in the folder, not in the user's own."""
+    return environment(XDG_CACHE_HOME=str(folder / "cache"), XDG_DATA_HOME=str(folder / "data"))
 
 
 def expected_exit_code(command):
@@ -123,7 +123,7 @@ def run_command(page, command, folder):
         check_help(command, folder)
     else:
         assert command.startswith(("digitscan ", "python -m ")), f"{page}: what is {command!r}?"
-        done = run_shell(f"set -o pipefail; {command}", cwd=folder, env=own_cache(folder))
+        done = run_shell(f"set -o pipefail; {command}", cwd=folder, env=own_folders(folder))
         assert done.returncode == expected_exit_code(command), f"{page}: {command}\n{done.stderr.decode()}"
 
 
@@ -133,7 +133,7 @@ def run_python_blocks(page, folder):
     for written, run in PYTHON_SUBSTITUTIONS.items():
         program = program.replace(written, run)
     if program:
-        done = run_code(program, cwd=folder, env=own_cache(folder))
+        done = run_code(program, cwd=folder, env=own_folders(folder))
         assert done.returncode == 0, f"{page}:\n{done.stderr.decode()}"
 
 

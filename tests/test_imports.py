@@ -164,7 +164,8 @@ def test_a_worker_loads_no_training_library(picture, tmp_path):
         "    'metadata': model.metadata.to_json()}\n"
         "process_files = load_image_processor({'model': ready, 'fast_model': None, 'min_confidence': None,\n"
         "    'probabilities': False, 'max_megapixels': 64.0, 'shared_path': None})\n"
-        "(row,) = process_files(['a.png'], lambda index: None)\n"
+        "from digitscan.workers.protocol import FileLocation\n"
+        "(row,) = process_files([FileLocation('a.png')], lambda index: None)\n"
         "assert row[2] in ('ok', 'review', 'no-digit'), row\n"
     )
     done, modules = run_and_list_modules(code, tmp_path)

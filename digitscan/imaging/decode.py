@@ -7,28 +7,31 @@ which is imported when it is first needed.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
-import struct
 import warnings
-import zlib
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from digitscan.errors import ImageError
+from digitscan.imaging.damage import is_damaged_jpeg, is_damaged_tiff, is_jpeg_header_cut
 from digitscan.imaging.fast_decode import (
     JPEG_START,
     PNG_START,
+    decode_complete_jpeg,
     decode_plain_jpeg,
     decode_plain_png,
     has_full_contrast,
 )
-from digitscan.imaging.formats import MAX_MEGAPIXELS, detect_format
+from digitscan.imaging.formats import MAX_IMAGE_FILE_BYTES, MAX_MEGAPIXELS, detect_format
+from digitscan.imaging.png_file import MAX_METADATA_BYTES, lacks_rows, remove_metadata, verify_checksums
 from digitscan.prediction import path_to_text
 from digitscan.system.files import describe_os_error, read_regular_file
+from digitscan.system.native_stderr import call_with_native_stderr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,12 +45,12 @@ MIN_SHORT_SIDE_CLOSE_UP = 384
 
 _MAX_BUFFERED_BYTES = 8 << 20
 """Larger files are read in chunks by Pillow and not held in memory."""
-_CRC_CHUNK_BYTES = 1 << 20
 _EXIF_KEYS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 """Where Pillow keeps the metadata that may hold an orientation."""
 _ORIENTATION_TAG = 0x0112
 _TURNED_ORIENTATIONS = range(2, 9)
 _MIN_OPAQUE_ALPHA = 200
+_DAMAGE_NOTE = "damaged: part of the picture is missing"
 
 
 class DecodedImage(NamedTuple):
@@ -59,27 +62,32 @@ class DecodedImage(NamedTuple):
     """Short phrases on what was done, such as "rotated by EXIF"."""
     is_reduced: bool = False
     """Whether it was decoded at a reduced scale: the file holds more pixels."""
+    is_damaged: bool = False
+    """Whether a part of it is missing, as far as the decoder can tell. What is there instead is arbitrary."""
 
 
 def decode_image(
     source: Path | str | bytes,
     max_megapixels: float = MAX_MEGAPIXELS,
     min_short_side: int = MIN_SHORT_SIDE,
+    dir_fd: int | None = None,
 ) -> DecodedImage:
     """Decode a file, given by its path, or the contents of a file, given as bytes.
+
+    `dir_fd` is an open folder in which the path begins, instead of the current folder.
 
     The format is recognised by content, not by suffix: PNG, JPEG (and MPO), BMP, GIF, TIFF and WebP. Of
     several frames, the first is decoded. EXIF orientation is applied. Transparent parts are filled with black
     or white, whichever keeps the ink visible. 16 bits are kept. Colour becomes luminance, or the channel with
     the most contrast, if that is clearly more. A large JPEG is decoded at a reduced scale whose shorter side
-    is at least `min_short_side` pixels.
+    is at least `min_short_side` pixels. Where the decoder tells that a part is missing, the result says so.
 
     Raises ImageError with a short phrase: the reason, and after a colon what may differ between files.
     """
     if isinstance(source, bytes):
         return _decode_bytes(source, max_megapixels, min_short_side)
     try:
-        contents = read_regular_file(os.fspath(source), _MAX_BUFFERED_BYTES)
+        contents = read_regular_file(os.fspath(source), _MAX_BUFFERED_BYTES, dir_fd)
         if isinstance(contents, bytes):
             return _decode_bytes(contents, max_megapixels, min_short_side)
         with io.BufferedReader(contents) as file:
@@ -96,7 +104,8 @@ def _decode_bytes(data: bytes, max_megapixels: float, min_short_side: int) -> De
     elif data.startswith(JPEG_START):
         decoded = decode_plain_jpeg(data, max_megapixels, min_short_side)
         if decoded is not None:
-            return DecodedImage(decoded.pixels, (), decoded.is_reduced)
+            notes = (_DAMAGE_NOTE,) if decoded.is_damaged else ()
+            return DecodedImage(decoded.pixels, notes, decoded.is_reduced, decoded.is_damaged)
     return _decode_file(io.BytesIO(data), max_megapixels, min_short_side)
 
 
@@ -110,31 +119,11 @@ def _decode_file(file: IO[bytes], max_megapixels: float, min_short_side: int) ->
     if image_format in {"HEIC", "AVIF"}:
         raise ImageError(f"{image_format} is not supported: convert it to PNG or JPEG")
     if image_format == "PNG":
-        _verify_png_checksums(file)
+        verify_checksums(file)
     elif image_format == "WEBP":
         # Pillow allocates memory for the whole image before its own check of the size.
         _check_size(_parse_webp_size(head), max_megapixels)
     return _decode_with_pillow(file, image_format, max_megapixels, min_short_side)
-
-
-def _verify_png_checksums(file: IO[bytes]) -> None:
-    """Raise ImageError if a checksum of the pixel data is wrong: Pillow would return wrong pixels."""
-    file.seek(8)
-    while len(head := file.read(8)) == 8:
-        length, chunk_type = struct.unpack(">I4s", head)
-        if chunk_type == b"IEND":
-            break
-        if chunk_type != b"IDAT":
-            file.seek(length + 4, io.SEEK_CUR)
-            continue
-        checksum = zlib.crc32(chunk_type)
-        while length and (data := file.read(min(length, _CRC_CHUNK_BYTES))):
-            checksum = zlib.crc32(data, checksum)
-            length -= len(data)
-        stored = file.read(4)
-        if len(stored) == 4 and checksum.to_bytes(4) != stored:
-            raise ImageError("damaged PNG: its checksum is wrong")
-    file.seek(0)
 
 
 def _decode_with_pillow(
@@ -163,9 +152,31 @@ def _decode_with_pillow(
         except MemoryError:
             raise ImageError("too large: not enough memory to decode it") from None
         except Exception as error:
-            raise ImageError(_describe_damage(image_format, error)) from error
+            if image_format == "PNG" and (decoded := _load_odd_png(file, max_megapixels, min_short_side)):
+                return decoded
+            raise ImageError(_describe_damage(file, image_format, error)) from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit_before
+
+
+def _load_odd_png(file: IO[bytes], max_megapixels: float, min_short_side: int) -> DecodedImage | None:
+    """Return a PNG that Pillow refuses for its metadata: they are very large or damaged. Else None.
+
+    The first try accepts large ones, because they may hold an orientation. The second leaves them out.
+    """
+    from PIL import PngImagePlugin
+
+    limit_before = PngImagePlugin.MAX_TEXT_CHUNK
+    try:
+        PngImagePlugin.MAX_TEXT_CHUNK = MAX_METADATA_BYTES
+        with contextlib.suppress(Exception):
+            file.seek(0)
+            return _load_grayscale(file, "PNG", max_megapixels, min_short_side)
+        with contextlib.suppress(Exception):
+            return _load_grayscale(remove_metadata(file), "PNG", max_megapixels, min_short_side)
+    finally:
+        PngImagePlugin.MAX_TEXT_CHUNK = limit_before
+    return None
 
 
 def _load_grayscale(
@@ -176,14 +187,16 @@ def _load_grayscale(
     notes: list[str] = []
     image: PillowImage = Image.open(file, formats=(image_format,))
     _check_size(image.size, max_megapixels)
-    size = image.size
     # Pillow turns a TIFF while it loads it, and forgets the orientation.
     is_turned_tiff = image_format == "TIFF" and _is_turned(image)
+    is_reduced = False
     if image_format == "JPEG":
-        image = _load_jpeg(image, file, min_short_side)
+        pixels, is_reduced, is_damaged = _load_jpeg(image, file, max_megapixels, min_short_side, notes)
     else:
-        image.load()
-    pixels = _to_supported_dtype(np.asarray(_convert_to_one_channel(image, notes)))
+        # libtiff prints; whoever decodes the next file must not take its messages for theirs.
+        call_with_native_stderr(image.load)
+        pixels = _to_pixels(image, notes)
+        is_damaged = _is_damaged(image, file, pixels)
     if is_turned_tiff:
         notes.append("rotated by EXIF")
     elif image_format != "TIFF" and any(key in image.info for key in _EXIF_KEYS):
@@ -191,22 +204,64 @@ def _load_grayscale(
     frame_count = _count_frames(image)
     if frame_count > 1:
         notes.append(f"frame 1 of {frame_count}")
-    return DecodedImage(pixels, tuple(notes), is_reduced=image_format == "JPEG" and image.size != size)
+    if is_damaged:
+        notes.insert(0, _DAMAGE_NOTE)
+    return DecodedImage(pixels, tuple(notes), is_reduced, is_damaged)
 
 
-def _load_jpeg(image: PillowImage, file: IO[bytes], min_short_side: int) -> PillowImage:
-    """Load a JPEG at a reduced scale: its luminance only, or all of its colours if those may show more."""
+def _is_damaged(image: PillowImage, file: IO[bytes], pixels: NDArray[Any]) -> bool:
+    """Return whether a part of an image that Pillow has loaded is missing; a JPEG is not asked for here."""
+    if image.format == "PNG":
+        return _may_lack_rows(image, pixels) and lacks_rows(file)
+    return image.format == "TIFF" and is_damaged_tiff(image, file)
+
+
+def _may_lack_rows(image: PillowImage, pixels: NDArray[Any]) -> bool:
+    """Tell whether one of a PNG's last two rows is all zeros, as the rows that it lacks are.
+
+    If it is interlaced, and lacks some, one of the two may be there.
+    """
+    rows = pixels[-2:]
+    if image.mode == "P" or image.has_transparency_data:  # what a zero looks like depends on the picture
+        rows = np.asarray(image.crop((0, max(image.height - 2, 0), image.width, image.height)))
+    return not (rows[0].any() and rows[-1].any())
+
+
+def _load_jpeg(
+    image: PillowImage, file: IO[bytes], max_megapixels: float, min_short_side: int, notes: list[str]
+) -> tuple[NDArray[Any], bool, bool]:
+    """Return a JPEG's pixels at a reduced scale, whether that has fewer pixels, and whether some are missing.
+
+    OpenCV decodes the luminance, because it tells what is missing. Pillow decodes the colours, if those may
+    show more, and files that may be incomplete, for which it raises errors.
+    """
     from PIL import Image
 
-    is_coloured = image.mode not in {"1", "L"}
-    _request_scale(image, "L", min_short_side)
-    image.load()
-    if is_coloured and image.mode == "L" and not _has_full_contrast(image):
+    size = image.size
+    file.seek(0)
+    data = file.read(MAX_IMAGE_FILE_BYTES)
+    decoded = decode_complete_jpeg(data, max_megapixels, min_short_side)
+    if decoded is not None and decoded.shows_all_ink:
+        return decoded.pixels, decoded.is_reduced, decoded.is_damaged
+    file.seek(0)
+    colours = Image.open(file, formats=("JPEG",))
+    _request_scale(colours, "L" if decoded is None else colours.mode, min_short_side)
+    colours.load()
+    if (
+        decoded is None
+        and image.mode not in {"1", "L"}
+        and colours.mode == "L"
+        and not _has_full_contrast(colours)
+    ):
         file.seek(0)
-        image = Image.open(file, formats=("JPEG",))
-        _request_scale(image, image.mode, min_short_side)
-        image.load()
-    return image
+        colours = Image.open(file, formats=("JPEG",))
+        _request_scale(colours, colours.mode, min_short_side)
+        colours.load()
+    if decoded is not None:
+        is_damaged = decoded.is_damaged
+    else:
+        is_damaged = len(data) < MAX_IMAGE_FILE_BYTES and is_damaged_jpeg(data)
+    return _to_pixels(colours, notes), colours.size != size, is_damaged
 
 
 def _request_scale(image: PillowImage, mode: str, min_short_side: int) -> None:
@@ -217,7 +272,9 @@ def _request_scale(image: PillowImage, mode: str, min_short_side: int) -> None:
     image.draft(mode, (image.width * wanted // short_side, image.height * wanted // short_side))
 
 
-def _to_supported_dtype(pixels: NDArray[Any]) -> NDArray[Any]:
+def _to_pixels(image: PillowImage, notes: list[str]) -> NDArray[Any]:
+    """Return a loaded image in one channel; append to `notes` what was done."""
+    pixels = np.asarray(_convert_to_one_channel(image, notes))
     if pixels.dtype == np.int32:
         return pixels.astype(np.float32)
     if pixels.dtype in (np.uint8, np.float32):
@@ -351,11 +408,15 @@ def _describe_unknown_content(head: bytes) -> str:
     return "not an image: unknown content"
 
 
-def _describe_damage(image_format: str, error: Exception) -> str:
+def _describe_damage(file: IO[bytes], image_format: str, error: Exception) -> str:
     from PIL import UnidentifiedImageError
 
-    if isinstance(error, UnidentifiedImageError):
-        return f"damaged {image_format}: its header cannot be read"
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         return f"truncated {image_format}"
+    if image_format == "JPEG":
+        file.seek(0)
+        if is_jpeg_header_cut(file.read(MAX_IMAGE_FILE_BYTES)):
+            return "truncated JPEG"
+    if isinstance(error, UnidentifiedImageError):
+        return f"damaged {image_format}: its header cannot be read"
     return f"damaged {image_format}: its pixels cannot be decoded"

@@ -1,20 +1,20 @@
 """Decode plain PNG and JPEG files with OpenCV: a second implementation, for speed.
 
 The first one is Pillow's, in `decode`, and the tests hold the pixels of the two equal on many files, whole
-and damaged. (Pillow also refuses PNGs with malformed metadata, which change no pixel; they are read here.)
-On one core the fast path takes a quarter of Pillow's time for a 28x28 PNG, and all of it for
+and damaged. On one core the fast path takes a quarter of Pillow's time for a 28x28 PNG, and all of it for
 256x256, so larger PNGs are left to Pillow; a third to a half for a 200x200 JPEG, and nine tenths for one of
 2000x2000. A scan of plain files does not import Pillow either.
 
-OpenCV returns half an image for a damaged file, and no error. So a file takes the fast path only if it is
+OpenCV returns half an image for an incomplete file, and no error. So a file takes the fast path only if it is
 surely complete and has nothing that Pillow would treat in another way:
 
 - an 8-bit gray PNG without transparency, interlacing or EXIF, with all checksums right and all rows there;
 - a gray JPEG, or one in colour whose luminance has full contrast, of Huffman-coded 8-bit samples, without
   EXIF or colour profile, with no foreign marker in its scans and the end marker as its last bytes.
 
-For any other file the functions return None, and `decode` uses Pillow. Specifications: "Portable Network
-Graphics (PNG) Specification" (W3C) and ITU-T T.81 (JPEG).
+For any other file the functions return None, and `decode` uses Pillow. For a JPEG that is complete, but has
+EXIF, a colour profile, or something behind its end, it uses Pillow for these, and OpenCV for the luminance.
+Specifications: "Portable Network Graphics (PNG) Specification" (W3C) and ITU-T T.81 (JPEG).
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from digitscan.imaging.damage import decode_jpeg, has_erased_bytes
 
 PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 """A PNG's signature, and the length and type of its first chunk."""
@@ -59,6 +61,8 @@ _JPEG_PLAIN_MARKERS = _JPEG_START_OF_FRAME | {
     b"\xff\xdd",  # DRI: restart interval
     b"\xff\xfe",  # COM: comment
 }
+_JPEG_METADATA_MARKERS = frozenset(bytes([255, marker]) for marker in range(0xE1, 0xF0))
+"""APP1 to APP15: EXIF, colour profiles, further pictures, and what cameras note."""
 _JPEG_HEADER_BYTES = 10
 """Bytes of a frame header up to its number of components; a complete file has as many from each marker on."""
 _JPEG_FOREIGN_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
@@ -70,17 +74,29 @@ _FULL_CONTRAST = 154
 
 
 class DecodedJpeg(NamedTuple):
-    """A decoded JPEG: (height, width) uint8, and whether it was decoded at a reduced scale."""
+    """A decoded JPEG: its luminance, and how that differs from what the file holds."""
 
     pixels: NDArray[Any]
+    """(height, width) uint8."""
     is_reduced: bool
+    """Whether it was decoded at a reduced scale."""
+    is_damaged: bool
+    """Whether the decoder tells that a part of it is missing."""
+    shows_all_ink: bool
+    """Whether the file has no colours, or none that may show more than the luminance."""
 
 
-class _JpegFrame(NamedTuple):
+class _JpegLayout(NamedTuple):
     width: int
     height: int
     component_count: int
     is_progressive: bool
+    data_start: int
+    """Where the first scan's marker is."""
+    data_end: int
+    """Where the end marker is."""
+    is_plain: bool
+    """Whether there is nothing else in the file that Pillow would look at."""
 
 
 def decode_plain_png(data: bytes, max_megapixels: float) -> NDArray[Any] | None:
@@ -137,47 +153,76 @@ def decode_plain_jpeg(data: bytes, max_megapixels: float, min_short_side: int) -
     """
     if data[-2:] != _JPEG_END_OF_IMAGE:
         return None
-    frame = _find_plain_frame(data)
-    if frame is None:
+    layout = _find_layout(data)
+    if layout is None or not layout.is_plain:
         return None
-    width, height, component_count, _ = frame
+    decoded = _decode_luminance(data, layout, max_megapixels, min_short_side)
+    return decoded if decoded is not None and decoded.shows_all_ink else None
+
+
+def decode_complete_jpeg(data: bytes, max_megapixels: float, min_short_side: int) -> DecodedJpeg | None:
+    """Return the luminance of a JPEG at the same scale, if its scans are complete, whatever else is in it.
+
+    EXIF orientation is not applied.
+    """
+    layout = _find_layout(data)
+    return None if layout is None else _decode_luminance(data, layout, max_megapixels, min_short_side)
+
+
+def _decode_luminance(
+    data: bytes, layout: _JpegLayout, max_megapixels: float, min_short_side: int
+) -> DecodedJpeg | None:
+    width, height, component_count, is_progressive, data_start, data_end, _ = layout
     if component_count not in {1, 3} or not 0 < width * height <= max_megapixels * 1e6:
         return None
     flags = _choose_scale(min(width, height) // min_short_side) | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    pixels, is_damaged = decode_jpeg(data, flags)
     if pixels is None or pixels.ndim != 2:
         return None
-    if component_count == 3:
+    shows_all_ink = component_count == 1
+    if not shows_all_ink:
         darkest, brightest, _, _ = cv2.minMaxLoc(pixels)
-        if not has_full_contrast(int(darkest), int(brightest)):
-            return None
-    return DecodedJpeg(pixels, pixels.shape != (height, width))
+        shows_all_ink = has_full_contrast(int(darkest), int(brightest))
+    if not (is_damaged or is_progressive):
+        is_damaged = has_erased_bytes(data, data_start, data_end)
+    return DecodedJpeg(pixels, pixels.shape != (height, width), is_damaged, shows_all_ink)
 
 
-def _find_plain_frame(data: bytes) -> _JpegFrame | None:
-    """Return the frame of a JPEG that has one, and plain segments only; None for any other file."""
+def _find_layout(data: bytes) -> _JpegLayout | None:
+    """Return where the parts of a JPEG are; None if it is incomplete or not of a known kind."""
     position = 2
-    frame = None
-    while True:
+    frame: tuple[int, int, int, bool] | None = None
+    is_plain = True
+    while position + _JPEG_HEADER_BYTES <= len(data):
         marker = data[position : position + 2]
-        if marker not in _JPEG_PLAIN_MARKERS or position + _JPEG_HEADER_BYTES > len(data):
-            return None
-        if marker == _JPEG_START_OF_SCAN:
-            if frame is None or _has_foreign_marker(data, position + 2, frame):
+        if marker not in _JPEG_PLAIN_MARKERS:
+            if marker not in _JPEG_METADATA_MARKERS:
                 return None
-            return frame
-        if marker in _JPEG_START_OF_FRAME:
+            is_plain = False
+        elif marker == _JPEG_START_OF_SCAN:
+            if frame is None:
+                return None
+            end = _find_end_of_image(data, position + 2, frame[3])
+            return (
+                None if end is None else _JpegLayout(*frame, position, end, is_plain and end + 2 == len(data))
+            )
+        elif marker in _JPEG_START_OF_FRAME:
             if frame is not None or data[position + 4] != 8:
                 return None
             height, width, component_count = struct.unpack_from(">HHB", data, position + 5)
-            frame = _JpegFrame(width, height, component_count, marker == _JPEG_PROGRESSIVE_FRAME)
+            frame = width, height, component_count, marker == _JPEG_PROGRESSIVE_FRAME
         position += 2 + int.from_bytes(data[position + 2 : position + 4])
+    return None
 
 
-def _has_foreign_marker(data: bytes, start: int, frame: _JpegFrame) -> bool:
-    """Tell whether damage made a marker in the scans: Pillow refuses the file, OpenCV fills it with gray."""
-    marker = _JPEG_FOREIGN_MARKER_PROGRESSIVE if frame.is_progressive else _JPEG_FOREIGN_MARKER
-    return marker.search(data, start, len(data) - len(_JPEG_END_OF_IMAGE)) is not None
+def _find_end_of_image(data: bytes, start: int, is_progressive: bool) -> int | None:
+    """Return where the end marker is; None if another one precedes it.
+
+    Damage makes such markers in the scans: Pillow refuses the file, OpenCV fills it with gray.
+    """
+    marker = _JPEG_FOREIGN_MARKER_PROGRESSIVE if is_progressive else _JPEG_FOREIGN_MARKER
+    match = marker.search(data, start)
+    return match.start() if match is not None and match[0] == _JPEG_END_OF_IMAGE else None
 
 
 def _choose_scale(factor: int) -> int:

@@ -8,6 +8,9 @@ from __future__ import annotations
 MAX_MEGAPIXELS = 64.0
 """Images with more pixels are not decoded, unless the user allows it."""
 
+MAX_IMAGE_FILE_BYTES = 256 << 20
+"""No more of a file is held in memory. Pictures that are small enough to be decoded hardly need so many."""
+
 # Formats that `decode` cannot read are listed too: such a file gets an error row and is not skipped.
 _IMAGE_SUFFIXES = frozenset(
     b"png apng jpg jpeg jpe jfif mpo bmp dib gif tif tiff webp "

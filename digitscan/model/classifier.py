@@ -59,9 +59,15 @@ class Classifier:
         except ImportError:  # systems for which ai-edge-litert has no wheel
             from tensorflow.lite import Interpreter
 
-        with silence_native_stderr():
-            self._interpreter = Interpreter(model_content=compiled, num_threads=threads)
-            self._interpreter.allocate_tensors()
+        try:
+            with silence_native_stderr():
+                self._interpreter = Interpreter(model_content=compiled, num_threads=threads)
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"the compiled model cannot be run ({str(error).strip()[:160]}): "
+                "delete it, and it will be compiled again"
+            ) from error
         input_details = self._interpreter.get_input_details()[0]
         output_details = self._interpreter.get_output_details()[0]
         self._input_index, self._output_index = input_details["index"], output_details["index"]

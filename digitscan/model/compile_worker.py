@@ -1,4 +1,4 @@
-"""Check and compile an `.h5` in a child process.
+"""Check and compile an `.h5` in a child process, and try the result in another.
 
 An `.h5` may come from anybody. HDF5, TensorFlow and the LiteRT converter are native code: a damaged or
 hostile file can make them crash, loop for ever or take all memory. In a child process that ends the child
@@ -11,6 +11,10 @@ The parent writes one line of JSON and the `.h5` to the child's stdin:
 The child answers on stdout with one line of JSON, followed by the compiled model if there is one:
 
     {"metadata": {...}} or {"refused": "why the file cannot be used"} or {"failed": "an unexpected error"}
+
+The second child gets the metadata and the compiled model in the same way, and runs it once as the processes
+of a scan would. A network can be valid and yet end or block every process that runs it, and a scan could not
+tell that from a picture that does.
 """
 
 from __future__ import annotations
@@ -20,11 +24,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
+from digitscan.system.child_python import exit_with_parent
 from digitscan.system.resources import limit_memory
 
 MAX_CHECK_SECONDS = 30
@@ -34,11 +41,16 @@ MAX_COMPILE_SECONDS = 300
 MAX_MEMORY_BYTES = 8 << 30
 """The child's limit on memory (Linux): a network that needs more fails, and does not fill the machine."""
 
+MAX_TRIAL_SECONDS = 60
+"""The time limit for starting a process and running one batch of images."""
+MAX_TRIAL_MEMORY_BYTES = 2 << 30
+"""The trial's limit on memory (Linux), which the processes of a scan have for all but the pictures."""
+
 # The folder of the package is appended, and -P keeps the current folder off the path: otherwise a `json.py`
 # planted there would be imported in place of the real one.
-_CHILD_CODE = (
-    "import sys; sys.path.append(sys.argv[1]); from digitscan.model.compile_worker import main; main()"
-)
+_CODE = "import sys; sys.path.append(sys.argv[1]); from digitscan.model.compile_worker import {0}; {0}()"
+_CHILD_CODE = _CODE.format("main")
+_TRIAL_CODE = _CODE.format("run_trial")
 
 
 def compile_in_child_process(
@@ -53,23 +65,9 @@ def compile_in_child_process(
         raise ModelError(
             "TF_USE_LEGACY_KERAS is set, and old Keras runs code out of model files: unset it, then try again"
         )
-    # Keras may be set up for another backend; a GPU is of no use here, and starting it takes seconds.
-    environment = dict(os.environ) | {
-        "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
     request = json.dumps({"input_maximum": input_maximum}).encode() + b"\n"
     try:
-        child = subprocess.run(
-            [sys.executable, "-P", "-c", _CHILD_CODE, str(Path(__file__).resolve().parents[2])],
-            input=request + data,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            timeout=MAX_COMPILE_SECONDS,
-            check=False,
-        )
+        child = _run_child(_CHILD_CODE, request + data, MAX_COMPILE_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise ModelError(
             f"{path} is refused: compiling it took over {MAX_COMPILE_SECONDS} seconds"
@@ -84,11 +82,52 @@ def compile_in_child_process(
         raise ModelError(
             f"{path} could not be compiled ({answer['failed']}): is TensorFlow installed completely?"
         )
-    return ModelMetadata.from_json(json.dumps(answer["metadata"])), compiled
+    metadata = ModelMetadata.from_json(json.dumps(answer["metadata"]))
+    _try_in_child_process(path, metadata, compiled)
+    return metadata, compiled
+
+
+def _try_in_child_process(path: Path, metadata: ModelMetadata, compiled: bytes) -> None:
+    """Run a compiled model once. Raises ModelError where that ends or blocks the process."""
+    request = metadata.without_claims().to_json().encode() + b"\n"
+    try:
+        child = _run_child(_TRIAL_CODE, request + compiled, MAX_TRIAL_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(
+            f"{path} is refused: reading a few images with it took over {MAX_TRIAL_SECONDS} seconds"
+        ) from error
+    if child.returncode != 0:
+        raise ModelError(
+            f"{path} is refused: the process that read a few images with it ended with {child.returncode}"
+        )
+
+
+def _run_child(code: str, data: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
+    """Run Python code in a child process with `data` on its stdin. Raises TimeoutExpired.
+
+    It runs in a temporary folder, which is removed when it has ended, however that happened: a child that is
+    killed leaves its copy of the model behind. Keras and matplotlib read and write their settings there, not
+    in the home folder, where Keras may be set up for another order of the dimensions.
+    """
+    # Keras may be set up for another backend; a GPU is of no use here, and starting it takes seconds.
+    settings = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with tempfile.TemporaryDirectory(prefix="digitscan-", ignore_cleanup_errors=True) as folder:
+        settings |= dict.fromkeys(("TMPDIR", "KERAS_HOME", "MPLCONFIGDIR"), folder)
+        return subprocess.run(
+            [sys.executable, "-P", "-c", code, str(Path(__file__).resolve().parents[2])],
+            input=data,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **settings},
+            cwd=folder,
+            timeout=timeout,
+            check=False,
+        )
 
 
 def main() -> None:
     """Run the child process: check and compile the `.h5` on stdin, answer on stdout."""
+    exit_with_parent()
     stdout = os.fdopen(os.dup(1), "wb")
     # From here on native code that prints to stdout prints to stderr, and leaves the answer whole.
     os.dup2(2, 1)
@@ -99,7 +138,9 @@ def main() -> None:
     answer: dict[str, Any]
     compiled = b""
     try:
-        metadata, compiled = check_and_compile(sys.stdin.buffer.read(), request["input_maximum"])
+        metadata, compiled = check_and_compile(
+            sys.stdin.buffer.read(), request["input_maximum"], _extend_time_limit
+        )
         answer = {"metadata": json.loads(metadata.to_json())}
     except DigitscanError as error:
         answer = {"refused": str(error)}
@@ -109,10 +150,32 @@ def main() -> None:
     stdout.close()
 
 
-def check_and_compile(data: bytes, input_maximum: float | None) -> tuple[ModelMetadata, bytes]:
+def _extend_time_limit() -> None:
+    # The parent has this limit too, but on Windows a child outlives a parent that is killed.
+    faulthandler.dump_traceback_later(MAX_COMPILE_SECONDS, exit=True)
+
+
+def run_trial() -> None:
+    """Run the second child process: load the compiled model on stdin, and run it on one batch of images."""
+    import numpy as np
+
+    from digitscan.model.classifier import Classifier
+
+    exit_with_parent()
+    faulthandler.dump_traceback_later(MAX_TRIAL_SECONDS, exit=True)
+    metadata = ModelMetadata.from_json(sys.stdin.buffer.readline().decode())
+    limit_memory(MAX_TRIAL_MEMORY_BYTES)
+    classifier = Classifier(sys.stdin.buffer.read(), metadata)
+    classifier.classify(np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28))
+
+
+def check_and_compile(
+    data: bytes, input_maximum: float | None, after_check: Callable[[], object] = lambda: None
+) -> tuple[ModelMetadata, bytes]:
     """Return the metadata and the compiled model of an `.h5`, in this process.
 
-    `input_maximum` is as for `compile_in_child_process`. Raises ModelError where the file is refused.
+    `input_maximum` is as for `compile_in_child_process`; `after_check` is called when HDF5 has read the file.
+    Raises ModelError where the file is refused.
     """
     from digitscan.model.h5_file import load_keras_model, read_metadata
     from digitscan.model.h5_validation import validate_h5
@@ -120,7 +183,7 @@ def check_and_compile(data: bytes, input_maximum: float | None) -> tuple[ModelMe
 
     validate_h5(data)
     metadata = read_metadata(data)
-    faulthandler.cancel_dump_traceback_later()
+    after_check()
     keras_model = load_keras_model(data)
     input_shape = tuple(keras_model.inputs[0].shape[1:])
     classes = int(keras_model.outputs[0].shape[-1])

@@ -1,24 +1,30 @@
 """The compiled models on disk: a cache of what `tflite_compiler` makes, as `.pyc` files are of Python.
 
 Each compiled model is two files: `DIGEST.tflite`, where DIGEST is the SHA-256 of the `.h5`, and
-`DIGEST.json` with the metadata and the SHA-256 of the `.tflite`. Those of the bundled models come with
-digitscan; all others are in the user's cache folder. Used by `registry` and `export`; the workers of a scan
-use `read_compiled`.
+`DIGEST.json` with the metadata, the SHA-256 of the `.tflite`, and one of all this together. Those of the
+bundled models come with digitscan; all others are in the user's cache folder, where only this user can write
+(see `private_files`). Used by `registry` and `export`; the workers of a scan use `read_compiled`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from digitscan.errors import ModelError
 from digitscan.model.metadata import ModelMetadata
+from digitscan.model.private_files import (
+    check_writable,
+    explain_os_errors,
+    read_private_file,
+    user_cache_folder,
+    write_private_file,
+)
 from digitscan.system.files import write_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 COMPILER_VERSION = 2
@@ -34,6 +40,11 @@ class CompiledModel(NamedTuple):
     digest: str
     """The SHA-256 of that file, in hexadecimal."""
 
+    @property
+    def is_bundled(self) -> bool:
+        """Whether it comes with digitscan, as its `.h5` does then."""
+        return self.path.parent == bundled_folder() / "programs"
+
 
 def bundled_folder() -> Path:
     """Return the folder of the bundled models: in the installed package, or beside it in a source tree."""
@@ -44,13 +55,9 @@ def bundled_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "models"
 
 
-def user_cache_folder() -> Path:
-    """Return the user's own folder of compiled models, which need not exist yet."""
-    from pathlib import Path
-
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("digitscan", appauthor=False)) / "programs"
+def user_compiled_folder() -> Path:
+    """Return the user's folder of compiled models, which need not exist. Raises ModelError without a home."""
+    return user_cache_folder() / "programs"
 
 
 def read_compiled(path: Path | str, digest: str) -> bytes:
@@ -68,10 +75,12 @@ def read_compiled(path: Path | str, digest: str) -> bytes:
     return compiled
 
 
-def store_compiled(folder: Path, digest: str, metadata: ModelMetadata, compiled: bytes) -> CompiledModel:
-    """Write a compiled model into a folder; `digest` is the SHA-256 of its `.h5`.
+def store_compiled(
+    digest: str, metadata: ModelMetadata, compiled: bytes, folder: Path | None = None
+) -> CompiledModel:
+    """Write a compiled model, by default into the user's cache; `digest` is the SHA-256 of its `.h5`.
 
-    Raises ModelError where the folder cannot be written, or is a cache that other users can write to.
+    Raises ModelError where the folder cannot be written, or is a cache that other users own or can write to.
     """
     stem = _file_stem(digest, metadata.input_maximum)
     compiled_digest = hashlib.sha256(compiled).hexdigest()
@@ -80,23 +89,24 @@ def store_compiled(folder: Path, digest: str, metadata: ModelMetadata, compiled:
         "program_sha256": compiled_digest,
         "program_version": COMPILER_VERSION,
     }
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder == user_cache_folder() and not _is_private(folder):
-            raise ModelError(
-                f"other users can write to {folder}, so no compiled model is stored there: "
-                "take away their permission"
-            )
-        write_atomic(folder / f"{stem}.tflite", compiled)
+    entry["entry_sha256"] = _digest_entry(stem, entry)
+    text = json.dumps(entry, sort_keys=True, indent=1) + "\n"
+    target = folder or user_compiled_folder()
+    write: Callable[[Path, bytes], None] = write_atomic if folder else write_private_file
+    with explain_os_errors("the compiled model", target, "XDG_CACHE_HOME"):
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+        write(target / f"{stem}.tflite", compiled)
         # Written last: a `.tflite` without it does not count, so an interruption leaves no partial entry.
-        text = json.dumps(entry, sort_keys=True, indent=1) + "\n"
-        write_atomic(folder / f"{stem}.json", text.encode("ascii"))
-    except OSError as error:
-        raise ModelError(
-            f"the compiled model cannot be stored in {folder}: {error.strerror or error}; "
-            "make that folder writable"
-        ) from error
-    return CompiledModel(metadata, folder / f"{stem}.tflite", compiled_digest)
+        write(target / f"{stem}.json", text.encode("ascii"))
+    return CompiledModel(metadata, target / f"{stem}.tflite", compiled_digest)
+
+
+def check_cache_writable() -> None:
+    """Raise ModelError where a compiled model could not be stored in the user's cache."""
+    folder = user_compiled_folder()
+    with explain_os_errors("the compiled model", folder, "XDG_CACHE_HOME"):
+        check_writable(folder)
 
 
 def find_compiled(digest: str, input_maximum: float = 1.0) -> CompiledModel | None:
@@ -106,40 +116,45 @@ def find_compiled(digest: str, input_maximum: float = 1.0) -> CompiledModel | No
     """
     stem = _file_stem(digest, input_maximum)
     # The bundled folder first: then a scan with a bundled model need not import platformdirs.
-    compiled = _load_entry(bundled_folder() / "programs", stem)
+    compiled = _load_entry(bundled_folder() / "programs", stem, is_bundled=True)
     if compiled is None:
-        folder = user_cache_folder()
-        with contextlib.suppress(OSError):  # the cache folder does not exist yet
-            if _is_private(folder):
-                compiled = _load_entry(folder, stem)
+        try:
+            folder = user_compiled_folder()
+        except ModelError:  # without a home folder there is no cache
+            return None
+        compiled = _load_entry(folder, stem, is_bundled=False)
     return compiled
 
 
-def _load_entry(folder: Path, stem: str) -> CompiledModel | None:
-    """Return a compiled model, None if it is missing, damaged or of another compiler version."""
+def _load_entry(folder: Path, stem: str, is_bundled: bool) -> CompiledModel | None:
+    """Return a compiled model, None if it is missing, damaged, of another version or not private."""
+    path = folder / f"{stem}.tflite"
     try:
-        entry = json.loads((folder / f"{stem}.json").read_bytes())
-        if entry["program_version"] != COMPILER_VERSION:
+        if is_bundled:
+            text, compiled = path.with_suffix(".json").read_bytes(), path.read_bytes()
+        else:
+            text, compiled = read_private_file(path.with_suffix(".json")), read_private_file(path)
+        entry = json.loads(text)
+        # The bundled entries of earlier versions have no digest, and need none: they are part of the program.
+        has_digest = not is_bundled or "entry_sha256" in entry
+        if (
+            entry["program_version"] != COMPILER_VERSION
+            or entry["program_sha256"] != hashlib.sha256(compiled).hexdigest()
+            or (has_digest and entry["entry_sha256"] != _digest_entry(stem, entry))
+        ):
             return None
         metadata = ModelMetadata.from_json(json.dumps(entry["facts"]))
-        path, compiled_digest = folder / f"{stem}.tflite", entry["program_sha256"]
-        read_compiled(path, compiled_digest)
     except (OSError, ValueError, KeyError, TypeError, ModelError):
         return None
-    return CompiledModel(metadata, path, compiled_digest)
+    return CompiledModel(metadata, path, entry["program_sha256"])
+
+
+def _digest_entry(stem: str, entry: dict[str, Any]) -> str:
+    """Return the SHA-256 of an entry's name and of all that it says, without that digest itself."""
+    values = {name: value for name, value in entry.items() if name != "entry_sha256"}
+    return hashlib.sha256(json.dumps([stem, values], sort_keys=True).encode()).hexdigest()
 
 
 def _file_stem(digest: str, input_maximum: float) -> str:
     """Return the name of an entry; an `.h5` can be compiled for inputs of 0..1 and of 0..255."""
     return digest if input_maximum == 1.0 else f"{digest}-{input_maximum:g}"
-
-
-def _is_private(folder: Path) -> bool:
-    """Tell whether only this user can write to a folder; where the system has no such owners, always.
-
-    Whoever can write to the cache could put a compiled model there, which is run unchecked.
-    """
-    if os.name != "posix":
-        return True
-    status = folder.stat()
-    return status.st_uid == os.geteuid() and not status.st_mode & 0o022

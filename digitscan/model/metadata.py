@@ -20,7 +20,7 @@ FORMAT_VERSION = 1
 MAX_MODEL_BYTES = 256 * 1024 * 1024
 """A larger `.h5` is refused before it is read, because the whole file is held in memory."""
 UNKNOWN_ARCHITECTURE = "unknown"
-"""The architecture of a model that came without metadata."""
+"""The architecture of a model that came without metadata, or whose metadata is not believed."""
 FAST_CNN = "cnn-fast"
 """The architecture of the small network that answers in the CNN's place where it is confident enough."""
 
@@ -36,7 +36,7 @@ class ModelMetadata:
     """What a reader must know to use a model."""
 
     architecture: str
-    """The network: "cnn", "cnn-fast" or "mlp", and "unknown" for a model that came without metadata."""
+    """The network: "cnn", "cnn-fast" or "mlp"; "unknown" for a model without metadata that is believed."""
     classes: int
     """How many outputs the network has: 10 digits, or 11 where the last one means "not a digit"."""
     preprocess_version: int
@@ -62,13 +62,27 @@ class ModelMetadata:
     training: Mapping[str, Any] = field(default_factory=dict)
     """How the model was trained: seed, epochs, seconds and the like. For people, not for code."""
     scores: Mapping[str, Any] = field(default_factory=dict)
-    """The model's scores on test images. For people, not for code."""
+    """The model's scores on test images, for people; only `resolve_model` compares two accuracies."""
 
     def ok_limit(self, is_clean: bool) -> float | None:
         """Return the confidence from which a row of an image is `ok`; None: the model is not calibrated."""
         if is_clean or self.unclean_ok_confidence is None:
             return self.ok_confidence
         return self.unclean_ok_confidence
+
+    def without_claims(self) -> ModelMetadata:
+        """Return what is left of the metadata of a model that nobody vouches for.
+
+        What the network takes and gives stays: the file was checked for that. How sure the model is and where
+        it comes from are claims that anybody can write into a file.
+        """
+        return ModelMetadata(
+            architecture=UNKNOWN_ARCHITECTURE,
+            classes=self.classes,
+            preprocess_version=self.preprocess_version,
+            input_shape=self.input_shape,
+            input_maximum=self.input_maximum,
+        )
 
     def to_json(self) -> str:
         """Return the metadata as one line of ASCII JSON. Equal metadata gives equal text."""

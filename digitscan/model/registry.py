@@ -1,4 +1,8 @@
-"""Find and load models: bundled ones by name, others by path.
+"""Find and load models: bundled ones by name, others by path; and decide whose metadata is believed.
+
+A `.h5` may come from anybody, and its metadata may claim that all its answers are sure. So the metadata is
+believed only of a bundled model, of one that this user trained (see `trained_models`), and of one that the
+user pins by its digest. The rows of any other model are `review`, unless the user gives a limit.
 
 A model is one `.h5` file. Its compiled form, the same network compiled for LiteRT, is in a cache apart from
 it (see `compiled_cache`). While it is there, loading a model only reads files and computes SHA-256 digests.
@@ -8,7 +12,6 @@ short.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -21,12 +24,13 @@ from digitscan.imaging.version import COMPATIBLE_VERSIONS, PREPROCESS_VERSION
 from digitscan.model.compiled_cache import (
     CompiledModel,
     bundled_folder,
+    check_cache_writable,
     find_compiled,
     read_compiled,
     store_compiled,
-    user_cache_folder,
 )
 from digitscan.model.metadata import FAST_CNN, MAX_MODEL_BYTES, UNKNOWN_ARCHITECTURE, ModelMetadata
+from digitscan.model.trained_models import find_trained_model
 
 if TYPE_CHECKING:
     from digitscan.model.classifier import Cascade, Classifier
@@ -35,6 +39,8 @@ BUNDLED_MODELS = ("cnn", "mlp", FAST_CNN)
 """The names of the models that come with digitscan; the first is the default."""
 DEFAULT_PATH = Path("models/digits.h5")
 """Where `digitscan train` writes its model by default, and where a scan looks for it."""
+MAX_ACCURACY_LOSS = 0.005
+"""By how much a model's accuracy may be below the bundled one's where it is preferred unasked."""
 _FORMER_NAMES = {"quick": FAST_CNN}
 
 
@@ -49,13 +55,18 @@ class Model:
     digest: str
     """The SHA-256 of the `.h5`, in lower-case hexadecimal."""
     metadata: ModelMetadata
-    """What the `.h5` says about itself, for example its classes and from which confidence a row is `ok`."""
+    """What is known of the model, for example its classes and from which confidence a row is `ok`."""
     compiled_path: Path
     """The compiled model, a `.tflite` file."""
     compiled_digest: str
     """The SHA-256 of that file; `read_compiled` verifies it before anything is run."""
     fast_model: Model | None = None
     """A smaller model that answers in this one's place where it is confident enough, if there is one."""
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether it comes with digitscan."""
+        return self.name in BUNDLED_MODELS
 
     def load_classifier(self) -> Classifier | Cascade:
         """Return what a scan classifies images with: a `Cascade` where there is a fast model.
@@ -87,6 +98,13 @@ class ResolvedModel:
     """What to call the model in messages."""
     message: str = ""
     """A line for the user about this choice, or empty."""
+    data: bytes | None = None
+    """The content of the file, if the choice depended on it."""
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether it is a model that comes with digitscan."""
+        return self.name in BUNDLED_MODELS
 
 
 def load_model(
@@ -99,10 +117,10 @@ def load_model(
     """Return a model that is ready to be used, compiling it first where that has not been done yet.
 
     `name_or_path` is the name of a bundled model ("cnn", "mlp", "cnn-fast"), the path of a Keras `.h5` file,
-    or None: then it is `models/digits.h5` of the current folder if this user trained or once named it, else
-    "cnn". `input_maximum`, 1.0 or 255.0, is the input value of full ink for a model that digitscan did not
-    make; by default 1.0. `sha256` is the digest that the file must have. `log` is called with lines for the
-    user.
+    or None: then it is `models/digits.h5` of the current folder if this user trained it, else "cnn".
+    `input_maximum`, 1.0 or 255.0, is the input value of full ink for a model that digitscan did not make; by
+    default 1.0. `sha256` is the digest that the file must have; whoever gives it vouches for what the model
+    says about itself. `log` is called with lines for the user.
 
     Compiling takes some seconds, once for each file. It happens in a child process, which checks the file
     before it builds anything from it: an `.h5` may come from anybody.
@@ -118,7 +136,7 @@ def load_model(
     resolved = resolve_model(name_or_path)
     if resolved.message:
         log(resolved.message)
-    data = read_model_file(resolved.path)
+    data = read_model_file(resolved.path) if resolved.data is None else resolved.data
     digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None and digest != sha256.strip().lower():
         raise ModelError(f"{resolved.path} is not the pinned model: its SHA-256 is {digest}")
@@ -126,17 +144,21 @@ def load_model(
     if compiled is None:
         from digitscan.model.compile_worker import compile_in_child_process
 
+        check_cache_writable()
         log(f"compiling {resolved.path} for this computer, once (some seconds)")
         metadata, tflite = compile_in_child_process(resolved.path, data, input_maximum)
-        compiled = store_compiled(user_cache_folder(), digest, metadata, tflite)
-    metadata = compiled.metadata
-    if input_maximum is not None and metadata.input_maximum != input_maximum:
+        compiled = store_compiled(digest, metadata, tflite)
+    if input_maximum is not None and compiled.metadata.input_maximum != input_maximum:
         raise UsageError(
-            f"the metadata of {resolved.path} says that its input is 0..{metadata.input_maximum:g}: "
+            f"the metadata of {resolved.path} says that its input is 0..{compiled.metadata.input_maximum:g}: "
             "--input-range is for models that digitscan did not make, leave it out"
         )
-    if not _is_compatible(metadata):
-        raise ModelError(_describe_incompatible(resolved.path, metadata))
+    if not _is_compatible(compiled.metadata):
+        raise ModelError(_describe_incompatible(resolved.path, compiled.metadata))
+    is_believed = sha256 is not None or resolved.is_bundled or compiled.is_bundled
+    metadata = compiled.metadata
+    if not is_believed:
+        metadata = _check_claims(metadata, resolved.path, digest, log)
     fast_model = _load_fast_model_for(digest, log)
     return Model(resolved.path, resolved.name, digest, metadata, compiled.path, compiled.digest, fast_model)
 
@@ -148,26 +170,27 @@ def load_bundled_models() -> list[Model]:
 
 
 def resolve_model(name_or_path: str | Path | None = None) -> ResolvedModel:
-    """Return the file that `load_model` would load, without reading it. Raises ModelError if it is missing.
+    """Return the file that `load_model` would load. Raises ModelError if it is missing.
 
-    `models/digits.h5` counts as the default only after this user trained it or named it once, so that a file
-    planted in the current folder is not used unasked.
+    `models/digits.h5` is the default only if this user trained it, so that a file planted in the current
+    folder is not used unasked, and only if it is not much worse than the bundled model.
     """
+    if name_or_path is not None:
+        return _resolve_name(str(name_or_path))
     message = ""
-    if name_or_path is None:
-        if os.path.isfile(DEFAULT_PATH):
-            metadata = _read_compiled_metadata(DEFAULT_PATH)
-            if metadata is not None and _is_compatible(metadata):
-                return ResolvedModel(DEFAULT_PATH, str(DEFAULT_PATH))
-            if metadata is None:
-                message = (
-                    f"{DEFAULT_PATH} is not used, because it was not made here: "
-                    f"if you trust it, name it once with --model {DEFAULT_PATH}"
-                )
-            else:
-                message = f"not used: {_describe_incompatible(DEFAULT_PATH, metadata)}"
-        name_or_path = BUNDLED_MODELS[0]
-    name = str(name_or_path)
+    if os.path.isfile(DEFAULT_PATH):
+        # A file that nobody named and that cannot be read must not end a scan.
+        try:
+            data = read_model_file(DEFAULT_PATH)
+            message = _find_objection(hashlib.sha256(data).hexdigest())
+        except ModelError as error:
+            message = f"not used: {error}"
+        if not message:
+            return ResolvedModel(DEFAULT_PATH, str(DEFAULT_PATH), data=data)
+    return _resolve_name(BUNDLED_MODELS[0], message)
+
+
+def _resolve_name(name: str, message: str = "") -> ResolvedModel:
     if name in _FORMER_NAMES:
         raise ModelError(f"the bundled model {name!r} is called {_FORMER_NAMES[name]!r} now: give that name")
     if name in BUNDLED_MODELS:
@@ -175,12 +198,46 @@ def resolve_model(name_or_path: str | Path | None = None) -> ResolvedModel:
         if not path.is_file():
             raise ModelError(f"the bundled model {name!r} is missing at {path}: install digitscan again")
         return ResolvedModel(path, name, message)
-    path = Path(name_or_path)
-    if not os.path.isfile(path):
-        problem = "is a folder, not a .h5 file" if os.path.isdir(path) else "does not exist"
+    if not os.path.isfile(name):
+        problem = "is a folder, not a .h5 file" if os.path.isdir(name) else "does not exist"
         bundled = " or ".join(BUNDLED_MODELS)
         raise ModelError(f"the model {name!r} {problem}: give the path of a .h5 file, or {bundled}")
-    return ResolvedModel(path, name)
+    return ResolvedModel(Path(name), name)
+
+
+def _find_objection(digest: str) -> str:
+    """Return why the model at `DEFAULT_PATH`, with this SHA-256, is not used unasked; empty if it is."""
+    trained = find_trained_model(digest)
+    if trained is None:
+        return (
+            f"{DEFAULT_PATH} is not used, because there is no record that you trained it: if you did, with "
+            "an earlier version of digitscan, or if you trust it, train it again, or name it with "
+            f"--model {DEFAULT_PATH} --model-sha256 {digest}"
+        )
+    if not _is_compatible(trained.metadata):
+        return f"not used: {_describe_incompatible(DEFAULT_PATH, trained.metadata)}"
+    accuracy = _get_test_accuracy(trained.metadata) if trained.is_tested_on_mnist else None
+    bundled_accuracy = _get_bundled_test_accuracy() if accuracy is not None else None
+    if accuracy is None or bundled_accuracy is None or accuracy >= bundled_accuracy - MAX_ACCURACY_LOSS:
+        return ""
+    return (
+        f"{DEFAULT_PATH} is not used, because it reads {accuracy:.2%} of MNIST's test images right, and the "
+        f"bundled {BUNDLED_MODELS[0]} {bundled_accuracy:.2%}: to use it, name it with --model {DEFAULT_PATH}"
+    )
+
+
+def _get_bundled_test_accuracy() -> float | None:
+    """Return the accuracy of the default bundled model on MNIST's test images, None if it is not there."""
+    path = bundled_folder() / f"{BUNDLED_MODELS[0]}.h5"
+    if not path.is_file():
+        return None
+    compiled = find_compiled(hashlib.sha256(read_model_file(path)).hexdigest())
+    return _get_test_accuracy(compiled.metadata) if compiled and compiled.is_bundled else None
+
+
+def _get_test_accuracy(metadata: ModelMetadata) -> float | None:
+    accuracy = metadata.scores.get("test accuracy")
+    return accuracy if isinstance(accuracy, float) else None
 
 
 def read_model_file(path: Path) -> bytes:
@@ -207,6 +264,22 @@ def _find_compiled_for(digest: str, input_maximum: float | None) -> CompiledMode
     return compiled
 
 
+def _check_claims(
+    claimed: ModelMetadata, path: Path, digest: str, log: Callable[[str], object]
+) -> ModelMetadata:
+    """Return the metadata of a model that is neither bundled nor pinned: its record's, or no claims."""
+    trained = find_trained_model(digest)
+    if trained is not None:
+        return trained.metadata
+    if claimed.ok_confidence is not None:
+        log(
+            f"the calibration of {path} is not used, and its rows are review, because there is no record "
+            "that you trained it: if you did, with an earlier version of digitscan, or if you trust it, "
+            f"train it again, or pin it with --model-sha256 {digest}"
+        )
+    return claimed.without_claims()
+
+
 def _load_fast_model_for(digest: str, log: Callable[[str], object]) -> Model | None:
     """Return the bundled fast model if it was made to answer in place of the model with this digest."""
     path = bundled_folder() / f"{FAST_CNN}.h5"
@@ -220,19 +293,6 @@ def _load_single_classifier(model: Model) -> Classifier:
     from digitscan.model.classifier import Classifier
 
     return Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata)
-
-
-def _read_compiled_metadata(path: Path) -> ModelMetadata | None:
-    """Return the metadata of a model file that this user trained or named before, None for any other.
-
-    The compiled form of such a file is in the cache.
-    """
-    # A file that nobody named and that cannot be read must not end a scan.
-    with contextlib.suppress(ModelError):
-        digest = hashlib.sha256(read_model_file(path)).hexdigest()
-        compiled = find_compiled(digest, 1.0) or find_compiled(digest, 255.0)
-        return compiled.metadata if compiled else None
-    return None
 
 
 def _is_compatible(metadata: ModelMetadata) -> bool:

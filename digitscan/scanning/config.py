@@ -28,7 +28,8 @@ class ScanConfig:
     input_maximum: float | None = None
     """1.0 or 255.0: the value of full ink in the input of a model that digitscan did not make."""
     model_sha256: str | None = None
-    """The SHA-256 of the model file, in hexadecimal; any other file is refused."""
+    """The SHA-256 of the model file, in hexadecimal; any other file is refused. Whoever gives it vouches for
+    the model, whose own threshold is then trusted."""
     min_confidence: float | None = None
     """The confidence, 0 to 1, from which a row is `ok`; None is the model's own threshold."""
     probabilities: bool = False

@@ -1,29 +1,41 @@
 """Find the image files among the paths given, one folder at a time and in one stable order.
 
 The scan's own process runs this, so it uses the standard library only: numpy and the image libraries would
-delay the start.
+delay the start. It lists folders, but opens no file and follows no link: either may block for ever.
 """
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from digitscan.errors import ImageError, UsageError
-from digitscan.imaging.formats import detect_format, has_image_suffix
-from digitscan.prediction import NOT_UTF8, ImageFile, path_to_text
-from digitscan.system.files import describe_os_error, open_regular_file
+from digitscan.errors import UsageError
+from digitscan.imaging.formats import has_image_suffix
+from digitscan.prediction import NOT_UTF8, Folder, ImageFile, path_to_text
+from digitscan.system.files import describe_os_error
+from digitscan.system.folders import FolderOpener
+from digitscan.workers.file_kinds import FileKind
+from digitscan.workers.protocol import FileLocation
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SIGNATURE_BYTES = 32
 _SORTED_RUN_LENGTH = 16_384
-_SEPARATOR = os.fsencode(os.sep)
+_FILES_PER_DETECTION = 512
+_LINK = b"\0"
+"""Stands after the name of a link. It changes no order, and no name holds it."""
+_SKIP_REASONS = {FileKind.OTHER: "no image", FileKind.FOLDER: "link to a folder"}
+
+DetectKinds = Callable[[Sequence[FileLocation]], Sequence[FileKind]]
+"""Tells what files are by their first bytes, see `KindDetector`."""
+FolderId = tuple[int, int]
+"""The device and the inode of a folder, the same by whatever path it is reached."""
 
 
 @dataclass
@@ -56,25 +68,36 @@ def is_one_folder(paths: Sequence[Path]) -> bool:
 
 
 def find_images(
-    paths: Sequence[Path], stats: WalkStats, exclude: Collection[Path] = ()
+    paths: Sequence[Path], stats: WalkStats, detect_kinds: DetectKinds, exclude: Collection[Path] = ()
 ) -> Iterator[ImageFile]:
     """Yield the files that get a row, with the names of one folder in memory at a time.
 
     A path that is given and is no folder always gets a row. In a folder, a file gets one if its suffix or its
-    first bytes are an image's; everything else is counted in `stats`. The order is that of the paths given;
-    in a folder files come before subfolders, both sorted by the bytes of their names. Links to folders are
-    not followed, so a link cannot make the walk endless. Files in `exclude`, our own outputs, are left out.
+    first bytes are an image's, or if it cannot be read; everything else is counted in `stats`. The order is
+    that of the paths given; in a folder files come before subfolders, both sorted by the bytes of their
+    names. Links to folders are not followed, so a link cannot make the walk endless. Files in `exclude`, our
+    own outputs, are left out.
+
+    `detect_kinds` is asked about links and about files without an image's suffix.
     """
-    excluded = {os.path.realpath(os.fsencode(path)) for path in exclude}
+    own_names = _names_by_folder(exclude)
     for path in paths:
         name = os.fsencode(path.as_posix())
         if not os.path.isdir(path):
             stats.images += 1
-            yield _image_file(os.fsencode(path), name)
-        elif is_one_folder(paths):
-            yield from _walk(os.fsencode(path), b"", stats, excluded)
-        else:
-            yield from _walk(os.fsencode(path), name.rstrip(b"/") + b"/", stats, excluded)
+            yield _image_file(os.fspath(path), name, None)
+            continue
+        prefix = b"" if is_one_folder(paths) else name.rstrip(b"/") + b"/"
+        for folder, listing in _walk(os.fspath(path)):
+            shown = prefix + os.fsencode(folder.subpath) + b"/" if folder.subpath else prefix
+            if not listing.is_complete:
+                stats.unreadable_folders.append(path_to_text(shown or b"./")[0])
+            if listing.special_count:
+                stats.skipped["pipe, socket or device"] += listing.special_count
+            excluded = own_names.get(listing.folder_id, ())
+            for file in _select_images(folder, listing.names, excluded, detect_kinds, stats):
+                stats.images += 1
+                yield _image_file(os.fsdecode(file), shown + file, folder)
 
 
 def count_images(paths: Sequence[Path]) -> int:
@@ -84,34 +107,83 @@ def count_images(paths: Sequence[Path]) -> int:
         if not os.path.isdir(path):
             count += 1
             continue
-        pending = [os.fsencode(path)]
-        while pending:
-            folder = _with_separator(pending.pop())
-            files, subfolders, _ = _list_folder(folder, WalkStats())
-            count += sum(map(has_image_suffix, files))
-            pending.extend(folder + name for name in subfolders)
+        for _, listing in _walk(os.fspath(path)):
+            count += sum(has_image_suffix(name.rstrip(_LINK)) for name in listing.names)
     return count
 
 
-def _walk(root: bytes, prefix: bytes, stats: WalkStats, excluded: set[bytes]) -> Iterator[ImageFile]:
-    """Yield the image files below `root`; the rows show their names with `prefix` in front."""
-    pending = [(root, prefix)]
-    while pending:
-        path, shown = pending.pop()
-        folder = _with_separator(path)
-        files, subfolders, complete = _list_folder(folder, stats)
-        if not complete:
-            stats.unreadable_folders.append(path_to_text(shown or b"./")[0])
-        real_folder = _with_separator(os.path.realpath(folder)) if excluded else b""
-        for name in files:
-            if excluded and real_folder + name in excluded:
-                continue
-            if not has_image_suffix(name) and not _has_image_signature(folder + name):
-                stats.skipped["no image"] += 1
-                continue
-            stats.images += 1
-            yield _image_file(folder + name, shown + name)
-        pending.extend((folder + name, shown + name + b"/") for name in sorted(subfolders, reverse=True))
+def locate_file(paths: Sequence[Path], name: bytes) -> tuple[str, Folder | None]:
+    """Return the path and the folder of the file that `find_images` shows by this name."""
+    if is_one_folder(paths):
+        subpath, _, file = os.fsdecode(name).rpartition("/")
+        return file, Folder(os.fspath(paths[0]), subpath)
+    # The longest that fits: a link to a folder is followed only where it was given itself.
+    for path in sorted(paths, key=lambda path: len(path.as_posix()), reverse=True):
+        prefix = os.fsencode(path.as_posix()).rstrip(b"/") + b"/"
+        if name.startswith(prefix) and os.path.isdir(path):
+            subpath, _, file = os.fsdecode(name.removeprefix(prefix)).rpartition("/")
+            return file, Folder(os.fspath(path), subpath)
+    return os.fsdecode(name), None
+
+
+def _names_by_folder(files: Collection[Path]) -> dict[FolderId | None, set[bytes]]:
+    """Return the names of some files, and of what links among them lead to, by their folder."""
+    names: dict[FolderId | None, set[bytes]] = {}
+    for file in files:
+        with contextlib.suppress(OSError):  # a folder that does not exist, or a current folder that is gone
+            for path in (os.fspath(file), os.path.realpath(file)):
+                folder, name = os.path.split(path)
+                names.setdefault(_folder_id(os.stat(folder or ".")), set()).add(os.fsencode(name))  # noqa: PTH116
+    return names
+
+
+def _folder_id(status: os.stat_result) -> FolderId:
+    return status.st_dev, status.st_ino
+
+
+def _select_images(
+    folder: Folder,
+    names: _SortedNames,
+    excluded: Collection[bytes],
+    detect_kinds: DetectKinds,
+    stats: WalkStats,
+) -> Iterator[bytes]:
+    """Yield the names in a folder that get a row, in order; count the others."""
+    rest = iter(names)
+    while batch := list(islice(rest, _FILES_PER_DETECTION)):
+        if excluded:
+            batch = [name for name in batch if name.rstrip(_LINK) not in excluded]
+        unknown = [name for name in batch if not has_image_suffix(name)]  # so is each link, by its mark
+        if not unknown:
+            yield from batch
+            continue
+        locations = [FileLocation(os.fsdecode(name.rstrip(_LINK)), folder) for name in unknown]
+        kinds = dict(zip(unknown, detect_kinds(locations), strict=True))
+        for name in batch:
+            if reason := _SKIP_REASONS.get(kinds.get(name, FileKind.IMAGE)):
+                stats.skipped[reason] += 1
+            else:
+                yield name.rstrip(_LINK)
+
+
+def _walk(root: str) -> Iterator[tuple[Folder, _Listing]]:
+    """Yield each folder below a root, and itself first, with what it holds: parents before subfolders."""
+    opener = FolderOpener(lists=True)
+    names: list[str] = []
+    pending: list[tuple[int, bytes]] = []  # with the depth of the folder that holds it
+    folder = Folder(root)
+    try:
+        while True:
+            listing = _list_folder(opener, folder)
+            yield folder, listing
+            pending.extend((len(names), name) for name in sorted(listing.subfolders, reverse=True))
+            if not pending:
+                return
+            depth, name = pending.pop()
+            names[depth:] = [os.fsdecode(name)]
+            folder = Folder(root, "/".join(names))
+    finally:
+        opener.close()
 
 
 class _SortedNames:
@@ -149,42 +221,39 @@ def _split_lazily(run: bytes) -> Iterator[bytes]:
         start = end + 1
 
 
-def _list_folder(folder: bytes, stats: WalkStats) -> tuple[_SortedNames, list[bytes], bool]:
-    """Return the names of a folder's files and of its subfolders, and whether it was read to the end."""
-    files = _SortedNames()
-    subfolders: list[bytes] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_symlink():
-                    # `entry.is_dir` raises for a link in a circle or through a closed folder.
-                    if os.path.isdir(folder + entry.name):
-                        stats.skipped["link to a folder"] += 1
-                    else:
-                        files.append(entry.name)
-                elif entry.is_file(follow_symlinks=False):
-                    files.append(entry.name)
-                elif entry.is_dir(follow_symlinks=False):
-                    subfolders.append(entry.name)
-                else:
-                    stats.skipped["pipe, socket or device"] += 1
-    except OSError:
-        return files, subfolders, False
-    return files, subfolders, True
+@dataclass
+class _Listing:
+    """What a folder holds."""
+
+    names: _SortedNames = field(default_factory=_SortedNames)
+    """The names of the files and, with `_LINK` behind them, of the links."""
+    subfolders: list[bytes] = field(default_factory=list)
+    special_count: int = 0
+    """How many pipes, sockets and devices there are."""
+    folder_id: FolderId | None = None
+    is_complete: bool = False
+    """Whether the folder was read to the end."""
 
 
-def _image_file(path: bytes, name: bytes) -> ImageFile:
+def _list_folder(opener: FolderOpener, folder: Folder) -> _Listing:
+    """List a folder, as far as the system lets us."""
+    listing = _Listing()
+    with contextlib.suppress(OSError):
+        listing.folder_id = _folder_id(opener.stat(folder))
+        for entry in opener.scan(folder):
+            name = os.fsencode(entry.name)
+            if entry.is_file(follow_symlinks=False):
+                listing.names.append(name)
+            elif entry.is_symlink():
+                listing.names.append(name + _LINK)
+            elif entry.is_dir(follow_symlinks=False):
+                listing.subfolders.append(name)
+            else:
+                listing.special_count += 1
+        listing.is_complete = True
+    return listing
+
+
+def _image_file(path: str, name: bytes, folder: Folder | None) -> ImageFile:
     text, is_utf8 = path_to_text(name)
-    return ImageFile(os.fsdecode(path), text, () if is_utf8 else (NOT_UTF8,))
-
-
-def _with_separator(folder: bytes) -> bytes:
-    return folder if folder.endswith((b"/", _SEPARATOR)) else folder + _SEPARATOR
-
-
-def _has_image_signature(path: bytes) -> bool:
-    try:
-        with open_regular_file(path) as file:
-            return detect_format(file.read(_SIGNATURE_BYTES)) is not None
-    except (OSError, ImageError):
-        return False
+    return ImageFile(path, text, () if is_utf8 else (NOT_UTF8,), folder)

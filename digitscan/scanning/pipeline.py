@@ -19,15 +19,22 @@ from digitscan.prediction import ImageFile, Prediction
 from digitscan.scanning.config import ScanConfig
 from digitscan.scanning.discovery import WalkStats, check_paths, count_images, find_images, is_one_folder
 from digitscan.scanning.output.config import OutputConfig
-from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter, read_csv, truncate_to_whole_rows
-from digitscan.scanning.output.manifest import ScanManifest, check_manifest, start_output
+from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter
+from digitscan.scanning.output.manifest import (
+    ScanManifest,
+    check_can_start,
+    check_manifest,
+    start_output,
+)
 from digitscan.scanning.output.sink import OutputSink
-from digitscan.scanning.report import SummaryContext, SummaryCounts, print_summary
+from digitscan.scanning.report import SummaryContext, SummaryCounts, describe_model, print_summary
 from digitscan.scanning.resume import RemainingFiles
 from digitscan.scanning.retry import retry_errors
 from digitscan.scanning.scheduler import Scheduler, predict
 from digitscan.system.log import log
 from digitscan.version import __version__
+from digitscan.workers.kind_detector import KindDetector
+from digitscan.workers.supervisor import ProcessFactory
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,7 +94,7 @@ class Scan(Iterator[Prediction]):
             self._predictions = iter(())  # if it cannot start, there are none the next time either
             model = self.model
             # Not a generator of this class: that would keep the Scan, and so the workers, alive.
-            self._predictions = predict(self.find_files(), model, self.config)
+            self._predictions = _predict_paths(self.paths, self.stats, model, self.config)
         return next(self._predictions)
 
     def __enter__(self) -> Scan:
@@ -104,13 +111,37 @@ class Scan(Iterator[Prediction]):
         if isinstance(predictions, Generator):
             predictions.close()
 
-    def find_files(self, exclude: Collection[Path] = ()) -> Iterator[ImageFile]:
-        """Return the files to read, without those in `exclude`. Raises NoImagesError if there are none."""
-        files = find_images(self.paths, self.stats, exclude)
-        first = next(files, None)
-        if first is None:
-            raise NoImagesError(_no_images_message(self.paths, self.stats))
-        return chain([first], files)
+
+def _predict_paths(
+    paths: Sequence[Path], stats: WalkStats, model: Model, config: ScanConfig
+) -> Iterator[Prediction]:
+    """Yield the prediction for each file among the paths. Raises what `Scan.__next__` does."""
+    with contextlib.closing(ProcessFactory()) as process_factory:
+        files = _find_files(paths, stats, config, process_factory)
+        yield from predict(files, model, config, process_factory)
+
+
+def _find_files(
+    paths: Sequence[Path],
+    stats: WalkStats,
+    config: ScanConfig,
+    process_factory: ProcessFactory,
+    exclude: Collection[Path] = (),
+) -> Iterator[ImageFile]:
+    """Return the files to read, without those in `exclude`. Raises NoImagesError if there are none."""
+    files = _find_with_detector(paths, stats, KindDetector(process_factory, config.timeout), exclude)
+    first = next(files, None)
+    if first is None:
+        raise NoImagesError(_no_images_message(paths, stats))
+    return chain([first], files)
+
+
+def _find_with_detector(
+    paths: Sequence[Path], stats: WalkStats, detector: KindDetector, exclude: Collection[Path]
+) -> Iterator[ImageFile]:
+    """Yield what `find_images` does, and close the detector at the end."""
+    with contextlib.closing(detector):
+        yield from find_images(paths, stats, detector.detect, exclude)
 
 
 def scan(paths: str | Path | Iterable[str | Path], config: ScanConfig | None = None) -> Scan:
@@ -148,10 +179,23 @@ def run_scan(
     """
     start = time.perf_counter()
     scan = Scan(paths, config)
+    with contextlib.closing(ProcessFactory()) as process_factory:
+        return _scan_into_output(scan, output_config, process_factory, console, start)
+
+
+def _scan_into_output(
+    scan: Scan,
+    output_config: OutputConfig,
+    process_factory: ProcessFactory,
+    console: Console | None,
+    start: float,
+) -> ExitCode:
+    """Do what `run_scan` says, with processes of the factory; `start` is when the scan began."""
+    config = scan.config
     sink = OutputSink(output_config)
     manifest = _create_manifest(scan, output_config)
     _check_can_continue(sink, manifest, output_config)
-    files = scan.find_files(exclude=sink.own_files)
+    files = _find_files(scan.paths, scan.stats, config, process_factory, exclude=sink.own_files)
     if sink.path is None and output_config.path is None and not output_config.quiet:
         log("The rows go to stdout; -o FILE keeps them in a file.")
     counts = SummaryCounts()
@@ -160,13 +204,17 @@ def run_scan(
         _prepare_output(sink, manifest)
         if output_config.retry_errors and sink.appending:
             retry_errors(sink, scan.paths, scan.model, config, manifest.csv_format)
-        previous_rows = counts.count_previous(_read_previous_rows(sink, manifest))
-        remaining = RemainingFiles(files, previous_rows, manifest.roots)
+        previous_rows = sink.read_rows(manifest.raw)
+        remaining = RemainingFiles(files, counts.count_previous(previous_rows or ()), manifest.roots)
         with (
-            Scheduler(remaining, scan.model, config) as scheduler,
+            Scheduler(remaining, scan.model, config, process_factory) as scheduler,
             _progress_bar(scan.paths, sink, output_config.quiet) as update_progress,
         ):
-            _write_rows(scheduler.batches(), sink, manifest.csv_format, counts, update_progress)
+            batches = scheduler.batches()
+            # The first batch comes when all previous rows have been read: until then nothing is changed.
+            first = next(batches, [])
+            sink.prepare_to_append(previous_rows)
+            _write_rows(chain([first], batches), sink, manifest.csv_format, counts, update_progress)
     except (KeyboardInterrupt, SystemExit):
         hint = "; --resume continues" if sink.is_resumable else ""
         log(f"Stopped. {counts.total:,} rows are written: {sink.description}{hint}")
@@ -181,6 +229,8 @@ def run_scan(
         )
     if not output_config.quiet:
         _print_summary(scan, sink, counts, time.perf_counter() - start, console)
+    if sink.change:
+        raise OutputError(sink.change)
     has_failures = counts.errors or scan.stats.unreadable_folders
     return ExitCode.UNREADABLE_FILES if has_failures else ExitCode.OK
 
@@ -192,7 +242,7 @@ def _create_manifest(scan: Scan, output_config: OutputConfig) -> ScanManifest:
     return ScanManifest(
         digitscan=__version__,
         roots=() if is_one_folder(scan.paths) else tuple(path.as_posix() for path in scan.paths),
-        targets=tuple(os.path.realpath(path) for path in scan.paths),
+        targets=tuple(_resolve(path) for path in scan.paths),
         model=model.digest,
         fast_model=model.fast_model.digest if model.fast_model else None,
         preprocess_version=PREPROCESS_VERSION,
@@ -205,35 +255,40 @@ def _create_manifest(scan: Scan, output_config: OutputConfig) -> ScanManifest:
     )
 
 
+def _resolve(path: Path) -> str:
+    """Return the real path; the path itself if it begins in a current folder that was deleted."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return os.fspath(path)
+
+
 def _check_can_continue(sink: OutputSink, manifest: ScanManifest, output_config: OutputConfig) -> None:
     """Raise OutputError if the rows to be continued are missing or were made with other settings."""
     if sink.appending and sink.path:
         check_manifest(sink.path, manifest)
     elif output_config.retry_errors:
         raise OutputError(f"{sink.description} holds no rows yet: there is nothing to read again")
+    elif sink.path and not sink.takes_free_name:
+        check_can_start(sink.path, manifest, output_config.overwrite, output_config.resume)
 
 
 def _prepare_output(sink: OutputSink, manifest: ScanManifest) -> None:
     """Bring the open output to a state to which rows can be added.
 
-    A new file gets its manifest before its first row. Of one that is continued, the incomplete last row that
-    a killed scan left is removed. Only regular files have a manifest.
+    A new file gets its manifest before its first row. Streams have none.
     """
-    if sink.path is None or not sink.is_resumable:
+    if sink.path is None:
         return
-    with sink.translate_os_errors():
-        if not sink.appending:
-            start_output(sink.path, sink.file, manifest)
-            return
+    if sink.appending:
         check_manifest(sink.path, manifest)  # again, now that the lock keeps others from writing
-        sink.appending = truncate_to_whole_rows(sink.file) > 0
-
-
-def _read_previous_rows(sink: OutputSink, manifest: ScanManifest) -> Iterable[Prediction]:
-    """Return the rows that are in the output already."""
-    if sink.path is None or not sink.appending:
-        return ()
-    return read_csv(sink.path, manifest.csv_format.raw)
+        return
+    try:
+        with sink.translate_os_errors():
+            start_output(sink.path, sink.file, manifest)
+    except BaseException:
+        sink.remove_if_new()
+        raise
 
 
 def _write_rows(
@@ -244,14 +299,25 @@ def _write_rows(
     update_progress: Callable[[SummaryCounts], None],
 ) -> None:
     """Write the batches as they come, whole rows at a time."""
+
+    def start_writer(header: bool) -> CsvWriter:
+        return CsvWriter(sink.file, csv_format, header, for_terminal=sink.is_terminal)
+
     with sink.translate_os_errors():
-        writer = CsvWriter(sink.file, csv_format, header=not sink.appending)
-    for batch in batches:
+        writer = start_writer(header=not sink.appending)
+    try:
+        for batch in batches:
+            with sink.translate_os_errors():
+                if sink.has_changed():
+                    writer = start_writer(header=not sink.rescue())
+                writer.write(batch)
+            sink.sync()
+            counts.add(batch)
+            update_progress(counts)
+    finally:
         with sink.translate_os_errors():
-            writer.write(batch)
-        sink.sync()
-        counts.add(batch)
-        update_progress(counts)
+            if sink.has_changed():
+                sink.rescue(has_more_rows=False)
 
 
 @contextlib.contextmanager
@@ -268,6 +334,8 @@ def _progress_bar(
     from tqdm import tqdm
 
     tqdm.monitor_interval = 0  # no thread that redraws the bar: every batch does
+    # tqdm's own lock is one of multiprocessing, which may start a Python that imports from this folder.
+    tqdm.set_lock(threading.RLock())
     bar: tqdm[Never]
     with tqdm(unit=" images", leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
 
@@ -292,7 +360,7 @@ def _print_summary(
         console = Console(stderr=True, highlight=False)
     metadata = scan.model.metadata
     context = SummaryContext(
-        model=f"{scan.model.name} ({metadata.architecture}, {scan.model.digest[:12]})",
+        model=describe_model(scan.model),
         seconds=seconds,
         output=sink.description,
         skipped=scan.stats.skipped,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from digitscan.model.metadata import UNKNOWN_ARCHITECTURE
 from digitscan.prediction import Prediction, Status
 from digitscan.system.log import escape_control_characters
 
@@ -78,7 +79,7 @@ class SummaryContext:
     """What the summary says besides the counts."""
 
     model: str
-    """The name of the model that read the images, its architecture and its digest."""
+    """The model that read the images, see `describe_model`."""
     seconds: float
     output: str
     """Where the rows are."""
@@ -87,6 +88,12 @@ class SummaryContext:
     unreadable_folders: tuple[str, ...] = ()
     is_calibrated: bool = True
     """Whether rows can be `ok`: by the model's threshold or by --min-confidence."""
+
+
+def describe_model(model: Model) -> str:
+    """Return the model's name, its architecture if that is known, and the first digits of its SHA-256."""
+    known = [] if model.metadata.architecture == UNKNOWN_ARCHITECTURE else [model.metadata.architecture]
+    return f"{model.name} ({', '.join([*known, model.digest[:12]])})"
 
 
 def print_summary(counts: SummaryCounts, context: SummaryContext, console: Console) -> None:

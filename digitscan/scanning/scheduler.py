@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import queue
+import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,18 @@ from typing import TYPE_CHECKING, Any
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.prediction import ImageFile, Prediction, Status
 from digitscan.scanning.config import ScanConfig
-from digitscan.system.resources import count_usable_cores
-from digitscan.workers.protocol import ModelSetup, WorkerRow, WorkerSetup
-from digitscan.workers.supervisor import Event, ProcessFactory, Task, Worker
+from digitscan.system.folders import join_path
+from digitscan.system.resources import count_free_descriptors, count_usable_cores
+from digitscan.workers.forkserver import END_TIMEOUT_SECONDS
+from digitscan.workers.protocol import ImageSetup, ModelSetup, WorkerRow
+from digitscan.workers.supervisor import (
+    NO_PROCESS,
+    POLL_SECONDS,
+    Event,
+    ProcessFactory,
+    Task,
+    Worker,
+)
 
 if TYPE_CHECKING:
     from digitscan.model.registry import Model
@@ -41,8 +51,15 @@ _MIN_FILES_FOR_WORKER = 256
 _MIN_BYTES_FOR_WORKER = 4 << 20
 _MIN_SECONDS_FOR_WORKER = 0.5
 
-_START_TIMEOUT_SECONDS = 120.0
-_POLL_SECONDS = 0.1
+_DESCRIPTORS_PER_WORKER = 4
+"""Two pipes, the shared memory and a pidfd."""
+_RESERVED_DESCRIPTORS = 48
+"""For the files and folders that are open meanwhile, and for the start of a worker."""
+
+_FILES_PER_TAKE = 64
+_MAX_BUFFERED_CHARACTERS = 1 << 23
+"""The most characters in the names of all files in flight: in a deep tree each may have a million."""
+
 _MAX_IDLE_DEATHS = 5
 """Workers that end in a row with no file to blame, before the scan gives up."""
 
@@ -53,10 +70,10 @@ def predict(
     files: Iterable[ImageFile],
     model: Model,
     config: ScanConfig | None = None,
-    worker_command: Sequence[str] | None = None,
+    process_factory: ProcessFactory | None = None,
 ) -> Generator[Prediction, None, None]:
     """Yield one prediction for each file, in order. Takes and raises what `Scheduler` does."""
-    with Scheduler(files, model, config, worker_command) as scheduler:
+    with Scheduler(files, model, config, process_factory) as scheduler:
         for batch in scheduler.batches():
             yield from batch
 
@@ -69,29 +86,32 @@ class Scheduler:
         files: Iterable[ImageFile],
         model: Model,
         config: ScanConfig | None = None,
-        worker_command: Sequence[str] | None = None,
+        process_factory: ProcessFactory | None = None,
     ) -> None:
         """Take the files, which are consumed lazily. No worker is started yet.
 
-        `worker_command` is run as the worker instead of digitscan's own.
+        `process_factory` starts the workers, and the caller closes it; None is one of this scheduler's own.
         """
         self._config = config or ScanConfig()
         self._files = iter(files)
+        self._model = model
         self._setup = _worker_setup(model, self._config)
-        self._process_factory = ProcessFactory(worker_command)
-        self._owner_pid = os.getpid()
-        self._max_workers = self._config.workers or count_usable_cores()
+        self._owns_factory = process_factory is None
+        self._process_factory = process_factory or ProcessFactory()
+        self._max_workers = _count_possible_workers(self._config.workers or count_usable_cores())
         self._workers: list[Worker] = []
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._waiting: deque[ImageFile] = deque()
         self._files_exhausted = False
         self._chunks: deque[_Chunk] = deque()
         self._in_flight = 0
+        self._characters = 0
         self._retries: deque[Task] = deque()
         self._chunk_size = min(_FIRST_CHUNK_SIZE, self._config.chunk_size)
         self._seconds_per_file: float | None = None
         self._bytes_per_file = 0.0
         self._idle_deaths = 0
+        self._has_had_ready_worker = False
 
     def __enter__(self) -> Scheduler:
         """Return itself."""
@@ -133,22 +153,24 @@ class Scheduler:
             self._replace_hanging_workers()
 
     def close(self) -> None:
-        """End all workers. Does nothing in a forked copy of this process, whose workers they are not."""
-        if os.getpid() != self._owner_pid:
-            return
+        """End all workers."""
         for worker in self._workers:
             worker.kill()
+        deadline = time.monotonic() + END_TIMEOUT_SECONDS
         for worker in self._workers:  # all are killed first, because each takes its time to end
-            worker.wait()
+            worker.wait(max(0.0, deadline - time.monotonic()))
         self._workers.clear()
-        self._process_factory.close()
+        if self._owns_factory:
+            self._process_factory.close()
 
     def _take_files(self) -> None:
         free = MAX_IN_FLIGHT - self._in_flight - len(self._waiting)
-        if free > 0 and not self._files_exhausted:
-            files = list(itertools.islice(self._files, free))
-            self._files_exhausted = len(files) < free
+        while free > 0 and not self._files_exhausted and self._characters < _MAX_BUFFERED_CHARACTERS:
+            files = list(itertools.islice(self._files, min(free, _FILES_PER_TAKE)))
+            self._files_exhausted = len(files) < min(free, _FILES_PER_TAKE)
             self._waiting.extend(files)
+            self._characters += sum(len(file.name) for file in files)
+            free -= len(files)
 
     def _measure_first_files(self) -> None:
         """Measure the bytes of the first files, whose time is not known yet.
@@ -157,7 +179,7 @@ class Scheduler:
         """
         first_files = list(itertools.islice(self._waiting, _FIRST_CHUNK_SIZE))
         with contextlib.suppress(OSError):
-            sizes = [os.stat(file.path).st_size for file in first_files]  # noqa: PTH116  # ImageFile.path is a str
+            sizes = [_size_in_bytes(file) for file in first_files]
             self._bytes_per_file = sum(sizes) / max(1, len(sizes))
             files_in_bytes = int(_FIRST_CHUNK_BYTES / max(1, self._bytes_per_file))
             self._chunk_size = max(1, min(self._chunk_size, files_in_bytes))
@@ -167,10 +189,7 @@ class Scheduler:
             self._workers.append(Worker(self._process_factory, self._setup, self._events))
         except OSError as error:
             if not self._workers:
-                raise DigitscanError(
-                    f"No process to read the files can be started: {error}. "
-                    "Free some memory, processes or open files, then try again."
-                ) from error
+                raise DigitscanError(NO_PROCESS.format(error)) from error
             self._max_workers = len(self._workers)
 
     def _start_more_workers(self) -> None:
@@ -190,7 +209,7 @@ class Scheduler:
         for queued in range(_QUEUED_TASKS_PER_WORKER):
             for worker in self._workers:
                 if len(worker.tasks) <= queued and (task := self._next_task()):
-                    worker.assign(task, [task.chunk.files[position].path for position in task.positions])
+                    worker.assign(task, [task.chunk.files[position] for position in task.positions])
 
     def _next_task(self) -> Task | None:
         if self._retries:
@@ -210,13 +229,14 @@ class Scheduler:
         """Return the rows of all chunks that are complete and have no incomplete one before them."""
         ready: list[Prediction] = []
         while self._chunks and not self._chunks[0].missing:
-            ready.extend(row for row in self._chunks.popleft().rows if row is not None)
+            ready += filter(None, self._chunks.popleft().rows)
         self._in_flight -= len(ready)
+        self._characters -= sum(len(row.path) for row in ready)
         return ready
 
     def _wait_for_events(self) -> None:
         try:
-            event = self._events.get(timeout=_POLL_SECONDS)
+            event = self._events.get(timeout=POLL_SECONDS)
             while True:
                 self._handle(event)
                 event = self._events.get_nowait()
@@ -232,7 +252,7 @@ class Scheduler:
         elif "refused" in frame:
             raise ModelError(frame["refused"])
         elif "ready" in frame:
-            worker.is_ready = True
+            worker.is_ready = self._has_had_ready_worker = True
         else:
             task = worker.tasks.pop(frame["serial"])
             for position, row in zip(task.positions, frame["rows"], strict=True):
@@ -252,11 +272,8 @@ class Scheduler:
 
     def _replace_hanging_workers(self) -> None:
         for worker in list(self._workers):
-            task, index = worker.current_file()
-            is_reading = task is not None and index < len(task.positions)
-            timeout = self._config.timeout if is_reading else _START_TIMEOUT_SECONDS
-            if worker.seconds_on_current_file() > timeout:
-                self._replace(worker, timed_out=is_reading)
+            if worker.is_hanging(self._config.timeout):
+                self._replace(worker, timed_out=worker.is_reading)
 
     def _replace(self, worker: Worker, timed_out: bool) -> None:
         """End a worker that hangs or has died, decide about its tasks, and start another."""
@@ -271,12 +288,21 @@ class Scheduler:
             retries += self._split_failed_task(task, index, timed_out) if task is current_task else [task]
         self._retries.extendleft(reversed(retries))
         if self._idle_deaths > _MAX_IDLE_DEATHS:
-            raise DigitscanError(
+            raise self._explain_idle_deaths()
+        if self._chunks or self._waiting or not self._files_exhausted:
+            self._start_worker()
+
+    def _explain_idle_deaths(self) -> DigitscanError:
+        if self._model.is_bundled or self._has_had_ready_worker:
+            return DigitscanError(
                 "The processes that read the files end as soon as they start. "
                 "Free some memory, or install digitscan again."
             )
-        if self._chunks or self._waiting or not self._files_exhausted:
-            self._start_worker()
+        return ModelError(
+            f"the processes that read the files end while they load the model {self._model.path}: free "
+            f"some memory, delete its compiled form {self._model.compiled_path}, which is then made again, "
+            "or give another --model"
+        )
 
     def _split_failed_task(self, task: Task, index: int, timed_out: bool) -> list[Task]:
         """Return the tasks that read the files of a failed one again; its current file may get its row."""
@@ -322,8 +348,21 @@ class _Chunk:
         self.set_row(position, WorkerRow(None, None, Status.ERROR, reason, None))
 
 
-def _worker_setup(model: Model, config: ScanConfig) -> WorkerSetup:
-    return WorkerSetup(
+def _count_possible_workers(wanted: int) -> int:
+    """Return how many workers there may be: each takes some of the files that this process may open."""
+    free = count_free_descriptors() - _RESERVED_DESCRIPTORS
+    return max(1, min(wanted, free // _DESCRIPTORS_PER_WORKER))
+
+
+def _size_in_bytes(file: ImageFile) -> int:
+    """Return the size of a file, or of a link. Raises OSError."""
+    path = join_path(file.folder, file.path) if file.folder else file.path
+    return os.lstat(path).st_size  # a link may lead to a server that does not answer
+
+
+def _worker_setup(model: Model, config: ScanConfig) -> ImageSetup:
+    return ImageSetup(
+        does="read images",
         model=_model_setup(model),
         fast_model=_model_setup(model.fast_model) if model.fast_model else None,
         min_confidence=config.min_confidence,

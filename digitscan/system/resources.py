@@ -29,6 +29,21 @@ def count_usable_cores() -> int:
     return max(cores, 1)
 
 
+def count_free_descriptors() -> int:
+    """Return how many more files this process may open; a large number where there is no limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return sys.maxsize
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    open_count = 3
+    with contextlib.suppress(OSError):  # a container may have no /proc
+        open_count = len(os.listdir("/dev/fd"))  # noqa: PTH208  # see the module's docstring
+    return max(0, limit - open_count)
+
+
 def _read(path: str) -> str:
     with open(path, encoding="ascii") as file:  # noqa: PTH123  # see the module's docstring
         return file.read()

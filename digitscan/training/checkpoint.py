@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
-import zlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from digitscan.errors import OutputError
-from digitscan.system.files import write_atomic
+from digitscan.errors import ImageError, OutputError
+from digitscan.system.files import open_regular_file, write_atomic
+from digitscan.training.npz_file import NpzError, NpzFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,19 +28,7 @@ _ARRAY_FIELDS = ("variables", "optimizer_variables", "best_weights")
 _JSON_FIELDS = ("depends_on", "seconds", "best_epoch", "history")
 # The array that holds the JSON text.
 _JSON_ARRAY = "facts"
-# What NumPy, zipfile and json raise for a damaged archive.
-_READ_ERRORS = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+HISTORY_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
 @dataclass(frozen=True)
@@ -78,7 +66,7 @@ class CheckpointFile:
         damaged or belongs to a run with other values.
         """
         self._path, self._depends_on = path, depends_on
-        self.previous = load_checkpoint(path, depends_on) if resume and path.exists() else None
+        self.previous = load_checkpoint(path, depends_on) if resume and os.path.lexists(path) else None
         self.is_resumable = self.previous is not None
 
     @property
@@ -101,7 +89,7 @@ class CheckpointFile:
         keras_model.optimizer.build(keras_model.trainable_variables)
         variables = [*keras_model.variables, *keras_model.optimizer.variables]
         values = [*self.previous.variables, *self.previous.optimizer_variables]
-        if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+        if not (_fit(values, variables) and _fit(self.previous.best_weights, keras_model.weights)):
             raise OutputError(f"the checkpoint {self._path} is damaged: {START_AGAIN}")
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
@@ -128,8 +116,21 @@ class CheckpointFile:
         self.is_resumable = True
 
     def remove(self) -> None:
-        """Delete the file: the run has ended."""
-        self._path.unlink(missing_ok=True)
+        """Delete the file: the run has ended, and its model is saved. Raises OutputError."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"the model is saved, but its checkpoint {self._path} cannot be deleted: "
+                f"{error.strerror or error}; delete it yourself"
+            ) from error
+
+
+def _fit(values: Sequence[NDArray[Any]], variables: Sequence[Any]) -> bool:
+    """Return whether values have the shapes and types of Keras variables."""
+    return [(value.shape, value.dtype.name) for value in values] == [
+        (tuple(variable.shape), variable.dtype) for variable in variables
+    ]
 
 
 def checkpoint_path(output: Path) -> Path:
@@ -164,7 +165,12 @@ def load_checkpoint(path: Path, depends_on: Mapping[str, Any]) -> Checkpoint:
     try:
         checkpoint = _read_checkpoint(path)
         previous = dict(checkpoint.depends_on)
-    except _READ_ERRORS as error:
+    except OSError as error:
+        raise OutputError(
+            f"the checkpoint {path} cannot be read ({error.strerror or error}): {START_AGAIN}"
+        ) from None
+    # What Python's JSON parser and a forged text raise.
+    except (ImageError, NpzError, ValueError, TypeError, RecursionError) as error:
         raise OutputError(f"the checkpoint {path} cannot be read ({error}): {START_AGAIN}") from None
     current = json.loads(json.dumps(depends_on))  # as JSON returns it: lists for tuples
     changes = ", ".join(
@@ -180,22 +186,42 @@ def load_checkpoint(path: Path, depends_on: Mapping[str, Any]) -> Checkpoint:
 
 
 def _read_checkpoint(path: Path) -> Checkpoint:
-    """Return the checkpoint in a file. Raises one of _READ_ERRORS where it is damaged."""
-    import numpy as np
-
-    if path.stat().st_size > MAX_CHECKPOINT_BYTES:
-        raise ValueError("too large")
-    with np.load(path, allow_pickle=False) as file:
-        values = json.loads(file[_JSON_ARRAY].tobytes())
+    """Return the checkpoint in a file. Raises one of the errors that `load_checkpoint` catches."""
+    with io.BufferedReader(open_regular_file(os.fspath(path))) as file:
+        npz_file = NpzFile(file)
+        if npz_file.unpacked_bytes > MAX_CHECKPOINT_BYTES:
+            raise ValueError("too large")
+        values = json.loads(npz_file.read(_JSON_ARRAY).tobytes())
         arrays: dict[str, Any] = {
-            field: [file[f"{field}{index}"] for index in range(_count_arrays(file, field))]
+            field: [npz_file.read(f"{field}{index}") for index in range(_count_arrays(npz_file.names, field))]
             for field in _ARRAY_FIELDS
         }
     checkpoint = Checkpoint(**arrays, **values)
-    epoch_counts = {len(column) for column in checkpoint.history.values()}
-    if len(epoch_counts) != 1 or not 0 <= checkpoint.best_epoch < min(epoch_counts):
-        raise ValueError("its epochs do not agree")
+    _check_values(checkpoint)
     return checkpoint
+
+
+def _check_values(checkpoint: Checkpoint) -> None:
+    """Raise ValueError or TypeError where a value is not what a training run has written."""
+    import numpy as np
+
+    columns = [checkpoint.history[name] for name in HISTORY_COLUMNS if name in checkpoint.history]
+    if len(columns) != len(checkpoint.history) or len(columns) != len(HISTORY_COLUMNS):
+        raise ValueError("its history has other columns")
+    if not all(map(_is_number, [checkpoint.seconds, *(value for column in columns for value in column)])):
+        raise ValueError("its history or its time is not made of numbers")
+    epoch_counts = {len(column) for column in columns}
+    best_epoch = checkpoint.best_epoch
+    if len(epoch_counts) != 1 or type(best_epoch) is not int or not 0 <= best_epoch < min(epoch_counts):
+        raise ValueError("its epochs do not agree")
+    for array in (array for field in _ARRAY_FIELDS for array in getattr(checkpoint, field)):
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise ValueError("its weights are not numbers")
+
+
+def _is_number(value: object) -> bool:
+    """Return whether a value of a JSON text is a finite number; integers may have any length there."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
 def _count_arrays(names: Iterable[str], field: str) -> int:

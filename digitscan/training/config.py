@@ -11,6 +11,11 @@ from pathlib import Path
 
 from digitscan.errors import UsageError
 
+MAX_COUNT = 1_000_000
+"""The most epochs, images in a step and epochs of patience: TensorFlow computes with numbers of 64 bits."""
+MAX_SEED = 2**32 - 1
+"""The largest seed that Keras takes."""
+
 
 class Architecture(StrEnum):
     """The networks that can be trained."""
@@ -60,7 +65,19 @@ class TrainConfig:
         if self.architecture not in {*Architecture}:
             names = ", ".join(Architecture)
             raise UsageError(f"architecture must be one of {names}, not {self.architecture!r}")
-        for name, minimum in (("epochs", 1), ("batch_size", 1), ("patience", 1), ("seed", 0)):
+        for name, minimum, maximum in (
+            ("epochs", 1, MAX_COUNT),
+            ("batch_size", 1, MAX_COUNT),
+            ("patience", 1, MAX_COUNT),
+            ("seed", 0, MAX_SEED),
+        ):
             value = getattr(self, name)
             if value is not None and value < minimum:
                 raise UsageError(f"{name} must be at least {minimum}, not {value}")
+            if value is not None and value > maximum:
+                raise UsageError(f"{name} must be at most {maximum}, not {value}")
+
+
+def default_plot_folder(output: Path) -> Path:
+    """Return the folder for the plots of a model: `models/digits` for `models/digits.h5`."""
+    return output.parent / (output.stem if output.suffix else f"{output.name}-plots")

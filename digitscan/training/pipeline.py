@@ -12,8 +12,6 @@ import contextlib
 import hashlib
 import os
 import platform
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,11 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from digitscan.errors import DataError, OutputError, UsageError
+from digitscan.errors import DataError, UsageError
 from digitscan.model.metadata import FAST_CNN
-from digitscan.model.registry import BUNDLED_MODELS, Model
+from digitscan.model.registry import Model
 from digitscan.system.log import log as log_to_stderr
-from digitscan.system.signals import defer_signals
 from digitscan.training.architectures import ARCHITECTURES, CLASS_COUNTS
 from digitscan.training.calibration import CalibratedModel, calibrate_model
 from digitscan.training.checkpoint import CheckpointFile, checkpoint_path
@@ -42,14 +39,15 @@ from digitscan.training.data.pen_files import PenStrokeData, load_pen_strokes
 from digitscan.training.data.pen_strokes import PenStrokes
 from digitscan.training.data.sources import load_data
 from digitscan.training.distillation import Teacher, compute_distillation_targets, load_teachers
+from digitscan.training.libraries import import_training_libraries, set_training_environment
+from digitscan.training.outputs import bundled_compiled_folder, check_not_existing, check_writable
+from digitscan.training.plots import draw_in_own_process
 from digitscan.training.recipes import Recipe, resolve_recipe
-from digitscan.training.report import draw_plots, log_test_results
+from digitscan.training.report import log_test_results, write_plots
 from digitscan.training.trainer import Metrics, TargetFunction, TrainingResult, evaluate, fit
 from digitscan.version import __version__
 
 MIN_TRAINING_IMAGES = 20
-REQUIRED_BYTES = 32_000_000
-"""The most that a run writes: the model, its compiled form, the old and the new checkpoint, the plots."""
 
 Log = Callable[[str], object]
 
@@ -73,6 +71,7 @@ class _TrainedModel:
     test_metrics: Metrics
 
 
+@set_training_environment()
 def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
     """Train a network; write its `.h5`, its compiled form and its plots; return the model.
 
@@ -82,11 +81,11 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
     """
     start = time.perf_counter()
     log: Log = _discard if config.quiet else log_to_stderr
-    _check_not_existing(config)
+    check_not_existing(config)
     _check_teacher_count(config)
     recipe = resolve_recipe(config, recipe)
     _check_pens_are_drawn(config, recipe)
-    check_output_folder(config.output.parent)
+    check_writable(config)
     teachers = load_teachers(config.teachers, CLASS_COUNTS[config.architecture], log)
     data = _load_training_data(config.data, log)
     pens = load_pen_strokes(config.pens) if config.pens else None
@@ -105,7 +104,10 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
     probabilities = trained.calibrated.classifier.classify(datasets.test.images)
     log_test_results(trained.test_metrics, datasets.test, probabilities, log)
     if config.plots is not None:
-        draw_plots(trained.result.history, datasets.test, probabilities, config.plots)
+        pngs = draw_in_own_process(
+            trained.result.history, datasets.test.images, datasets.test.labels, probabilities
+        )
+        write_plots(pngs, config.plots, config.overwrite)
         log(f"Plots: {config.plots}")
     log(f"Model: {config.output}")
     return model
@@ -113,18 +115,6 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
 
 def _discard(message: str) -> None:
     """Log nothing: the run is quiet."""
-
-
-def _check_not_existing(config: TrainConfig) -> None:
-    """Raise OutputError where a model or an interrupted run's checkpoint exists and may not be replaced."""
-    if config.output.exists() and not config.overwrite:
-        raise OutputError(f"{config.output} exists: name another file with -o, or add --overwrite")
-    checkpoint = checkpoint_path(config.output)
-    if checkpoint.exists() and not (config.resume or config.overwrite):
-        raise OutputError(
-            f"{checkpoint} is the checkpoint of an interrupted run: add --resume to continue that run, "
-            "or --overwrite to start again"
-        )
 
 
 def _check_teacher_count(config: TrainConfig) -> None:
@@ -142,26 +132,6 @@ def _check_pens_are_drawn(config: TrainConfig, recipe: Recipe) -> None:
         raise UsageError(
             f"{config.architecture} learns from the digits of MNIST or --data only: leave out --pens, "
             "or train cnn or cnn-fast"
-        )
-
-
-def check_output_folder(folder: Path) -> None:
-    """Raise OutputError where a folder cannot be written or its disk is too full for the run's files.
-
-    This fails at the start rather than after hours of training. The folder is created where it is missing.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            free_bytes = shutil.disk_usage(folder).free
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be written: {error.strerror or error}; choose another place with -o"
-        ) from error
-    if free_bytes < REQUIRED_BYTES:
-        raise OutputError(
-            f"{folder} has {free_bytes / 1e6:.0f} MB of free space, and model, checkpoint and plots need up "
-            f"to {REQUIRED_BYTES / 1e6:.0f} MB: free some, or choose another place with -o"
         )
 
 
@@ -248,9 +218,8 @@ def _train(
             datasets.pen_strokes,
         ) as generator,
         silence_tensorflow(),
+        import_training_libraries(),  # the worker processes make images meanwhile
     ):
-        # The worker processes make images while TensorFlow is imported.
-        _import_libraries(with_plots=config.plots is not None)
         result = fit(
             _build_network(config.architecture, config.seed),
             recipe,
@@ -264,25 +233,6 @@ def _train(
             result.keras_model, config.architecture, generator.make_calibration_images(), teachers
         )
         return _TrainedModel(result, calibrated, evaluate(result.keras_model, datasets.test))
-
-
-def _import_libraries(with_plots: bool) -> None:
-    """Import what the rest of the run needs.
-
-    This takes seconds, in which an exception that a signal raises may be swallowed by the import or become
-    another error: of 14 SIGTERMs, 3 were lost. So signals are deferred meanwhile.
-    """
-    with defer_signals():
-        import h5py  # noqa: F401  # used later
-        import keras  # noqa: F401  # used later
-        import tensorflow as tf
-        from tensorflow.python.framework import convert_to_constants  # noqa: F401  # used later
-
-        _ = tf.lite.TFLiteConverter  # TensorFlow imports it at the first access
-        with contextlib.suppress(ImportError):  # without a wheel for this system, TensorFlow's own is used
-            import ai_edge_litert.interpreter  # noqa: F401  # used later
-        if with_plots:
-            import matplotlib.backends.backend_agg  # noqa: F401  # used later
 
 
 def _build_network(architecture: str, seed: int) -> Any:
@@ -316,13 +266,11 @@ def _save(config: TrainConfig, recipe: Recipe, trained: _TrainedModel, seconds: 
     }
     scores = {"test accuracy": trained.test_metrics.accuracy, "test loss": trained.test_metrics.loss}
     metadata = replace(trained.calibrated.metadata, training=training, scores=scores)
-    # The compiled forms of bundled models are kept beside them, those of other models in the user's cache.
-    compiled_folder = config.output.parent / "programs"
-    is_bundled = config.output.stem in BUNDLED_MODELS and compiled_folder.is_dir()
     return save_model(
         trained.result.keras_model,
         metadata,
         config.output,
-        compiled_folder if is_bundled else None,
+        bundled_compiled_folder(config.output),
         compiled=trained.calibrated.compiled,
+        is_tested_on_mnist=config.data is None,
     )

@@ -2,15 +2,23 @@
 
 They are drawn with matplotlib's Agg backend, not with pyplot: that needs no display and leaves no global
 state behind. The PNG files hold neither date nor version, so the same values give the same bytes.
+
+A training run draws them in a process of its own. matplotlib obeys a `matplotlibrc` in the current folder,
+which may have come with somebody's data and may, for example, start LaTeX; that can only be prevented in a
+process that changes to another folder.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import OutputError
+from digitscan.system.process_pool import PoolError, ProcessPool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,38 +28,84 @@ if TYPE_CHECKING:
 SAMPLE_COLUMNS = 10
 MAX_SAMPLE_ROWS = 2
 """The most rows of right predictions, and of wrong ones, in the plot of sample predictions."""
+PLOT_NAMES = ("accuracy_plot.png", "loss_plot.png", "sample_predictions.png", "confusion_matrix.png")
 BLUE, ORANGE, RED, GRAY = "#1f6fb4", "#d9730d", "#c62828", "#555555"
 
 
-def plot_training(history: Mapping[str, Sequence[float]], folder: Path) -> None:
-    """Write `accuracy_plot.png` and `loss_plot.png`: training and validation by epoch.
+def draw_in_own_process(
+    history: Mapping[str, Sequence[float]],
+    images: NDArray[np.uint8],
+    labels: NDArray[Any],
+    probabilities: NDArray[Any],
+) -> dict[str, bytes]:
+    """Return the PNG of each of PLOT_NAMES. Raises OutputError where they cannot be drawn.
 
-    `history` has `accuracy` and `val_accuracy`, 0 to 1, `loss` and `val_loss`: one value for each epoch.
-    Raises OutputError where a file cannot be written.
+    `history` is as for `plot_training`, the other arguments as for `plot_sample_predictions`.
     """
-    for metric in ("accuracy", "loss"):
-        figure = _create_figure(6.4, 4.0)
-        axes = figure.add_subplot()
-        training, validation = history[metric], history[f"val_{metric}"]
-        epochs = range(1, len(training) + 1)
-        axes.plot(epochs, training, color=BLUE, marker=".", label="training")
-        axes.plot(epochs, validation, color=ORANGE, marker=".", label="validation")
-        axes.set(xlabel="epoch", ylabel=metric)
-        axes.locator_params(axis="x", integer=True, steps=[1, 2, 5, 10])
-        axes.grid(color="#dddddd")
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
-        _save(figure, folder / f"{metric}_plot.png")
+    try:
+        with ProcessPool(1, _import_matplotlib) as pool:
+            return pool.submit(_draw, history, images, labels, probabilities).result()
+    except (PoolError, MemoryError) as error:
+        raise OutputError(
+            f"the plots cannot be drawn ({error or 'not enough memory'}); the model is saved"
+        ) from error
+
+
+def _import_matplotlib() -> None:
+    """Import matplotlib with its own settings. Changes the current folder of this process."""
+    for name in ("MPLBACKEND", "MATPLOTLIBRC"):
+        os.environ.pop(name, None)
+    found = importlib.util.find_spec("matplotlib")
+    if found and found.origin:
+        # It reads the `matplotlibrc` of the current folder: so that is its own one, with its defaults.
+        os.chdir(Path(found.origin).parent / "mpl-data")
+    import matplotlib
+
+    matplotlib.rcdefaults()
+
+
+def _draw(
+    history: Mapping[str, Sequence[float]],
+    images: NDArray[np.uint8],
+    labels: NDArray[Any],
+    probabilities: NDArray[Any],
+) -> dict[str, bytes]:
+    pngs = (
+        plot_training(history, "accuracy"),
+        plot_training(history, "loss"),
+        plot_sample_predictions(images, labels, probabilities),
+        plot_confusion_matrix(labels, probabilities.argmax(axis=1)),
+    )
+    return dict(zip(PLOT_NAMES, pngs, strict=True))
+
+
+def plot_training(history: Mapping[str, Sequence[float]], metric: str) -> bytes:
+    """Return a PNG of "accuracy" or "loss": training and validation by epoch.
+
+    `history` has that metric, and `val_` and that metric: one value for each epoch.
+    """
+    figure = _create_figure(6.4, 4.0)
+    axes = figure.add_subplot()
+    training, validation = history[metric], history[f"val_{metric}"]
+    epochs = range(1, len(training) + 1)
+    axes.plot(epochs, training, color=BLUE, marker=".", label="training")
+    axes.plot(epochs, validation, color=ORANGE, marker=".", label="validation")
+    axes.set(xlabel="epoch", ylabel=metric)
+    axes.locator_params(axis="x", integer=True, steps=[1, 2, 5, 10])
+    axes.grid(color="#dddddd")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return _encode(figure)
 
 
 def plot_sample_predictions(
-    images: NDArray[np.uint8], labels: NDArray[Any], probabilities: NDArray[Any], folder: Path
-) -> None:
-    """Write `sample_predictions.png`: right predictions of each digit, and in red the most confident errors.
+    images: NDArray[np.uint8], labels: NDArray[Any], probabilities: NDArray[Any]
+) -> bytes:
+    """Return a PNG of sample predictions: right ones of each digit, and in red the most confident errors.
 
     `images` are (N, 28, 28) uint8, `labels` (N,) 0 to 9, `probabilities` (N, 10), or (N, 11) where the last
-    class means "not a digit". Raises OutputError where the file cannot be written.
+    class means "not a digit".
     """
     import numpy as np
 
@@ -75,15 +129,14 @@ def plot_sample_predictions(
         color = GRAY if prediction == label else RED
         axes.set_title(f"{title}, {confidences[index]:.2f}", fontsize=8, color=color)
         axes.spines[:].set(color=color)
-    _save(figure, folder / "sample_predictions.png")
+    return _encode(figure)
 
 
-def plot_confusion_matrix(labels: NDArray[Any], predictions: NDArray[Any], folder: Path) -> None:
-    """Write `confusion_matrix.png`: how often each digit was read as which class.
+def plot_confusion_matrix(labels: NDArray[Any], predictions: NDArray[Any]) -> bytes:
+    """Return a PNG of the confusion matrix: how often each digit was read as which class.
 
     Errors and right predictions have color scales of their own, or the few errors would be invisible.
-    `labels` (N,) are 0 to 9; `predictions` (N,) are 0 to 9, or 10 for "not a digit". Raises OutputError where
-    the file cannot be written.
+    `labels` (N,) are 0 to 9; `predictions` (N,) are 0 to 9, or 10 for "not a digit".
     """
     import numpy as np
 
@@ -113,7 +166,7 @@ def plot_confusion_matrix(labels: NDArray[Any], predictions: NDArray[Any], folde
     )
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    _save(figure, folder / "confusion_matrix.png")
+    return _encode(figure)
 
 
 def _find_right_samples(predictions: NDArray[Any], labels: NDArray[Any]) -> list[int]:
@@ -134,11 +187,8 @@ def _create_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG file. Raises OutputError."""
-    try:
-        figure.savefig(path, format="png", metadata={"Software": None})
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}; choose another folder with --plots"
-        ) from error
+def _encode(figure: Figure) -> bytes:
+    """Return a figure as the content of a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from errno import EEXIST
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from digitscan.errors import OutputError
+from digitscan.system.files import write_atomic
 from digitscan.training.data.datasets import Dataset
-from digitscan.training.plots import plot_confusion_matrix, plot_sample_predictions, plot_training
 from digitscan.training.trainer import Metrics
 
 
@@ -55,11 +59,23 @@ def find_confusions(labels: NDArray[Any], predictions: NDArray[Any], max_count: 
     return [Confusion(*cell, int(counts[cell])) for cell in cells if counts[cell] > 0]
 
 
-def draw_plots(
-    history: Mapping[str, list[float]], test: Dataset, probabilities: NDArray[np.float64], folder: Path
-) -> None:
-    """Draw the plots of a run into a folder, which is created where it is missing. Raises OutputError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    plot_training(history, folder)
-    plot_sample_predictions(test.images, test.labels, probabilities, folder)
-    plot_confusion_matrix(test.labels, probabilities.argmax(axis=1), folder)
+def write_plots(pngs: Mapping[str, bytes], folder: Path, overwrite: bool) -> None:
+    """Write the plots of a run into a folder, which is created where it is missing.
+
+    A file that exists is replaced only with `overwrite`; a link is never followed. Raises OutputError.
+    """
+    for name, png in pngs.items():
+        path = folder / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, png, partial(_check_replaceable, path, overwrite))
+        except OSError as error:
+            raise OutputError(
+                f"the model is saved, but the plot {path} cannot be written: {error.strerror or error}"
+            ) from error
+
+
+def _check_replaceable(path: Path, overwrite: bool) -> None:
+    """Raise FileExistsError for a file that was made while the network was trained."""
+    if os.path.lexists(path) and not overwrite:
+        raise FileExistsError(EEXIST, os.strerror(EEXIST))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from digitscan.errors import TrainingError
 from digitscan.system.signals import defer_signals
-from digitscan.training.checkpoint import Checkpoint, CheckpointFile
+from digitscan.training.checkpoint import HISTORY_COLUMNS, Checkpoint, CheckpointFile
 from digitscan.training.data.datasets import Dataset
 from digitscan.training.data.generator import AugmentedDataGenerator
 from digitscan.training.recipes import Recipe
@@ -186,16 +187,11 @@ class _History:
     """The metrics of all epochs so far, and the weights of the best one, for early stopping."""
 
     def __init__(self, keras_model: Any, previous: Checkpoint | None) -> None:
-        self.columns: dict[str, list[float]] = {
-            "loss": [],
-            "accuracy": [],
-            "val_loss": [],
-            "val_accuracy": [],
-        }
+        self.columns: dict[str, list[float]] = {name: [] for name in HISTORY_COLUMNS}
         self.best_accuracy, self.best_epoch = -math.inf, 0
         self.best_weights = keras_model.get_weights()
         if previous:
-            self.columns = {name: [*values] for name, values in previous.history.items()}
+            self.columns = {name: [*previous.history[name]] for name in HISTORY_COLUMNS}
             self.best_epoch, self.best_weights = previous.best_epoch, [*previous.best_weights]
             self.best_accuracy = self.columns["val_accuracy"][self.best_epoch]
 
@@ -230,6 +226,8 @@ class _Progress:
     ) -> None:
         from tqdm import tqdm
 
+        # Else tqdm makes one between processes, and for that Python starts a process of its own.
+        tqdm.set_lock(threading.RLock())
         self._step_count, self._log = step_count, log
         self._timer = _DurationTimer(recipe, recipe.epochs - first_epoch, step_count, loading_seconds)
         disable = True if quiet else None  # None: where stderr is no terminal

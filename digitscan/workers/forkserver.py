@@ -9,6 +9,7 @@ that of `multiprocessing.forkserver`, which cannot be used: it needs a guard in 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -18,22 +19,23 @@ import time
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
+from digitscan.system.child_python import python_command
+
 if TYPE_CHECKING:
     from mmap import mmap
 
 _FORK_TIMEOUT_SECONDS = 120.0
 """The libraries may be loaded from a slow disk before the first fork is answered."""
-_CLOSE_TIMEOUT_SECONDS = 1.0
+END_TIMEOUT_SECONDS = 1.0
+"""How long to wait for a killed process. One that the system keeps in a read, as from a server that is gone,
+cannot be killed: it is left behind, and ends when the read does."""
 
-# -P: the current folder may hold anything, and its `json.py` must not be imported instead of Python's.
-_CODE = "import sys; sys.path.insert(0, sys.argv[1]); from digitscan.workers.worker import {0}; {0}()"
+_WORKER_MODULE = "digitscan.workers.worker"
 
 
-def python_command(function: str) -> list[str]:
+def worker_command(function: str) -> list[str]:
     """Return the command that runs a function of `digitscan.workers.worker` in a new Python."""
-    module = os.path.abspath(__file__)  # noqa: PTH100  # pathlib is not loaded yet
-    package_parent = os.path.dirname(os.path.dirname(os.path.dirname(module)))  # noqa: PTH120  # likewise
-    return [sys.executable, "-P", "-c", _CODE.format(function), package_parent]
+    return python_command(_WORKER_MODULE, function)
 
 
 def worker_environment() -> dict[str, str]:
@@ -61,13 +63,13 @@ class ForkedProcess:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
-    def wait(self) -> None:
-        """Return when it has ended."""
+    def wait(self, timeout: float = END_TIMEOUT_SECONDS) -> None:
+        """Return when it has ended, or after `timeout` seconds: then it is left behind."""
         if self._pidfd is None:
             return
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
-        poll.poll()
+        poll.poll(1000 * timeout)
         pidfd, self._pidfd = self._pidfd, None
         os.close(pidfd)
 
@@ -110,7 +112,7 @@ class ForkServer:
             socket.send_fds(self._control, [b"+"], [task_reader, row_writer, memory])
             pid = int.from_bytes(self._control.recv(4))
             if pid == 0:
-                raise OSError("no more processes can be started")
+                raise OSError(errno.EAGAIN, "no more processes can be started")
             process = ForkedProcess(pid, stdin, stdout, shared_memory)
             close_on_failure.pop_all()
             return process
@@ -118,7 +120,7 @@ class ForkServer:
     def close(self) -> None:
         """End it and the workers that are left, and wait until it is gone."""
         self._control.close()
-        deadline = time.monotonic() + _CLOSE_TIMEOUT_SECONDS
+        deadline = time.monotonic() + END_TIMEOUT_SECONDS
         # A caller that ignores SIGCHLD leaves no child to wait for.
         with contextlib.suppress(ChildProcessError, ProcessLookupError):
             while not os.waitpid(self.pid, os.WNOHANG)[0]:
@@ -131,7 +133,7 @@ def _spawn(control: int) -> int:
     """Start a fork server in a new Python, with the socket `control` as its stdin; return its pid."""
     return os.posix_spawn(
         sys.executable,
-        python_command("run_fork_server"),
+        worker_command("run_fork_server"),
         worker_environment(),
         file_actions=[
             (os.POSIX_SPAWN_DUP2, control, 0),
@@ -152,7 +154,7 @@ def _fork_self(control: int) -> int:
         os.dup2(null, 1)
         os.dup2(null, 2)
         os.environ.update(worker_environment())
-        package_parent = python_command("run_fork_server")[-1]
+        package_parent = worker_command("run_fork_server")[-1]
         # The folder that this Python was started in may hold anything, see `_CODE`.
         if not sys.flags.safe_path and sys.path[0] != package_parent:
             sys.path[0] = package_parent

@@ -6,14 +6,17 @@ Whatever is wrong with one file stays in that file's row.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import errno
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from digitscan.errors import ImageError
 from digitscan.prediction import Status
+from digitscan.system.files import describe_os_error
+from digitscan.system.folders import FolderOpener
 from digitscan.system.resources import limit_memory
-from digitscan.workers.protocol import ModelSetup, WorkerRow, WorkerSetup
+from digitscan.workers.protocol import FileLocation, ImageSetup, ModelSetup, WorkerRow
 
 if TYPE_CHECKING:
     from digitscan.imaging.decode import DecodedImage
@@ -30,61 +33,73 @@ MAX_BUFFERED_PIXELS = 1 << 20
 
 SetCurrent = Callable[[int], object]
 """Notes the index of the file that is being read, for the supervisor."""
-ProcessFiles = Callable[[list[str], SetCurrent], list[WorkerRow]]
-"""Turns paths into rows, in the same order."""
+ProcessFiles = Callable[[list[FileLocation], SetCurrent], Sequence[object]]
+"""Turns files into rows, in the same order."""
 
 
 class _PreprocessedFile(NamedTuple):
-    """A picture that may be a digit: the index of its file, the notes of decoding, and its preprocessing."""
+    """A picture that may be a digit: the index of its file, what its decoder said, and its preprocessing."""
 
     file_index: int
     notes: tuple[str, ...]
+    is_damaged: bool
     result: Preprocessed
 
 
 @dataclass(frozen=True)
 class ImageProcessor:
-    """Turns paths into rows."""
+    """Turns files into rows."""
 
     classifier: Classifier | Cascade
     metadata: ModelMetadata
     min_confidence: float | None
     probabilities: bool
     max_megapixels: float
+    _folders: FolderOpener = field(default_factory=FolderOpener)
 
-    def process(self, paths: list[str], set_current: SetCurrent) -> list[WorkerRow]:
-        """Return one row for each path, in order.
+    def process(self, files: Sequence[FileLocation], set_current: SetCurrent) -> list[WorkerRow]:
+        """Return one row for each file, in order.
 
         `set_current` is called with the index of a file before it is read, and with the number of files
         before work on several files together.
         """
         from digitscan.imaging.decode import decode_image
 
-        rows: list[WorkerRow] = [_error_row("")] * len(paths)
+        rows: list[WorkerRow] = [_error_row("")] * len(files)
         preprocessed: list[_PreprocessedFile] = []
         decoded: list[tuple[int, DecodedImage]] = []
         buffered_pixels = 0
-        for index, path in enumerate(paths):
+        for index, file in enumerate(files):
             set_current(index)
             try:
-                image = decode_image(path, self.max_megapixels)
+                path, dir_fd = self._locate(file)
+                image = decode_image(path, self.max_megapixels, dir_fd=dir_fd)
             except Exception as error:
-                rows[index] = _error_row(_describe(error))
+                rows[index] = _error_row(describe_error(error))
                 continue
             decoded.append((index, image))
             buffered_pixels += image.pixels.size
             # Several are decoded, then preprocessed: the code of one step stays in the processor's cache.
             if buffered_pixels > MAX_BUFFERED_PIXELS:
-                self._preprocess(paths, decoded, rows, preprocessed, set_current)
+                self._preprocess(files, decoded, rows, preprocessed, set_current)
                 decoded, buffered_pixels = [], 0
-        self._preprocess(paths, decoded, rows, preprocessed, set_current)
-        set_current(len(paths))
+        self._preprocess(files, decoded, rows, preprocessed, set_current)
+        set_current(len(files))
         self._classify(rows, preprocessed)
         return rows
 
+    def _locate(self, file: FileLocation) -> tuple[str, int | None]:
+        """Return the path of a file, and the open folder in which it begins. Raises ImageError."""
+        try:
+            return self._folders.locate(file.path, file.folder)
+        except OSError as error:
+            if error.errno in {errno.ENOTDIR, errno.ELOOP}:
+                raise ImageError("its folder was replaced by a link or a file") from None
+            raise ImageError(describe_os_error(error)) from None
+
     def _preprocess(
         self,
-        paths: list[str],
+        files: Sequence[FileLocation],
         decoded: list[tuple[int, DecodedImage]],
         rows: list[WorkerRow],
         preprocessed: list[_PreprocessedFile],
@@ -96,7 +111,7 @@ class ImageProcessor:
         from digitscan.imaging.preprocess_batch import is_batchable, preprocess_batch
 
         # If a whole batch ends this process, the supervisor tries halves of it.
-        set_current(len(paths))
+        set_current(len(files))
         small = {index: image.pixels for index, image in decoded if is_batchable(image.pixels)}
         batch_results = dict(zip(small, preprocess_batch(list(small.values())), strict=True))
         for index, image in decoded:
@@ -106,42 +121,47 @@ class ImageProcessor:
                     set_current(index)
                     result = preprocess(image.pixels)
                 if image.is_reduced and 0 < result.digit_size < MIN_DIGIT_SIZE:
-                    close_up = decode_image(paths[index], self.max_megapixels, MIN_SHORT_SIDE_CLOSE_UP)
+                    path, dir_fd = self._locate(files[index])
+                    close_up = decode_image(path, self.max_megapixels, MIN_SHORT_SIDE_CLOSE_UP, dir_fd)
                     result = preprocess(close_up.pixels)
             except Exception as error:
-                rows[index] = _error_row(_describe(error))
+                rows[index] = _error_row(describe_error(error))
                 continue
             if result.pixels is None:
                 note = "; ".join((result.rejection or "no digit", *image.notes, *result.notes))
                 rows[index] = WorkerRow(None, None, Status.NO_DIGIT, note, None)
             else:
-                preprocessed.append(_PreprocessedFile(index, image.notes, result))
+                preprocessed.append(_PreprocessedFile(index, image.notes, image.is_damaged, result))
 
     def _classify(self, rows: list[WorkerRow], preprocessed: list[_PreprocessedFile]) -> None:
         """Set the rows of the preprocessed files."""
         from digitscan.model.classifier import classify_preprocessed, decide
 
         answers = classify_preprocessed(self.classifier, [file.result for file in preprocessed])
-        for (index, decode_notes, _), (result, probabilities) in zip(preprocessed, answers, strict=True):
+        for (index, decode_notes, is_damaged, _), (result, probabilities) in zip(
+            preprocessed, answers, strict=True
+        ):
             digit, confidence, status, note = decide(
                 probabilities, self.metadata, self.min_confidence, result.is_clean
             )
-            if result.needs_review and status is Status.OK:
+            if (result.needs_review or is_damaged) and status is Status.OK:
                 status = Status.REVIEW
             notes = (note, *decode_notes, *result.notes) if note else (*decode_notes, *result.notes)
             ten = [round(p, 6) for p in probabilities[:10]] if self.probabilities else None
             rows[index] = WorkerRow(digit, confidence, status, "; ".join(notes), ten)
 
 
-def load_image_processor(setup: WorkerSetup) -> ProcessFiles:
+def load_image_processor(setup: ImageSetup) -> ProcessFiles:
     """Load the models that the supervisor names and return what reads files. Raises ModelError."""
     import cv2
 
     from digitscan.model.classifier import Cascade
+    from digitscan.system.native_stderr import keep_native_stderr
 
     limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * setup["max_megapixels"]))
     # There is one worker for each core: more threads would only compete for them.
     cv2.setNumThreads(1)
+    keep_native_stderr()
     classifier: Classifier | Cascade
     classifier, metadata = _load_classifier(setup["model"])
     if setup["fast_model"]:
@@ -181,7 +201,7 @@ def _error_row(note: str) -> WorkerRow:
     return WorkerRow(None, None, Status.ERROR, note, None)
 
 
-def _describe(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return why a file could not be read, as a short phrase for its row."""
     if isinstance(error, ImageError):
         return str(error)

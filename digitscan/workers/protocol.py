@@ -4,9 +4,9 @@ Messages are frames on the worker's stdin and stdout: 4 bytes of length, big-end
 and not pickle, because a picture that takes over its decoder must not be able to run code in the supervisor:
 all that a worker can send is rows.
 
-    supervisor -> worker   a WorkerSetup, once; then tasks [serial, [path, ...]]
+    supervisor -> worker   a setup, once; then tasks [serial, [[folder, [path, ...]], ...]], see `pack_files`
     worker -> supervisor   {"ready": pid} or {"refused": message}; then for each task
-                           {"serial": serial, "seconds": seconds, "rows": [WorkerRow, ...]}
+                           {"serial": serial, "seconds": seconds, "rows": [WorkerRow or FileKind, ...]}
 
 The file that a worker is reading is noted in shared memory, so that the supervisor still knows it when the
 worker has crashed.
@@ -16,7 +16,12 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import IO, Any, NamedTuple, TypedDict
+from collections.abc import Iterable
+from itertools import groupby, repeat
+from operator import attrgetter
+from typing import IO, Any, Literal, NamedTuple, TypedDict
+
+from digitscan.prediction import Folder, ImageFile
 
 CURRENT_FILE = struct.Struct("<II")
 """The shared memory: the serial number of the task, and the index of the file in it.
@@ -26,6 +31,14 @@ An index equal to the number of files says that the worker works on all of them 
 
 _LENGTH = struct.Struct(">I")
 _MAX_FRAME_BYTES = 1 << 28
+
+
+class FileLocation(NamedTuple):
+    """A file as a worker opens it."""
+
+    path: str
+    """The path from the current folder, or the name in `folder`."""
+    folder: Folder | None = None
 
 
 class WorkerRow(NamedTuple):
@@ -48,15 +61,40 @@ class ModelSetup(TypedDict):
 
 
 class WorkerSetup(TypedDict):
-    """All that a worker must know before its first task."""
+    """What every worker must know before its first task."""
+
+    does: Literal["read images", "detect kinds"]
+    shared_path: str | None
+    """The file to map as shared memory; None for a forked worker, which has that already."""
+
+
+class ImageSetup(WorkerSetup):
+    """What a worker that reads images must know."""
 
     model: ModelSetup
     fast_model: ModelSetup | None
     min_confidence: float | None
     probabilities: bool
     max_megapixels: float
-    shared_path: str | None
-    """The file to map as shared memory; None for a forked worker, which has that already."""
+
+
+def pack_files(files: Iterable[FileLocation | ImageFile]) -> list[Any]:
+    """Return the files of a task as JSON values: each folder once, with the paths of consecutive files.
+
+    >>> a = Folder("images", "a")
+    >>> pack_files([FileLocation("1.png", a), FileLocation("2.png", a), FileLocation("b/3.png")])
+    [[Folder(root='images', subpath='a'), ['1.png', '2.png']], [None, ['b/3.png']]]
+    """
+    return [[folder, [file.path for file in group]] for folder, group in groupby(files, attrgetter("folder"))]
+
+
+def unpack_files(packed: Iterable[Any]) -> list[FileLocation]:
+    """Return the files that `pack_files` packed."""
+    files: list[FileLocation] = []
+    for folder_values, paths in packed:
+        folder = Folder(*folder_values) if folder_values else None
+        files += map(FileLocation._make, zip(paths, repeat(folder), strict=False))
+    return files
 
 
 def write_frame(file: IO[bytes], content: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import queue
@@ -14,11 +15,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from digitscan.workers.forkserver import ForkedProcess, python_command, take_fork_server, worker_environment
-from digitscan.workers.protocol import CURRENT_FILE, WorkerSetup, read_frame, write_frame
+from digitscan.prediction import ImageFile
+from digitscan.workers.forkserver import (
+    END_TIMEOUT_SECONDS,
+    ForkedProcess,
+    take_fork_server,
+    worker_command,
+    worker_environment,
+)
+from digitscan.workers.protocol import (
+    CURRENT_FILE,
+    FileLocation,
+    pack_files,
+    read_frame,
+    write_frame,
+)
 
 # If this process was stopped or busy for longer, the time does not count against the file that is being read.
 _MAX_CHECK_INTERVAL_SECONDS = 0.5
+
+POLL_SECONDS = 0.1
+"""How long an owner of workers waits for events before it looks whether one of them hangs."""
+
+START_TIMEOUT_SECONDS = 120.0
+"""How long a worker may take to load its libraries and its models."""
+
+NO_PROCESS = (
+    "No process to read the files can be started: {}. "
+    "Free some memory, processes or open files, then try again."
+)
+"""The message of an error that ends a scan."""
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
+"""The system has no more descriptors, processes or memory."""
 
 
 class SpawnedProcess:
@@ -49,9 +78,10 @@ class SpawnedProcess:
         """Kill it."""
         self._process.kill()
 
-    def wait(self) -> None:
-        """Return when it has ended, with its shared file removed."""
-        self._process.wait()
+    def wait(self, timeout: float = END_TIMEOUT_SECONDS) -> None:
+        """Return when it has ended, or after `timeout` seconds, with its shared file removed."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
         self._remove_shared_file()
 
     def _remove_shared_file(self) -> None:
@@ -65,8 +95,9 @@ class ProcessFactory:
 
     def __init__(self, command: Sequence[str] | None = None) -> None:
         """Start to load what workers need, unless `command` is to be run as the worker instead."""
-        self._command = command or python_command("run_worker")
+        self._command = command or worker_command("run_worker")
         self._fork_server = take_fork_server() if command is None else None
+        self._owner_pid = os.getpid()
 
     @property
     def fork_server_pid(self) -> int | None:
@@ -78,14 +109,16 @@ class ProcessFactory:
         if self._fork_server:
             try:
                 return self._fork_server.fork()
-            except OSError:  # it was killed, or the system forbids what it needs
+            except OSError as error:  # it was killed, or the system forbids what it needs
+                if error.errno in _EXHAUSTED:  # nothing else could be started either; its workers go on
+                    raise
                 self._fork_server.close()
                 self._fork_server = None
         return SpawnedProcess(self._command)
 
     def close(self) -> None:
-        """End the fork server and all that it forked."""
-        if self._fork_server:
+        """End the fork server and all that it forked. Does nothing in a forked copy of this process."""
+        if self._fork_server and os.getpid() == self._owner_pid:
             self._fork_server.close()
             self._fork_server = None
 
@@ -119,9 +152,9 @@ class Worker:
     """
 
     def __init__(
-        self, process_factory: ProcessFactory, setup: WorkerSetup, events: queue.SimpleQueue[Event]
+        self, process_factory: ProcessFactory, setup: Mapping[str, object], events: queue.SimpleQueue[Event]
     ) -> None:
-        """Start the process. Raises OSError."""
+        """Start the process and send it the setup, a WorkerSetup in a scan. Raises OSError."""
         self.tasks: dict[int, Task] = {}
         """The tasks without an answer, by serial number."""
         self.is_ready = False
@@ -131,6 +164,7 @@ class Worker:
         self._last_current_file = (0, 0)
         self._seconds_on_current_file = 0.0
         self._checked_at = time.monotonic()
+        self._owner_pid = os.getpid()
         self._process = process_factory.start()
         self._outbox.put({**setup, "shared_path": self._process.shared_path})
         try:
@@ -139,23 +173,38 @@ class Worker:
         except RuntimeError as error:  # the system has no more threads
             self.kill()
             self.wait()
-            raise OSError(str(error)) from error
+            raise OSError(errno.EAGAIN, str(error)) from error
 
     @property
     def pid(self) -> int:
         """The process."""
         return self._process.pid
 
-    def assign(self, task: Task, paths: Sequence[str]) -> None:
+    def assign(self, task: Task, files: Sequence[FileLocation | ImageFile]) -> None:
         """Send a task; the event with its rows will have its serial number."""
         self._last_serial += 1
         self.tasks[self._last_serial] = task
-        self._outbox.put([self._last_serial, paths])
+        self._outbox.put([self._last_serial, pack_files(files)])
 
     def current_file(self) -> tuple[Task | None, int]:
         """Return the task in progress and the index of its current file; (None, 0) between tasks."""
         serial, index = CURRENT_FILE.unpack_from(self._process.shared_memory)
         return self.tasks.get(serial), index
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether it works on one file, and not on all of its task together or on none."""
+        task, index = self.current_file()
+        return task is not None and index < len(task.positions)
+
+    def is_hanging(self, timeout: float) -> bool:
+        """Return whether it is busy with one file for more than `timeout` seconds. Call this often.
+
+        What is no work on one file, such as loading a model, may take longer.
+        """
+        # In this order: if it goes on to another file in between, the time starts again.
+        limit = timeout if self.is_reading else START_TIMEOUT_SECONDS
+        return self.seconds_on_current_file() > limit
 
     def seconds_on_current_file(self) -> float:
         """Return how long the current file has been the same while there is work to do. Call this often."""
@@ -169,13 +218,15 @@ class Worker:
         return self._seconds_on_current_file
 
     def kill(self) -> None:
-        """Kill the process."""
-        self._process.kill()
-        self._outbox.put(None)
+        """Kill the process. Like `wait`, does nothing in a forked copy of this process."""
+        if os.getpid() == self._owner_pid:
+            self._process.kill()
+            self._outbox.put(None)
 
-    def wait(self) -> None:
-        """Return when the killed process has ended; nothing is left behind."""
-        self._process.wait()
+    def wait(self, timeout: float = END_TIMEOUT_SECONDS) -> None:
+        """Return when the killed process has ended; after `timeout` seconds it is left behind."""
+        if os.getpid() == self._owner_pid:
+            self._process.wait(timeout)
 
     def _send(self, pipe: IO[bytes]) -> None:
         with contextlib.suppress(OSError, ValueError):

@@ -18,8 +18,9 @@ from functools import partial
 from typing import IO, Any
 
 from digitscan.errors import DigitscanError
+from digitscan.workers.file_kinds import detect_kinds
 from digitscan.workers.image_processor import ProcessFiles, load_image_processor, preload_libraries
-from digitscan.workers.protocol import CURRENT_FILE, WorkerSetup, read_frame, write_frame
+from digitscan.workers.protocol import CURRENT_FILE, read_frame, unpack_files, write_frame
 
 _MAX_DESCRIPTORS = 1 << 12
 
@@ -29,14 +30,19 @@ def run_worker() -> None:
     answer_tasks(preload=preload_libraries)
 
 
+def load_processor(setup: Any) -> ProcessFiles:
+    """Return what does a worker's tasks, by the setup that the supervisor sent. Raises ModelError."""
+    return detect_kinds if setup["does"] == "detect kinds" else load_image_processor(setup)
+
+
 def answer_tasks(
-    load_processor: Callable[[WorkerSetup], ProcessFiles] = load_image_processor,
+    load_processor: Callable[[Any], ProcessFiles] = load_processor,
     shared_memory: mmap.mmap | None = None,
     preload: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer the frames on stdin with frames on stdout until stdin closes.
 
-    `load_processor` gets the supervisor's setup and returns what turns paths into rows. `shared_memory` is
+    `load_processor` gets the supervisor's setup and returns what turns files into rows. `shared_memory` is
     where the current file is noted; without it the setup names a file to map. `preload` is called when stdout
     is already safe from what libraries print while they load.
     """
@@ -60,9 +66,10 @@ def answer_tasks(
         return
     write_frame(answers, {"ready": os.getpid()})
     while True:
-        serial, paths = tasks.get()
+        serial, packed_files = tasks.get()
         start = time.perf_counter()
-        rows = process_files(paths, partial(CURRENT_FILE.pack_into, current_file, 0, serial))
+        set_current = partial(CURRENT_FILE.pack_into, current_file, 0, serial)
+        rows = process_files(unpack_files(packed_files), set_current)
         write_frame(answers, {"serial": serial, "seconds": time.perf_counter() - start, "rows": rows})
 
 
@@ -109,8 +116,9 @@ def run_fork_server() -> None:
                 break
             _reap_workers(worker_pids)
             pid = None
-            with contextlib.suppress(OSError):
-                pid = os.fork()
+            if len(descriptors) == 3:  # fewer arrive if this process may open no more
+                with contextlib.suppress(OSError):
+                    pid = os.fork()
             if pid == 0:
                 control.close()
                 _run_forked_worker(*descriptors)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from digitscan.errors import ImageError
 from digitscan.imaging.decode import MIN_SHORT_SIDE, decode_image
@@ -59,7 +59,7 @@ def test_the_format_is_recognised_by_content_and_not_by_suffix(picture, tmp_path
     assert np.array_equal(decode_image(path).pixels, np.asarray(picture))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_changed_byte_in_the_data_of_a_png_is_an_error_or_changes_nothing(data):
     original = encode_image(digit_picture(28), "PNG")
@@ -203,6 +203,75 @@ def test_a_large_jpeg_is_decoded_at_a_reduced_scale(size, expected):
     assert decoded.is_reduced == (size != expected)
 
 
+@pytest.mark.parametrize("variant", [{}, {"progressive": True}, {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}])
+@pytest.mark.parametrize("end", [b"", b"\xff", b"\xff\xd9"])
+def test_a_jpeg_that_is_cut_in_its_header_is_truncated(picture, variant, end):
+    whole = encode_image(picture.convert("RGB"), "JPEG", **variant)
+    for length in range(3, whole.index(b"\xff\xda")):
+        with pytest.raises(ImageError) as caught:
+            decode_image(whole[:length] + end)
+        assert str(caught.value) == "truncated JPEG", length
+
+
+@pytest.mark.parametrize("missing", range(1, 25))
+def test_a_png_that_lacks_the_end_of_its_data_is_truncated_whatever_follows(missing):
+    """What follows takes the place of the data, up to the end of the file, where no checksum is left."""
+    data = encode_image(digit_picture(), "PNG")
+    length = len(zlib.compress(b"")) + missing
+    for cut in (data[:-12][:-length], data[: -20 - missing] + data[-20:]):
+        with pytest.raises(ImageError, match=r"^(truncated PNG|damaged PNG: its checksum is wrong)$"):
+            decode_image(cut)
+
+
+def test_a_file_that_is_read_in_small_pieces_is_decoded_alike(picture, tmp_path, monkeypatch):
+    """Network file systems may return less than was asked for, before the end of the file."""
+    paths = [tmp_path / name for name in ("a.png", "a.jpg", "a.bmp")]
+    for path in paths:
+        picture.save(path)
+    expected = [decode_image(path).pixels for path in paths]
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 100)))
+    for path, pixels in zip(paths, expected, strict=True):
+        assert np.array_equal(decode_image(path).pixels, pixels)
+
+
+def metadata_chunks():
+    text, colour_profile = b"x" * (2 << 20), bytes(2 << 20)
+    return {
+        "XMP": (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + text),
+        "compressed XMP": (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(text)),
+        "30 MB of compressed text": (b"zTXt", b"Comment\0\0" + zlib.compress(text * 15)),
+        "ICC": (b"iCCP", b"name\0\0" + zlib.compress(colour_profile)),
+        "empty colour profile": (b"iCCP", b""),
+        "short time": (b"tIME", b"\0"),
+        "short resolution": (b"pHYs", b"\0"),
+        "damaged EXIF": (b"eXIf", b"II"),
+        "short animation": (b"acTL", b"\0"),
+    }
+
+
+@pytest.mark.parametrize("kind", metadata_chunks())
+def test_large_or_damaged_metadata_makes_no_png_unreadable(picture, kind):
+    data = encode_image(picture.convert("RGB"), "PNG")
+    decoded = decode_image(data[:33] + make_png_chunk(*metadata_chunks()[kind]) + data[33:])
+    assert np.array_equal(decoded.pixels, np.asarray(picture))
+    assert decoded.notes == ()
+
+
+def test_a_wrong_checksum_of_metadata_makes_no_png_unreadable(picture):
+    data = encode_image(picture.convert("RGB"), "PNG")
+    text = make_png_chunk(b"tEXt", b"Comment\0text")
+    assert np.array_equal(decode_image(data[:33] + text[:-1] + b"?" + data[33:]).pixels, np.asarray(picture))
+
+
+def test_the_orientation_in_two_megabytes_of_xmp_is_applied(picture):
+    xmp = b'<x tiff:Orientation="6"/>' + b" " * (2 << 20)
+    chunk = make_png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(xmp))
+    data = encode_image(picture.convert("RGB"), "PNG")
+    decoded = decode_image(data[:33] + chunk + data[33:])
+    assert decoded.notes == ("rotated by EXIF",)
+
+
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
 def test_a_truncated_file_is_an_error_and_never_half_a_picture(picture, image_format):
     noise = Image.effect_noise((64, 64), 60).convert("RGB")
@@ -258,12 +327,12 @@ def test_the_limit_of_megapixels_can_be_changed(picture):
         decode_image(data, max_megapixels=0.01)
 
 
-def test_decoding_leaves_pillows_own_limit_unchanged(picture):
-    before = Image.MAX_IMAGE_PIXELS
+def test_decoding_leaves_pillows_own_limits_unchanged(picture):
+    before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
     decode_image(encode_image(picture, "GIF"))
     with pytest.raises(ImageError):
         decode_image(declare_png(60000, 60000))
-    assert before == Image.MAX_IMAGE_PIXELS
+    assert before == (Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK)
 
 
 def test_broken_exif_does_not_make_a_picture_unreadable(picture):

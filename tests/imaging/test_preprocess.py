@@ -272,7 +272,7 @@ IMAGES = st.one_of(
 
 
 @hypothesis.given(IMAGES)
-@hypothesis.settings(deadline=None, max_examples=150)
+@hypothesis.settings(max_examples=150)
 def test_any_array_gives_the_same_pixels_or_rejection_each_time_and_never_an_error(image):
     result = preprocess(image)
     assert_is_valid(result)
@@ -311,7 +311,7 @@ def draw_mark(page, kind, x, y, end_x, end_y, level, thickness):
 
 
 @hypothesis.given(DRAW_SHAPES, LEVELS, st.lists(MARKS, max_size=7), st.integers(0, 40), st.integers(0, 99))
-@hypothesis.settings(deadline=None, max_examples=400)
+@hypothesis.settings(max_examples=400)
 def test_any_lines_boxes_and_blobs_give_the_same_pixels_or_rejection_each_time(
     shape, paper, marks, noise, seed
 ):

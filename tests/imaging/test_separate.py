@@ -135,7 +135,7 @@ IMAGES = st.one_of(
 
 
 @given(IMAGES)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_any_image_is_separated_and_left_unchanged(image):
     before = image.copy()
     separated = separate_ink(image)

@@ -12,7 +12,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from digitscan.imaging.version import PREPROCESS_VERSION
-from digitscan.model import compile_worker, compiled_cache, export, registry, tflite_compiler
+from digitscan.model import compile_worker, compiled_cache, registry, tflite_compiler, trained_models
 from digitscan.model.export import save_model
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model
@@ -64,17 +64,26 @@ def saved_model(
     calibration_images: NDArray[np.float32],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Model:
-    """`small_cnn`, saved; its compiled form is in no cache folder."""
+    """`small_cnn`, saved; its compiled form is in no cache folder, and it is a stranger's in the tests."""
     folder = tmp_path_factory.mktemp("saved")
-    return save_model(small_cnn, metadata, folder / "small.h5", folder / "programs", calibration_images)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trained_models, "user_data_folder", lambda: folder / "data")
+        return save_model(small_cnn, metadata, folder / "small.h5", folder / "programs", calibration_images)
 
 
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's cache folder during a test; it does not exist yet."""
-    folder = tmp_path / "cache"
-    for module in (compiled_cache, registry, export):
-        monkeypatch.setattr(module, "user_cache_folder", lambda: folder)
+    """The user's cache of compiled models during a test; the folder does not exist yet."""
+    folder = tmp_path / "cache" / "programs"
+    monkeypatch.setattr(compiled_cache, "user_cache_folder", lambda: folder.parent)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def records_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's records of trained models during a test; the folder does not exist yet."""
+    folder = tmp_path / "data" / "models"
+    monkeypatch.setattr(trained_models, "user_data_folder", lambda: folder.parent)
     return folder
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import h5py
 import keras
 import pytest
+from keras import layers
 
 from digitscan.errors import ExitCode, ModelError
 from digitscan.model import compile_worker
@@ -27,8 +29,14 @@ def test_a_lambda_never_runs(tmp_path: Path) -> None:
     assert not proof.exists()
 
 
-def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = save_h5(build_network(), tmp_path)
+def test_nothing_is_imported_from_the_current_folder_nor_set_up_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_h5(build_network(layers.Conv2D(2, 3)), tmp_path)
+    keras_settings = tmp_path / "home" / ".keras" / "keras.json"
+    keras_settings.parent.mkdir(parents=True)
+    keras_settings.write_text('{"image_data_format": "channels_first", "floatx": "float16"}')
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in ("json", "keras", "h5py", "digitscan"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'proof')!r}, 'w').close()")
     monkeypatch.chdir(tmp_path)
@@ -36,6 +44,7 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, monkeypatch
     assert (metadata.architecture, metadata.classes) == ("unknown", 11)
     assert metadata.input_shape == (28, 28, 1)
     assert not (tmp_path / "proof").exists()
+    assert [entry for entry in (tmp_path / "home").rglob("*") if entry.is_file()] == [keras_settings]
 
 
 def test_metadata_that_does_not_fit_the_network_is_refused(
@@ -70,6 +79,42 @@ def test_a_file_that_takes_too_long_is_refused(saved_model: Model, monkeypatch: 
     monkeypatch.setattr(compile_worker, "MAX_COMPILE_SECONDS", 0.5)
     with pytest.raises(ModelError, match=r"is refused: compiling it took over 0\.5 seconds"):
         load_model(saved_model.path)
+
+
+def test_a_child_that_is_killed_leaves_no_copy_of_the_model(
+    saved_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import os, tempfile; open(tempfile.mkdtemp() + '/copy', 'w').close(); os.abort()"
+    monkeypatch.setattr(compile_worker, "_CHILD_CODE", code)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with pytest.raises(ModelError, match="the process that checked it ended with"):
+        load_model(saved_model.path)
+    assert list(tmp_path.rglob("copy")) == list(tmp_path.glob("digitscan-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "max_seconds", "message"),
+    [
+        ("import os; os.abort()", 60, "the process that read a few images with it ended with"),
+        ("import time; time.sleep(60)", 0.5, "reading a few images with it took over 0.5 seconds"),
+    ],
+)
+def test_a_compiled_model_that_ends_or_blocks_its_readers_is_refused(
+    saved_model: Model,
+    metadata: ModelMetadata,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    max_seconds: float,
+    message: str,
+) -> None:
+    answer = json.dumps({"metadata": json.loads(metadata.to_json())})
+    monkeypatch.setattr(compile_worker, "_CHILD_CODE", f"print({answer!r})")
+    monkeypatch.setattr(compile_worker, "_TRIAL_CODE", code)
+    monkeypatch.setattr(compile_worker, "MAX_TRIAL_SECONDS", max_seconds)
+    with pytest.raises(ModelError, match=f"is refused: {message}") as caught:
+        load_model(saved_model.path)
+    assert caught.value.exit_code == ExitCode.MODEL
 
 
 def test_an_unexpected_error_in_the_child_is_told_with_its_name(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_an_entry_holds_the_metadata_under_its_stored_names(
     saved_model: Model, metadata: ModelMetadata
 ) -> None:
     entry = json.loads(saved_model.compiled_path.with_suffix(".json").read_text())
-    assert sorted(entry) == ["facts", "program_sha256", "program_version"]
+    assert sorted(entry) == ["entry_sha256", "facts", "program_sha256", "program_version"]
     assert ModelMetadata.from_json(json.dumps(entry["facts"])) == metadata
     assert entry["program_sha256"] == saved_model.compiled_digest
 
@@ -36,12 +37,12 @@ def test_entries_for_both_input_ranges_are_kept_apart(cache_folder: Path, metada
         ranged = ModelMetadata(
             architecture="unknown", classes=10, preprocess_version=1, input_maximum=input_maximum
         )
-        stored = store_compiled(cache_folder, "0" * 64, ranged, str(input_maximum).encode())
+        stored = store_compiled("0" * 64, ranged, str(input_maximum).encode())
         assert find_compiled("0" * 64, input_maximum) == stored
     assert len(list(cache_folder.iterdir())) == 4
 
 
-@pytest.mark.parametrize("damage", ["compiled model", "entry", "missing", "version"])
+@pytest.mark.parametrize("damage", ["compiled model", "entry", "edited", "no digest", "missing", "version"])
 def test_a_damaged_or_outdated_entry_is_compiled_again(
     cached_model: Model, compiled_paths: list[Path], damage: str
 ) -> None:
@@ -52,6 +53,12 @@ def test_a_damaged_or_outdated_entry_is_compiled_again(
         cached_model.compiled_path.write_bytes(data)
     elif damage == "entry":
         entry_path.write_text(entry_path.read_text()[:-20])
+    elif damage == "edited":
+        entry_path.write_text(entry_path.read_text().replace('"temperature": 1.5', '"temperature": 0.1'))
+    elif damage == "no digest":  # as versions before the digest wrote it
+        entry = json.loads(entry_path.read_text())
+        del entry["entry_sha256"]
+        entry_path.write_text(json.dumps(entry))
     elif damage == "missing":
         cached_model.compiled_path.unlink()
     else:
@@ -80,15 +87,49 @@ if os.name == "posix":  # other systems have no such permissions
     ) -> None:
         cache_folder.chmod(0o777)
         assert find_compiled(cached_model.digest) is None
-        with pytest.raises(ModelError, match=r"other users can write to .*: take away their permission"):
+        with pytest.raises(ModelError, match=r"other users can write to it: take away their permission"):
             load_model(cached_model.path)
         cache_folder.chmod(0o700)
         assert find_compiled(cached_model.digest) is not None
+
+    @pytest.mark.parametrize("suffix", [".json", ".tflite"])
+    def test_a_cached_file_that_other_users_can_write_to_is_made_again(
+        cached_model: Model, suffix: str, compiled_paths: list[Path]
+    ) -> None:
+        path = cached_model.compiled_path.with_suffix(suffix)
+        path.chmod(0o620)
+        assert find_compiled(cached_model.digest) is None
+        assert load_model(cached_model.path) == cached_model
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert len(compiled_paths) == 2
+
+    def test_a_link_in_the_cache_is_not_followed(cached_model: Model, tmp_path: Path) -> None:
+        path = cached_model.compiled_path.with_suffix(".json")
+        path.rename(tmp_path / "entry.json")
+        path.symlink_to(tmp_path / "entry.json")
+        assert find_compiled(cached_model.digest) is None
+
+    def test_cached_files_are_private_whatever_the_umask(cache_folder: Path, metadata: ModelMetadata) -> None:
+        previous = os.umask(0)
+        try:
+            store_compiled("0" * 64, metadata, b"compiled")
+        finally:
+            os.umask(previous)
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in cache_folder.iterdir()}
+        assert modes == {0o600}
+        assert {stat.S_IMODE(path.stat().st_mode) for path in (cache_folder, cache_folder.parent)} == {0o700}
 
 
 def test_a_cache_folder_that_cannot_be_made_is_one_sentence(
     saved_model: Model, cache_folder: Path, compiled_paths: list[Path]
 ) -> None:
-    cache_folder.write_text("a file in the place of the folder")
-    with pytest.raises(ModelError, match=r"cannot be stored in .*; make that folder writable"):
+    cache_folder.parent.write_text("a file in the place of the folder")
+    with pytest.raises(ModelError, match=r"cannot be stored in .*; make that folder your own and writable"):
         load_model(saved_model.path)
+    assert compiled_paths == []
+
+
+def test_an_entry_is_not_taken_under_the_name_of_another_model(cached_model: Model) -> None:
+    for path in (cached_model.compiled_path, cached_model.compiled_path.with_suffix(".json")):
+        path.rename(path.with_name("0" * 64 + path.suffix))
+    assert find_compiled("0" * 64) is None

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from digitscan.errors import OutputError
+from digitscan.errors import ModelError, OutputError
 from digitscan.model import tflite_compiler
-from digitscan.model.export import save_model
+from digitscan.model.export import check_user_folders_writable, save_model
 from digitscan.model.h5_file import read_metadata
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model
+from digitscan.model.trained_models import TrainedModel, find_trained_model
 
 
 def test_plain_keras_loads_a_saved_model(
@@ -68,14 +69,14 @@ def test_a_model_that_cannot_be_written_leaves_the_old_file_whole(
     def fail_as_a_full_disk_does(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("digitscan.model.export.store_compiled", lambda *arguments: None)
+    monkeypatch.setattr("digitscan.model.private_files.write_atomic", lambda *arguments, **options: None)
     monkeypatch.setattr("os.fsync", fail_as_a_full_disk_does)
     with pytest.raises(
         OutputError, match=r"cannot be written: No space left on device; choose another place"
     ):
         save_model(small_cnn, metadata, path, compiled=b"")
     assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["digits.h5"]
+    assert not [entry for entry in tmp_path.iterdir() if entry.suffix == ".part"]
 
 
 def test_the_compiled_form_of_a_model_that_is_replaced_is_removed_from_its_folder(
@@ -88,3 +89,26 @@ def test_the_compiled_form_of_a_model_that_is_replaced_is_removed_from_its_folde
         )
     names = {path.name for path in (tmp_path / "programs").iterdir()}
     assert names == {f"{model.digest}.tflite", f"{model.digest}.json"}
+
+
+def test_a_saved_model_is_recorded_as_made_here_unless_it_is_bundled(
+    small_cnn: Any, metadata: ModelMetadata, tmp_path: Path, bundled_folder: Path
+) -> None:
+    path, programs = bundled_folder / "cnn.h5", bundled_folder / "programs"
+    bundled = save_model(small_cnn, metadata, path, programs, compiled=b"compiled")
+    assert find_trained_model(bundled.digest) is None
+    own = save_model(small_cnn, metadata, tmp_path / "own.h5", compiled=b"compiled", is_tested_on_mnist=True)
+    assert find_trained_model(own.digest) == TrainedModel(metadata, is_tested_on_mnist=True)
+
+
+def test_before_training_the_folders_that_it_will_need_are_tried(
+    cache_folder: Path, records_folder: Path
+) -> None:
+    check_user_folders_writable()
+    for folder in (cache_folder, records_folder):
+        assert list(folder.iterdir()) == []
+        folder.rmdir()
+        folder.write_text("a file in the place of the folder")
+        with pytest.raises(ModelError, match=f"cannot be stored in {folder}: .*; make that folder"):
+            check_user_folders_writable()
+        folder.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import doctest
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from keras import layers
 from numpy.typing import NDArray
 
 from digitscan.errors import ModelError, UsageError
+from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model import registry
 from digitscan.model.classifier import Cascade, Classifier
 from digitscan.model.export import save_model
+from digitscan.model.h5_file import to_h5_bytes
 from digitscan.model.metadata import ModelMetadata
-from digitscan.model.registry import Model, load_bundled_models, load_model
+from digitscan.model.registry import Model, load_bundled_models, load_model, resolve_model
 from tests.support.command import run_code
 from tests.support.hostile_models import build_network, save_h5
 
@@ -31,41 +34,140 @@ def bundle(model: Model, bundled_folder: Path, name: str) -> None:
         shutil.copy(model.compiled_path.with_suffix(suffix), bundled_folder / "programs")
 
 
-def test_a_file_planted_as_the_default_model_is_not_used_until_the_user_names_it(
-    saved_model: Model,
-    tmp_path: Path,
-    bundled_folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    compiled_paths: list[Path],
+@pytest.fixture
+def default_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`models/digits.h5` in a new current folder, to be filled."""
+    (tmp_path / "current" / "models").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "current")
+    return registry.DEFAULT_PATH
+
+
+def test_a_file_planted_as_the_default_model_is_never_used_unasked(
+    saved_model: Model, tmp_path: Path, bundled_folder: Path, default_path: Path, compiled_paths: list[Path]
 ) -> None:
     bundle(saved_model, bundled_folder, "cnn")
-    default = tmp_path / "elsewhere" / "models" / "digits.h5"
-    default.parent.mkdir(parents=True)
-    save_h5(build_network(), tmp_path).rename(default)
-    monkeypatch.chdir(tmp_path / "elsewhere")
+    save_h5(build_network(), tmp_path).rename(default_path)
     messages: list[str] = []
-    assert load_model(log=messages.append).name == "cnn"
-    (message,) = messages
-    assert f"name it once with --model {Path('models/digits.h5')}" in message
-
-    assert load_model("models/digits.h5").metadata.ok_confidence is None
-    assert compiled_paths == [Path("models/digits.h5")]
-    messages.clear()
-    assert load_model(log=messages.append).path == Path("models/digits.h5")
-    assert messages == []
+    for _ in range(2):
+        assert load_model(log=messages.append).name == "cnn"
+        message = messages.pop()
+        digest = hashlib.sha256(default_path.read_bytes()).hexdigest()
+        assert message.endswith(f"name it with --model {default_path} --model-sha256 {digest}")
+        assert messages == []
+        # Whoever names it once has not said that it is to be used unasked.
+        assert load_model(default_path).path == default_path
+    assert compiled_paths == [default_path]
     assert [model.name for model in load_bundled_models()] == ["cnn"]
 
 
-def test_a_model_that_this_user_trained_is_the_default(
+def test_a_copy_of_a_bundled_model_is_not_used_unasked_either(
+    saved_model: Model, bundled_folder: Path, default_path: Path
+) -> None:
+    for name in ("cnn", "mlp"):
+        bundle(saved_model, bundled_folder, name)
+    shutil.copy(saved_model.path, default_path)
+    messages: list[str] = []
+    assert load_model(log=messages.append).name == "cnn"
+    assert "is not used, because there is no record that you trained it" in messages[0]
+    # Its bytes are those of the bundled one, so where it is named it is as good.
+    assert load_model(default_path).metadata == saved_model.metadata
+
+
+@pytest.fixture
+def forged_path(small_cnn: Any, metadata: ModelMetadata, tmp_path: Path) -> Path:
+    """A `.h5` of somebody else whose metadata makes every row `ok`."""
+    forged = dataclasses.replace(
+        metadata, architecture="digitscan-best", ok_confidence=0.0, temperature=0.01, scores={"a": 1.0}
+    )
+    path = tmp_path / "forged.h5"
+    path.write_bytes(to_h5_bytes(small_cnn, forged))
+    return path
+
+
+def test_what_a_model_of_somebody_else_says_of_itself_is_not_believed(
+    forged_path: Path, compiled_paths: list[Path]
+) -> None:
+    messages: list[str] = []
+    model = load_model(forged_path, log=messages.append)
+    known = {"classes": 11, "preprocess_version": PREPROCESS_VERSION, "input_shape": (28, 28, 1)}
+    assert model.metadata == ModelMetadata(architecture="unknown", **known)
+    assert "is not used, and its rows are review" in messages[-1]
+    assert messages[-1].endswith(f"pin it with --model-sha256 {model.digest}")
+
+
+def test_whoever_pins_a_model_by_its_digest_vouches_for_what_it_says(
+    forged_path: Path, compiled_paths: list[Path]
+) -> None:
+    digest = hashlib.sha256(forged_path.read_bytes()).hexdigest()
+    assert load_model(forged_path, sha256=digest).metadata.ok_confidence == 0.0
+    # For this time: the next one must say so again.
+    assert load_model(forged_path).metadata.ok_confidence is None
+    assert len(compiled_paths) == 1
+
+
+def test_an_edited_cache_makes_no_row_ok(
+    saved_model: Model, cache_folder: Path, compiled_paths: list[Path]
+) -> None:
+    model = load_model(saved_model.path, sha256=saved_model.digest)
+    entry_path = model.compiled_path.with_suffix(".json")
+    entry_path.write_text(entry_path.read_text().replace('"ok_confidence": 0.8', '"ok_confidence": 0.0'))
+    assert load_model(saved_model.path).metadata.ok_confidence is None
+    assert load_model(saved_model.path, sha256=saved_model.digest) == model
+    assert compiled_paths == [saved_model.path] * 2
+
+
+def test_clearing_the_cache_forgets_no_trained_model(
     small_cnn: Any,
     metadata: ModelMetadata,
     calibration_images: NDArray[np.float32],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    cache_folder: Path,
+    default_path: Path,
+    compiled_paths: list[Path],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    trained = save_model(small_cnn, metadata, Path("models/digits.h5"), None, calibration_images)
-    assert load_model() == trained
+    trained = save_model(small_cnn, metadata, default_path, None, calibration_images)
+    assert load_model() == load_model(default_path) == trained
+    shutil.rmtree(cache_folder)
+    assert load_model().metadata == metadata
+    assert compiled_paths == [default_path]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "is_tested_on_mnist", "is_used"),
+    [(0.9951, True, True), (0.9949, True, False), (0.5, False, True), (None, True, True)],
+)
+def test_a_trained_model_that_is_much_worse_than_the_bundled_one_is_not_used_unasked(
+    accuracy: float | None,
+    is_tested_on_mnist: bool,
+    is_used: bool,
+    small_cnn: Any,
+    metadata: ModelMetadata,
+    bundled_folder: Path,
+    default_path: Path,
+) -> None:
+    bundled = dataclasses.replace(metadata, scores={"test accuracy": 1.0})
+    save_model(small_cnn, bundled, bundled_folder / "cnn.h5", bundled_folder / "programs", compiled=b"")
+    trained = dataclasses.replace(metadata, scores={"test accuracy": accuracy})
+    save_model(small_cnn, trained, default_path, compiled=b"compiled", is_tested_on_mnist=is_tested_on_mnist)
+    resolved = resolve_model()
+    assert resolved.name == (str(default_path) if is_used else "cnn")
+    assert resolved.message == (
+        ""
+        if is_used
+        else f"{default_path} is not used, because it reads 99.49% of MNIST's test images right, and the "
+        f"bundled cnn 100.00%: to use it, name it with --model {default_path}"
+    )
+    assert load_model(default_path).metadata == trained
+
+
+def test_a_default_model_that_cannot_be_read_does_not_end_a_scan(
+    saved_model: Model, bundled_folder: Path, default_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle(saved_model, bundled_folder, "cnn")
+    default_path.write_bytes(bytes(1000))
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "MAX_MODEL_BYTES", 999)
+        message = resolve_model().message
+    assert message == f"not used: {default_path} has 1000 bytes: models of more than 999 are refused"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +289,7 @@ def test_loading_a_compiled_model_imports_neither_numpy_nor_keras(saved_model: M
 import sys
 from pathlib import Path
 from digitscan.model import compiled_cache, registry
-compiled_cache.user_cache_folder = lambda: Path({str(saved_model.compiled_path.parent)!r})
+compiled_cache.user_compiled_folder = lambda: Path({str(saved_model.compiled_path.parent)!r})
 model = registry.load_model({str(saved_model.path)!r})
 assert model.compiled_digest == {saved_model.compiled_digest!r}
 assert not {{"tensorflow", "keras", "h5py", "numpy", "cv2"}} & set(sys.modules)

@@ -1,8 +1,14 @@
 """The standard streams: nothing but results on stdout, and no unwanted messages of native libraries."""
 
+import io
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from digitscan.system.log import escape_control_characters
+from digitscan.system.stdio import BlockingWriter
 from tests.support.command import run_code, run_shell
 
 
@@ -64,3 +70,59 @@ if os.name == "posix":
         done = run_shell('python -c "$1" <&- >&- 2>&-', code, cwd=tmp_path)
         assert done.returncode == 0
         assert (tmp_path / "out").read_text() == ""
+
+
+if os.name == "posix":
+    LINES = b"".join(b"%06d a row of a CSV\n" % index for index in range(20_000))
+
+    def read_slowly(descriptor):
+        """Read a pipe to its end, with pauses in which it is full."""
+        parts = []
+        while part := os.read(descriptor, 50_000):
+            parts.append(part)
+            time.sleep(0.005)
+        return b"".join(parts)
+
+    def test_rows_are_whole_on_a_pipe_that_another_process_has_made_non_blocking():
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        with ThreadPoolExecutor() as pool, BlockingWriter(writer, "wb") as file:
+            received = pool.submit(read_slowly, reader)
+            rest = memoryview(LINES)
+            while rest:
+                rest = rest[file.write(rest) :]
+            file.close()
+            assert received.result() == LINES
+        os.close(reader)
+
+    @pytest.mark.parametrize("stream", ["stdout", "stderr"])
+    def test_text_is_whole_on_a_stream_that_another_process_has_made_non_blocking(stream):
+        code = (
+            "import sys\n"
+            "from digitscan.system.stdio import ignore_stderr_errors, wait_for_stdout\n"
+            "ignore_stderr_errors(); wait_for_stdout()\n"
+            "for index in range(20_000):\n"
+            "    print(f'{index:06} a row of a CSV', file=getattr(sys, sys.argv[1]))\n"
+        )
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        with ThreadPoolExecutor() as pool:
+            received = pool.submit(read_slowly, reader)
+            done = run_code(code, stream, **{stream: writer})
+            os.close(writer)
+            assert done.returncode == 0 and received.result() == LINES
+        os.close(reader)
+
+    class NotReady(io.FileIO):
+        """A file that takes nothing now."""
+
+        def write(self, data):
+            """Take nothing, as a non-blocking file says it."""
+
+    class NotReadyWriter(BlockingWriter, NotReady):
+        """As our writer sees such a file."""
+
+    def test_a_regular_file_that_takes_nothing_is_an_error(tmp_path):
+        """As EAGAIN from a FUSE file system: there is nothing to wait for."""
+        with NotReadyWriter(tmp_path / "file", "wb") as file, pytest.raises(BlockingIOError):
+            file.write(b"row\n")

@@ -95,7 +95,7 @@ def test_a_file_with_the_manifests_name_is_neither_believed_nor_replaced(tmp_pat
     digit_picture().save(tmp_path / "7.png")
     assert run("scan", "7.png", "-o", "rows.csv", cwd=tmp_path).returncode == 0
     (tmp_path / "rows.csv.json").write_bytes(record)
-    for how, words in (("--resume", b"--overwrite"), ("--overwrite", b"rows.csv.json is in the way")):
+    for how, words in (("--resume", b"name another output"), ("--overwrite", b"rows.csv.json is in the way")):
         done = run("scan", "7.png", "-o", "rows.csv", how, cwd=tmp_path)
         assert done.returncode == 6
         assert words in done.stderr and done.stderr.count(b"\n") == 1
@@ -151,7 +151,9 @@ if os.name == "posix":
             listening.bind("socket.png")
             os.chdir(before)
         digit_picture().save(folder / "secret.png")
-        (folder / "secret.png").chmod(0)
+        digit_picture().save(folder / "secret", "PNG")
+        for name in ("secret.png", "secret"):
+            (folder / name).chmod(0)
         closed = folder / "[red]closed\x1b[31m"
         closed.mkdir()
         digit_picture().save(closed / "unseen.png")
@@ -167,12 +169,12 @@ if os.name == "posix":
         assert done.returncode == 3
         rows = {row["path"]: row for row in csv.DictReader(io.StringIO(done.stdout.decode()))}
         assert list(rows) == [
-            "dead.png", "into-closed.png", "loop.png", "secret.png",
+            "dead.png", "into-closed.png", "loop.png", "secret", "secret.png",
             "a/same.png", "b/same.png", "folder.png/7.png",
         ]  # fmt: skip
         assert rows["dead.png"]["note"] == "no longer there"
         assert rows["loop.png"]["note"].startswith("cannot be opened: ")
-        assert rows["secret.png"]["note"] == "no permission to read it"
+        assert rows["secret"]["note"] == rows["secret.png"]["note"] == "no permission to read it"
         assert rows["into-closed.png"]["note"] == "no permission to read it"
         assert [rows[f"{name}/same.png"]["digit"] for name in "ab"] == ["7", "7"]
         words = " ".join(done.stderr.decode().split())
@@ -300,6 +302,51 @@ if os.name == "posix":
         assert {row.note for row in rows[-30:-20]} == {"no longer there"}
         assert all(row.note.startswith(("truncated PNG", "damaged PNG")) for row in rows[-20:-10])
         assert {row.note for row in rows[-10:]} == {"not a file: a folder"}
+
+    def test_a_tree_deeper_than_a_path_can_be_has_a_row_for_each_file(tmp_path):
+        """The folders' names have 12,000 characters together, 4,096 are allowed. Then all is read again."""
+        images, name = tmp_path / "images", "n" * 200
+        images.mkdir()
+        folder = os.open(images, os.O_RDONLY)
+        for _ in range(60):
+            os.mkdir(name, dir_fd=folder)
+            inner = os.open(name, os.O_RDONLY, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+            os.close(os.open("a.png", os.O_CREAT, dir_fd=folder))
+        with open(os.open("b", os.O_WRONLY | os.O_CREAT, dir_fd=folder), "wb") as file:
+            digit_picture(28).save(file, "PNG")
+        os.close(folder)
+        done = run("scan", "images", "-o", "rows.csv", cwd=tmp_path)
+        assert done.returncode == 3 and b"folder" not in done.stderr
+        rows = list(read_csv(tmp_path / "rows.csv"))
+        assert [row.path for row in rows[:-1]] == [f"{name}/" * depth + "a.png" for depth in range(1, 61)]
+        assert {row.note for row in rows[:-1]} == {"empty file"}
+        assert (rows[-1].path, rows[-1].digit) == (f"{name}/" * 60 + "b", 7)
+        before = (tmp_path / "rows.csv").read_bytes()
+        assert run("scan", "images", "-o", "rows.csv", "--retry-errors", cwd=tmp_path).returncode == 3
+        assert (tmp_path / "rows.csv").read_bytes() == before
+
+    def test_more_workers_than_files_may_be_open_lose_no_row(tmp_path):
+        digit_picture(28).save(tmp_path / "000.png")
+        for number in range(1, 600):
+            os.link(tmp_path / "000.png", tmp_path / f"{number:03d}.png")
+
+        def limit_open_files():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
+
+        options = ("--workers", "200", "--chunk-size", "1")
+        done = run("scan", ".", *options, cwd=tmp_path, preexec_fn=limit_open_files)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count(b",7,") == 600
+
+    def test_a_current_folder_that_was_deleted_is_no_traceback(tmp_path):
+        digit_picture(28).save(tmp_path / "7.png")
+        script = "mkdir gone; cd gone; rmdir ../gone; digitscan scan . -o -; echo $?; digitscan scan $1 -o -"
+        done = run_shell(script, tmp_path / "7.png", cwd=tmp_path)
+        assert b"No images found in '.'" in done.stderr and b"Traceback" not in done.stderr
+        code, header, row = done.stdout.decode().splitlines()
+        assert (done.returncode, code) == (0, "4") and row.startswith(f"{tmp_path}/7.png,7,"), header
 
     def test_a_folder_that_vanishes_before_its_turn_is_reported(tmp_path):
         images = tmp_path / "images"

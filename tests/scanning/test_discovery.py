@@ -6,15 +6,21 @@ from pathlib import Path
 import pytest
 
 from digitscan.errors import UsageError
-from digitscan.prediction import ImageFile
-from digitscan.scanning.discovery import WalkStats, check_paths, count_images, find_images
+from digitscan.prediction import Folder, ImageFile, text_to_path
+from digitscan.scanning.discovery import WalkStats, check_paths, count_images, find_images, locate_file
+from digitscan.workers.file_kinds import FileKind, detect_kinds
 from tests.support.pictures import digit_picture
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
+def find(paths, stats, exclude=()):
+    """Find images as a scan does, but without a process that detects kinds of files."""
+    return find_images(paths, stats, lambda files: detect_kinds(files, lambda index: None), exclude)
+
+
 def names(*paths, stats=None, exclude=()):
-    return [found.name for found in find_images([Path(p) for p in paths], stats or WalkStats(), exclude)]
+    return [found.name for found in find([Path(p) for p in paths], stats or WalkStats(), exclude)]
 
 
 def make(folder, *files, content=PNG):
@@ -78,7 +84,7 @@ def test_the_estimated_count_agrees_with_the_files_found(tmp_path):
 
 def test_one_folders_names_are_read_only_when_its_turn_comes(tmp_path):
     make(tmp_path, "a.png", "sub/b.png")
-    walk = find_images([tmp_path], WalkStats())
+    walk = find([tmp_path], WalkStats())
     next(walk)
     make(tmp_path, "sub/a.png")
     assert [found.name for found in walk] == ["sub/a.png", "sub/b.png"]
@@ -90,9 +96,77 @@ if os.name == "posix":
         raw = os.path.join(os.fsencode(tmp_path), b"a\\\xff.png")
         with open(raw, "wb") as file:
             file.write(PNG)
-        (found,) = find_images([tmp_path], WalkStats())
-        assert found == ImageFile(os.fsdecode(raw), r"a\\\xff.png", ("name is not UTF-8",))
-        assert os.path.exists(found.path)
+        (found,) = find([tmp_path], WalkStats())
+        assert found == ImageFile(
+            os.fsdecode(b"a\\\xff.png"), r"a\\\xff.png", ("name is not UTF-8",), Folder(str(tmp_path))
+        )
+
+    def test_a_tree_deeper_than_a_path_can_be_is_walked_in_order(tmp_path):
+        """Each of 30 folders has a file and two subfolders; only the first of these goes on."""
+        folder, expected = os.open(tmp_path, os.O_RDONLY), []
+        for depth in range(30):
+            prefix = ("a" * 200 + "/") * depth
+            expected.insert(depth, f"{prefix}1.png")
+            expected.insert(depth + 1, f"{prefix}b/2.png")
+            os.close(os.open("1.png", os.O_CREAT, dir_fd=folder))
+            os.mkdir("b", dir_fd=folder)
+            side = os.open("b", os.O_RDONLY, dir_fd=folder)
+            os.close(os.open("2.png", os.O_CREAT, dir_fd=side))
+            os.mkdir("a" * 200, dir_fd=folder)
+            inner = os.open("a" * 200, os.O_RDONLY, dir_fd=folder)
+            os.close(folder)
+            os.close(side)
+            folder = inner
+        os.close(folder)
+        assert names(tmp_path) == expected
+        assert count_images([tmp_path]) == len(expected)
+
+    def test_a_subfolder_that_was_swapped_for_a_link_is_not_followed(tmp_path):
+        make(tmp_path, "images/a.png", "images/sub/b.png", "secret/c.png")
+        stats = WalkStats()
+        walk = find([tmp_path / "images"], stats)
+        assert next(walk).name == "a.png"
+        (tmp_path / "images" / "sub").rename(tmp_path / "old")
+        (tmp_path / "images" / "sub").symlink_to(tmp_path / "secret")
+        assert not list(walk)
+        assert stats.unreadable_folders == ["sub/"]
+
+    def test_what_is_no_image_by_its_name_and_cannot_be_read_has_a_row(tmp_path):
+        make(tmp_path, "a", "b.png", "d")
+        make(tmp_path, "e", content=b"some text of some length")
+        (tmp_path / "c").symlink_to(tmp_path / "nothing")
+        assert names(tmp_path) == ["a", "b.png", "c", "d"]
+
+    def test_links_are_sorted_among_files_by_their_names(tmp_path):
+        make(tmp_path, "a", "a.png", "b.png", "c.png")
+        for name in ("a-", "a.", "aa", "b.pngs", "b"):
+            (tmp_path / name).symlink_to(tmp_path / "a.png")
+        assert names(tmp_path) == ["a", "a-", "a.", "a.png", "aa", "b", "b.png", "b.pngs", "c.png"]
+
+    def test_the_walk_itself_opens_no_file_and_follows_no_link(tmp_path):
+        """They may block for ever. What they are is asked once for many of them, in order."""
+        make(tmp_path, *(f"{index:04d}" for index in range(600)), "x.png")
+        (tmp_path / "0300.link").symlink_to(tmp_path)
+        asked = []
+
+        def detect(files):
+            asked.append([file.path for file in files])
+            return [FileKind.IMAGE] * len(files)
+
+        found = [file.path for file in find_images([tmp_path], WalkStats(), detect)]
+        assert found == sorted(os.listdir(tmp_path))
+        assert [*asked[0], *asked[1]] == found[:-1] and len(asked) == 2
+
+    def test_the_name_of_a_row_leads_back_to_its_file(tmp_path):
+        make(tmp_path, "one/a.png", "one/sub/b.png", "two/c.png", "two/é/d.png", "named.png")
+        (tmp_path / "one" / "link").symlink_to(tmp_path / "two")
+        for paths in (["one"], ["two", "one", "named.png"], ["one", "one/link", "one/sub"], ["named.png"]):
+            given = [tmp_path / path for path in paths]
+            for file in find(given, WalkStats()):
+                path, folder = locate_file(given, text_to_path(file.name, True))
+                opened = os.path.join(folder.root, folder.subpath, path) if folder else path
+                found = os.path.join(*file.folder, file.path) if file.folder else file.path
+                assert os.path.samefile(opened, found)
 
     def test_links_to_folders_pipes_and_loops_are_counted_and_not_followed(tmp_path):
         make(tmp_path, "a.png")
@@ -106,10 +180,10 @@ if os.name == "posix":
 
     def test_a_folder_that_cannot_be_listed_is_recorded(tmp_path, monkeypatch):
         make(tmp_path, "a.png", "closed/b.png")
-        real = os.scandir
+        real, closed = os.scandir, os.stat(tmp_path / "closed")
 
         def refuse(folder):
-            if b"closed" in folder:
+            if os.stat(folder).st_ino == closed.st_ino:
                 raise PermissionError(13, "Permission denied")
             return real(folder)
 

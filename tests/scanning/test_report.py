@@ -1,11 +1,15 @@
 """The summary: what it counts, and that a file name in it is never obeyed."""
 
 import io
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from digitscan.model.metadata import ModelMetadata
+from digitscan.model.registry import Model
 from digitscan.prediction import Prediction, Status
-from digitscan.scanning.report import SummaryContext, SummaryCounts, print_summary
+from digitscan.scanning.report import SummaryContext, SummaryCounts, describe_model, print_summary
 
 
 def summary(rows, width=80, **more):
@@ -32,6 +36,15 @@ def cells(text, first):
 
 def test_the_first_line_says_which_model_answered():
     assert summary([digit(3)]).splitlines()[0] == "Read by cnn"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "expected"), [("mlp", "a.h5 (mlp, 0123456789ab)"), ("unknown", "a.h5 (0123456789ab)")]
+)
+def test_a_model_is_named_with_its_architecture_only_where_that_is_known(architecture, expected):
+    metadata = ModelMetadata(architecture=architecture, classes=10, preprocess_version=1)
+    digest = "0123456789abcdef" * 4
+    assert describe_model(Model(Path("a.h5"), "a.h5", digest, metadata, Path("unused"), "")) == expected
 
 
 def test_each_digit_has_its_count_mean_confidence_and_rows_to_review():

@@ -16,6 +16,7 @@ from digitscan.prediction import ImageFile, Prediction, Status, path_to_text, te
 from digitscan.scanning.output.csv_format import read_csv
 from digitscan.scanning.resume import RemainingFiles
 from tests.support.command import run, start
+from tests.support.outputs import leave_as_killed
 from tests.support.pictures import digit_picture
 
 NAMES = st.lists(
@@ -51,7 +52,7 @@ def test_a_csv_cut_anywhere_is_continued_to_the_same_bytes(folder):
     output = folder.parent / "part.csv"
     run("scan", folder, "-o", "part.csv", cwd=folder.parent)
     for cut in [1, 20, *random.Random(1).sample(range(34, len(whole)), 4), len(whole)]:
-        output.write_bytes(whole[:cut])
+        leave_as_killed(output, whole[:cut])
         done = run("scan", folder, "-o", "part.csv", "--resume", cwd=folder.parent)
         assert done.returncode == 3, done.stderr
         assert output.read_bytes() == whole, cut
@@ -175,6 +176,9 @@ def test_overwriting_keeps_the_rows_if_the_manifest_cannot_be_written(folder):
     done = run("scan", folder, "-o", output, "--overwrite", cwd=folder.parent)
     assert done.returncode == 6 and "the rows that were written before are whole" in done.stderr.decode()
     assert output.read_text() == "path,digit\n"
+    output.unlink()
+    done = run("scan", folder, "-o", output, cwd=folder.parent)
+    assert done.returncode == 6 and not output.exists(), "an empty CSV would stop the next try"
 
 
 def test_several_folders_whose_names_are_not_utf8_are_continued(folder):
@@ -188,7 +192,7 @@ def test_several_folders_whose_names_are_not_utf8_are_continued(folder):
     # One with a row, the last of its folder: what comes next belongs to another one of the paths.
     sorted((folder.parent / names[0]).iterdir())[-1].unlink()
     for share in (0.5, 0.8, 1):
-        output.write_bytes(whole[: int(share * len(whole))])
+        leave_as_killed(output, whole[: int(share * len(whole))])
         done = run(*words, "--resume", cwd=folder.parent)
         assert done.returncode == 0, done.stderr
         assert output.read_bytes() == whole

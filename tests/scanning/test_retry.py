@@ -7,6 +7,7 @@ import pytest
 from digitscan.prediction import Status
 from digitscan.scanning.output.csv_format import read_csv
 from tests.support.command import run
+from tests.support.outputs import leave_as_killed
 from tests.support.pictures import digit_picture
 
 BROKEN = ("=a/1.png", "9.png", "5 \udcff.png")
@@ -64,7 +65,7 @@ def test_files_that_were_read_are_not_read_again(folder):
 def test_an_unfinished_scan_is_finished_as_well(folder):
     whole = scanned(folder)[2]
     lines = whole.splitlines(keepends=True)
-    (folder.parent / "rows.csv").write_bytes(b"".join(lines[:4]) + lines[4][:3])
+    leave_as_killed(folder.parent / "rows.csv", b"".join(lines[:4]) + lines[4][:3])
     mend(folder, *BROKEN)
     code, _, rows = scanned(folder, "--retry-errors")
     assert code == 0

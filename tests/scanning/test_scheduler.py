@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from digitscan.errors import DigitscanError, ModelError
+from digitscan.errors import DigitscanError, ExitCode, ModelError
 from digitscan.model.registry import load_model
 from digitscan.prediction import ImageFile, Status
 from digitscan.scanning.config import ScanConfig
 from digitscan.scanning.scheduler import MAX_IN_FLIGHT, Scheduler, predict
-from digitscan.workers.supervisor import SpawnedProcess
+from digitscan.workers.supervisor import ProcessFactory, SpawnedProcess
 
 CRASHED = "crashed the decoder: the process that read it ended"
 
@@ -39,7 +39,9 @@ def predict_texts(make_files, stub_model, stub_command):
     """Predict files with the given texts, by the stub worker."""
 
     def predict_texts(texts, worker_command=stub_command, **settings):
-        return list(predict(make_files(texts), stub_model, ScanConfig(**settings), worker_command))
+        return list(
+            predict(make_files(texts), stub_model, ScanConfig(**settings), ProcessFactory(worker_command))
+        )
 
     return predict_texts
 
@@ -118,14 +120,30 @@ def test_files_are_taken_lazily_and_a_bounded_number_at_a_time(make_files, stub_
             yield file
 
     config = ScanConfig(workers=1, chunk_size=10)
-    with Scheduler(endless_files(), stub_model, config, stub_command) as scheduler:
+    with Scheduler(endless_files(), stub_model, config, ProcessFactory(stub_command)) as scheduler:
         batches = scheduler.batches()
         done = sum(len(next(batches)) for _ in range(5))
     assert taken <= MAX_IN_FLIGHT + done
 
 
+def test_long_names_are_taken_fewer_at_a_time(make_files, stub_model, stub_command):
+    """In a deep tree each may have a million characters."""
+    taken = 0
+    (file,) = make_files(["7"])
+
+    def endless_files():
+        nonlocal taken
+        for _ in itertools.count():
+            taken += 1
+            yield file._replace(name="n" * (1 << 20))
+
+    with Scheduler(endless_files(), stub_model, None, ProcessFactory(stub_command)) as scheduler:
+        done = sum(len(batch) for batch in itertools.islice(scheduler.batches(), 3))
+    assert done > 0 and taken - done < 300
+
+
 def test_no_process_outlives_a_scan_that_is_given_up(make_files, stub_model, stub_command):
-    with Scheduler(make_files(["7"] * 100), stub_model, None, stub_command) as scheduler:
+    with Scheduler(make_files(["7"] * 100), stub_model, None, ProcessFactory(stub_command)) as scheduler:
         next(scheduler.batches())
         pids = scheduler.worker_pids
     assert pids and not any(Path(f"/proc/{pid}").exists() for pid in pids)
@@ -146,7 +164,7 @@ def test_a_scan_works_in_a_child_process_however_that_was_started(
 
 
 def _predict_into(queue, files, model, worker_command):
-    queue.put(digits_or_notes(predict(files, model, None, worker_command)))
+    queue.put(digits_or_notes(predict(files, model, None, ProcessFactory(worker_command))))
 
 
 def test_libraries_start_no_threads_of_their_own_in_a_worker(picture, tmp_path):
@@ -162,13 +180,20 @@ def test_libraries_start_no_threads_of_their_own_in_a_worker(picture, tmp_path):
 def test_a_model_that_the_workers_refuse_ends_the_scan(make_files, stub_model, stub_command):
     model = replace(stub_model, compiled_path=Path("refuse"))
     with pytest.raises(ModelError, match="the stub refuses this model"):
-        list(predict(make_files(["1"]), model, None, stub_command))
+        list(predict(make_files(["1"]), model, None, ProcessFactory(stub_command)))
 
 
 def test_workers_that_never_get_ready_end_the_scan_with_a_sentence(make_files, stub_model, stub_command):
+    model = replace(stub_model, name="cnn", compiled_path=Path("die"))
+    with pytest.raises(DigitscanError, match="end as soon as they start") as caught:
+        list(predict(make_files(["1"]), model, None, ProcessFactory(stub_command)))
+    assert caught.value.exit_code == ExitCode.BUG
+
+
+def test_a_model_that_ends_the_workers_is_named_with_what_to_do(make_files, stub_model, stub_command):
     model = replace(stub_model, compiled_path=Path("die"))
-    with pytest.raises(DigitscanError, match="end as soon as they start"):
-        list(predict(make_files(["1"]), model, None, stub_command))
+    with pytest.raises(ModelError, match=r"end while they load the model .*stub\.h5: .* form die, which is"):
+        list(predict(make_files(["1"]), model, None, ProcessFactory(stub_command)))
 
 
 @pytest.fixture
@@ -190,7 +215,7 @@ def test_where_no_thread_can_start_it_is_an_error_that_leaves_no_process(
     predict_texts, temporary_folder, monkeypatch
 ):
     ended, wait = [], SpawnedProcess.wait
-    monkeypatch.setattr(SpawnedProcess, "wait", lambda self: ended.append(wait(self)))
+    monkeypatch.setattr(SpawnedProcess, "wait", lambda self, timeout: ended.append(wait(self, timeout)))
 
     def refuse(thread):
         raise RuntimeError("can't start new thread")
@@ -205,7 +230,7 @@ def test_few_small_files_start_one_process_and_many_or_large_ones_more(make_file
     large = "1" + " " * 500_000
     for texts, expected in ((["1"] * 10, 1), (["1"] * 600, 3), ([large] * 10, 2)):
         config = ScanConfig(workers=max(2, expected))
-        with Scheduler(make_files(texts), stub_model, config, stub_command) as scheduler:
+        with Scheduler(make_files(texts), stub_model, config, ProcessFactory(stub_command)) as scheduler:
             next(scheduler.batches())
             assert len(scheduler.worker_pids) == expected
 
@@ -213,5 +238,5 @@ def test_few_small_files_start_one_process_and_many_or_large_ones_more(make_file
 def test_a_name_that_is_not_utf8_has_a_note(stub_model, stub_command, tmp_path):
     (tmp_path / "a").write_text("7")
     files = [ImageFile(str(tmp_path / "a"), r"\xff", ("name is not UTF-8",))]
-    (row,) = predict(files, stub_model, None, stub_command)
+    (row,) = predict(files, stub_model, None, ProcessFactory(stub_command))
     assert (row.digit, row.note) == (7, "name is not UTF-8")

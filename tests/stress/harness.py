@@ -62,7 +62,11 @@ class ScanRunner:
         self.scratch = scratch
         self.temporary = scratch / "temporary"
         self.temporary.mkdir()
-        self.environment = environment(XDG_CACHE_HOME=str(scratch / "cache"), TMPDIR=str(self.temporary))
+        self.environment = environment(
+            XDG_CACHE_HOME=str(scratch / "cache"),
+            XDG_DATA_HOME=str(scratch / "data"),
+            TMPDIR=str(self.temporary),
+        )
         self._indices = itertools.count()
 
     def new_path(self, name: str) -> Path:

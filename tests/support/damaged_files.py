@@ -129,6 +129,13 @@ def insert_noise(data: bytes, image_format: str, random: Random) -> bytes:
     return data[:start] + random.randbytes(max(0, end - start)) + data[end:]
 
 
+def lose_bytes(data: bytes, image_format: str, random: Random) -> bytes:
+    """Leave out up to 512 bytes of the second half, or write zeros over them, as a bad disk or copy does."""
+    start = random.randrange(len(data) // 2, len(data))
+    end = start + random.choice((1, 16, 64, 512))
+    return data[:start] + bytes(random.choice((0, len(data[start:end])))) + data[end:]
+
+
 def misname(data: bytes, image_format: str, random: Random) -> bytes:
     """Keep the image, whose suffix will be a random one, or replace it with a file of another type."""
     other_types = (
@@ -148,7 +155,14 @@ def erase(data: bytes, image_format: str, random: Random) -> bytes:
 Damage = Callable[[bytes, str, Random], bytes]
 """(contents of a valid file, its format, a source of randomness) -> damaged contents."""
 
-CORRUPTIONS: tuple[Damage, ...] = (flip_bits, truncate, change_declared_size, swap_chunks, insert_noise)
+CORRUPTIONS: tuple[Damage, ...] = (
+    flip_bits,
+    truncate,
+    change_declared_size,
+    swap_chunks,
+    insert_noise,
+    lose_bytes,
+)
 """Those that leave something of the format, and can be applied to one file again and again."""
 
 DAMAGES: tuple[Damage, ...] = (*CORRUPTIONS, misname, erase)

@@ -8,6 +8,8 @@
     crash while classifying   ends the process when all files of its task are read
     anything else             is the note of a row with status "error"
 
+Asked for the kinds of files, it takes a digit for an image and other texts for something else.
+
 Started as `stub_worker.py PACKAGE_FOLDER [MARKER]`. If the file MARKER does not exist, the worker creates it
 and kills itself at the tenth file that it reads.
 """
@@ -16,44 +18,58 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])
 
 from digitscan.errors import ModelError
+from digitscan.workers.file_kinds import FileKind
 from digitscan.workers.image_processor import ProcessFiles, SetCurrent
-from digitscan.workers.protocol import WorkerRow, WorkerSetup
+from digitscan.workers.protocol import FileLocation, ImageSetup, WorkerRow
 from digitscan.workers.worker import answer_tasks
 
 KILLED_AT_FILE = 10
 
 
-def load_processor(setup: WorkerSetup) -> ProcessFiles:
+def load_processor(setup: ImageSetup) -> ProcessFiles:
     """Stands in for `load_image_processor`; the path of the compiled model may say what goes wrong."""
+    if setup["does"] == "detect kinds":
+        return detect_kinds
     if setup["model"]["compiled_path"] == "refuse":
         raise ModelError("the stub refuses this model")
     if setup["model"]["compiled_path"] == "die":
         os._exit(1)
     read_count = 0
 
-    def process_files(paths: list[str], set_current: SetCurrent) -> list[WorkerRow]:
+    def process_files(files: list[FileLocation], set_current: SetCurrent) -> list[WorkerRow]:
         nonlocal read_count
         texts = []
         rows = []
-        for index, path in enumerate(paths):
+        for index, file in enumerate(files):
             set_current(index)
             read_count += 1
             if len(sys.argv) > 2 and read_count == KILLED_AT_FILE and not Path(sys.argv[2]).exists():
                 Path(sys.argv[2]).touch()
                 os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-            texts.append(Path(path).read_text())
+            texts.append(Path(file.path).read_text())
             rows.append(process_file(texts[-1]))
-        set_current(len(paths))
+        set_current(len(files))
         if "crash while classifying" in texts:
             os._exit(1)
         return rows
 
     return process_files
+
+
+def detect_kinds(files: Sequence[FileLocation], set_current: SetCurrent) -> list[FileKind]:
+    """Stands in for the function of that name; returns the kinds of files by their text."""
+    kinds = []
+    for index, file in enumerate(files):
+        set_current(index)
+        row = process_file(Path(file.path).read_text())
+        kinds.append(FileKind.OTHER if row.digit is None else FileKind.IMAGE)
+    return kinds
 
 
 def process_file(text: str) -> WorkerRow:

@@ -1,6 +1,7 @@
 """How LibreOffice reads our CSV. Needs its command `soffice` (Debian: libreoffice-calc-nogui)."""
 
 import subprocess
+from itertools import cycle, islice
 from xml.etree import ElementTree
 
 import pytest
@@ -28,31 +29,50 @@ NAMES = [
     "new\nline.png",
     "Größe ☃ \U0001f600.png",
     "plain.png",
+    "O'-b.png",
+    *(
+        name.replace(";", separator)
+        for separator in ";\t|\r\n"
+        for name in ("a;=1.png", "a; =1", 'a;"=1"', "a;'=1", '"a;=1', 'a";=1', "a;-1/b;=2;@c.png")
+    ),
 ]
-# Comma, double quote, UTF-8, from line 1; numbers are detected and formulas are evaluated: the worst case.
-IMPORT_FILTER = "CSV:44,34,76,1,,0,false,true,true,false,false,1,true"
+NOTES = ["=2+2", "inverted; =2+2", 'a "b";=2+2;"=2+2"', "a|=2+2\t=2+2", ""]
+COMMA = "44"
+SEPARATORS = [COMMA, "59", "9", "124", "44/59/9", "44/59/9/124"]
+"""The codes of comma, semicolon, tab and bar; LibreOffice's dialog splits at the first three by default."""
+ENGLISH, GERMAN = "1033", "1031"
 OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 
 
-def read_with_libreoffice(tmp_path, csv_format):
+def read_with_libreoffice(tmp_path, separators=COMMA, language=ENGLISH, **options):
     """Return the rows below the header as LibreOffice shows them, and all formulas that it found."""
     path = tmp_path / "rows.csv"
     with path.open("wb") as file:
-        rows = [Prediction(name, 7, 0.25, Status.REVIEW, "=2+2") for name in NAMES]
-        CsvWriter(file, csv_format).write(rows)
+        CsvWriter(file, CsvFormat(**options)).write(map(prediction, NAMES, cycle(NOTES)))
+    # Double quotes, UTF-8, from line 1; numbers are detected and formulas are evaluated: the worst case.
+    import_filter = f"CSV:{separators},34,76,1,,{language},false,true,true,false,false,1,true"
     command = ["soffice", "--headless", f"-env:UserInstallation=file://{tmp_path}/profile"]
-    command += ["--infilter=" + IMPORT_FILTER, "--convert-to", "fods", "--outdir", tmp_path, path]
+    command += ["--infilter=" + import_filter, "--convert-to", "fods", "--outdir", tmp_path, path]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     tree = ElementTree.parse(tmp_path / "rows.fods")
     formulas = [cell.get(TABLE + "formula") for cell in tree.iter(TABLE + "table-cell")]
-    rows = []
-    for row in list(tree.iter(TABLE + "table-row"))[1 : len(NAMES) + 1]:
-        rows.append(
-            ["\n".join(map(read_text, cell.iter(TEXT + "p"))) for cell in row.iter(TABLE + "table-cell")][:5]
-        )
+    rows = [
+        [text for cell in row.iter(TABLE + "table-cell") for text in read_cell(cell)][:5]
+        for row in list(tree.iter(TABLE + "table-row"))[1 : len(NAMES) + 1]
+    ]
     return rows, [formula for formula in formulas if formula]
+
+
+def prediction(name, note):
+    return Prediction(name, 7, 0.25, Status.REVIEW, note)
+
+
+def read_cell(cell):
+    """Return the text of a cell as often as it is repeated."""
+    text = "\n".join(map(read_text, cell.iter(TEXT + "p")))
+    return [text] * min(5, int(cell.get(TABLE + "number-columns-repeated", "1")))
 
 
 def read_text(paragraph):
@@ -66,15 +86,24 @@ def read_text(paragraph):
 
 
 @pytest.mark.parametrize("excel", [False, True])
-def test_no_name_is_evaluated_and_every_cell_comes_back(tmp_path, excel):
-    rows, formulas = read_with_libreoffice(tmp_path, CsvFormat(excel=excel))
+def test_every_cell_comes_back(tmp_path, excel):
+    rows, formulas = read_with_libreoffice(tmp_path, excel=excel)
     assert formulas == []
     # A spreadsheet has no lone CR: it shows a line break.
     assert [unescape_formula(row[0]) for row in rows] == [name.replace("\r", "\n") for name in NAMES]
-    assert {tuple(row[1:]) for row in rows} == {("7", "0.25", "review", "'=2+2")}
+    assert {tuple(row[1:4]) for row in rows} == {("7", "0.25", "review")}
+    assert [unescape_formula(row[4]) for row in rows] == list(islice(cycle(NOTES), len(NAMES)))
 
 
-def test_raw_names_are_evaluated(tmp_path):
-    """Without this, the other test could not fail."""
-    _, formulas = read_with_libreoffice(tmp_path, CsvFormat(raw=True))
-    assert len(formulas) > len(NAMES)
+@pytest.mark.parametrize(("language", "excel"), [(ENGLISH, False), (GERMAN, True)])
+@pytest.mark.parametrize("separators", SEPARATORS)
+def test_no_cell_is_evaluated_wherever_lines_are_split(tmp_path, separators, language, excel):
+    _, formulas = read_with_libreoffice(tmp_path, separators, language, excel=excel)
+    assert formulas == []
+
+
+@pytest.mark.parametrize("separators", SEPARATORS)
+def test_raw_cells_are_evaluated(tmp_path, separators):
+    """Without this, the other tests could not fail."""
+    _, formulas = read_with_libreoffice(tmp_path, separators, raw=True)
+    assert formulas

@@ -31,6 +31,7 @@ def pens_path(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    """Keep the compiled forms of test models out of the user's cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+def own_folders(tmp_path_factory, monkeypatch):
+    """Keep the compiled forms and the records of test models out of the user's folders."""
+    for variable in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path_factory.mktemp("user")))

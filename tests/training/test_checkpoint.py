@@ -14,6 +14,7 @@ import pytest
 from digitscan.errors import OutputError
 from digitscan.training import checkpoint as checkpoint_module
 from digitscan.training.checkpoint import (
+    HISTORY_COLUMNS,
     Checkpoint,
     CheckpointFile,
     checkpoint_path,
@@ -30,7 +31,7 @@ DEPENDS_ON = {"seed": 1}
 
 @pytest.fixture
 def checkpoint():
-    history = {"loss": [2.0, 1.0], "val_accuracy": [0.5, 0.4]}
+    history = {"loss": [2.0, 1.0], "accuracy": [0.1, 0.2], "val_loss": [3, 2], "val_accuracy": [0.5, 0.4]}
     arrays = [np.arange(6, dtype=np.float32).reshape(2, 3), np.float32(0.5).reshape(())]
     many_arrays = [*arrays, *[np.zeros(size) for size in range(12)]]
     return Checkpoint(DEPENDS_ON, 12.5, 0, history, many_arrays, arrays, arrays[:1])
@@ -154,6 +155,70 @@ class MakeFolder:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"best_epoch": 2},
+        {"best_epoch": -1},
+        {"best_epoch": True},
+        {"best_epoch": 0.5},
+        {"best_epoch": "0"},
+        {"seconds": "long"},
+        {"seconds": float("nan")},
+        {"seconds": 10**400},
+        {"depends_on": 1},
+        {"history": [1.0]},
+        {"history": "loss accuracy val_loss val_accuracy"},
+        {"history": {"loss": [1.0], "accuracy": [1.0], "val_loss": [1.0]}},
+        {"history": {"loss": [1.0], "accuracy": [1.0], "val_loss": [1.0], "val_accuracy": [1.0], "x": [1.0]}},
+        {"history": {"loss": [1.0], "accuracy": [1.0], "val_loss": [1.0], "val_accuracy": [1.0, 2.0]}},
+        {"history": {"loss": [1.0], "accuracy": [1.0], "val_loss": [1.0], "val_accuracy": ["high"]}},
+        {"history": {"loss": [1.0], "accuracy": [1.0], "val_loss": [1.0], "val_accuracy": [float("inf")]}},
+        {"history": {"loss": 1.0, "accuracy": 1.0, "val_loss": 1.0, "val_accuracy": 1.0}},
+        {"history": {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": []}},
+        {"variables": [np.array([np.nan, 1.0])]},
+        {"best_weights": [np.array(["weights"])]},
+    ],
+)
+def test_a_checkpoint_with_values_that_no_run_writes_is_refused(change, checkpoint, tmp_path):
+    save_checkpoint(tmp_path / "a.npz", replace(checkpoint, **change))
+    with pytest.raises(OutputError, match=r"cannot be read .*start again with --overwrite, not --resume"):
+        load_checkpoint(tmp_path / "a.npz", DEPENDS_ON)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "broken link", "device"])
+def test_what_is_no_file_is_refused_in_the_place_of_a_checkpoint(kind, tmp_path):
+    path = tmp_path / "a.npz"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("missing" if kind == "broken link" else "/dev/zero")
+    with pytest.raises(OutputError, match=r"cannot be read .*start again with --overwrite, not --resume"):
+        CheckpointFile(path, DEPENDS_ON, resume=True)
+
+
+@pytest.mark.parametrize("field", ["variables", "optimizer_variables", "best_weights"])
+@pytest.mark.parametrize("change", ["missing", "shape", "type"])
+def test_arrays_that_do_not_fit_the_network_are_refused(field, change, tmp_path):
+    keras_model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    keras_model.compile("adam", "mse")
+    keras_model.optimizer.build(keras_model.trainable_variables)
+    path = tmp_path / "a.npz"
+    columns = {name: [1.0] for name in HISTORY_COLUMNS}
+    CheckpointFile(path, DEPENDS_ON, resume=False).save(
+        keras_model, columns, keras_model.get_weights(), 0, 1.0
+    )
+    CheckpointFile(path, DEPENDS_ON, resume=True).restore(keras_model)
+    checkpoint = load_checkpoint(path, DEPENDS_ON)
+    first, *others = getattr(checkpoint, field)
+    changed = {"missing": [], "shape": [first.ravel()[:-1]], "type": [first.astype(np.float16)]}[change]
+    save_checkpoint(path, replace(checkpoint, **{field: [*changed, *others]}))
+    with pytest.raises(OutputError, match="is damaged: start again with --overwrite, not --resume"):
+        CheckpointFile(path, DEPENDS_ON, resume=True).restore(keras_model)
+
+
+@pytest.mark.parametrize(
     "damage", ["truncated", "random", "empty", "no metadata", "other JSON", "no epochs", "pickle", "nested"]
 )
 def test_a_damaged_or_malicious_checkpoint_is_one_sentence_and_runs_nothing(
@@ -168,7 +233,7 @@ def test_a_damaged_or_malicious_checkpoint_is_one_sentence_and_runs_nothing(
     elif damage == "other JSON":
         np.savez(path, facts=np.frombuffer(b'{"seconds": 1}', np.uint8))
     elif damage == "no epochs":
-        save_checkpoint(path, replace(checkpoint, history={"loss": []}))
+        save_checkpoint(path, replace(checkpoint, history={name: [] for name in HISTORY_COLUMNS}))
     elif damage == "pickle":
         np.savez(path, facts=np.array([MakeFolder()], dtype=object), allow_pickle=True)
         assert pickle.dumps(MakeFolder())[:1] in path.read_bytes()

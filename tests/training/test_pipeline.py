@@ -1,5 +1,6 @@
 """A training run writes a model that plain Keras opens, the same for the same seed, or says what is wrong."""
 
+import os
 from collections import namedtuple
 from dataclasses import replace
 
@@ -184,7 +185,8 @@ def test_the_saved_model_keeps_its_promises_on_the_images_of_its_calibration(
     assert compiled == tflite_compiler.compile_model(open_in_keras(model))
 
 
-def test_escape_codes_in_the_names_of_training_data_do_not_reach_the_terminal(tmp_path):
+def test_nothing_of_a_strangers_folder_runs_or_reaches_the_terminal(tmp_path):
+    """Neither modules and settings beside the data, nor escape codes in names; `keras.json` is not obeyed."""
     mnist = load_data()
     folder = tmp_path / "red \x1b[31m"
     for digit in range(10):
@@ -192,9 +194,18 @@ def test_escape_codes_in_the_names_of_training_data_do_not_reach_the_terminal(tm
         for index in np.flatnonzero(mnist.y_train == digit)[:4].tolist():
             Image.fromarray(mnist.x_train[index]).save(folder / str(digit) / f"{index}.png")
     (folder / "3" / "broken \x1b[32m.png").write_bytes(b"no image")
-    arguments = ["train", "--arch", "mlp", "--epochs", "1", "--data", folder, "-o", folder / "a.h5"]
-    done = command.run(*arguments, cwd=tmp_path)
+    for module in ("multiprocessing", "pickle", "json", "numpy", "matplotlib", "_strptime"):
+        (folder / f"{module}.py").write_text(f"open('trap-{module}', 'w')")
+    os.mkfifo(folder / "matplotlibrc")  # whoever reads it waits for ever
+    home = tmp_path / "home"
+    (home / ".keras").mkdir(parents=True)
+    (home / ".keras" / "keras.json").write_text('{"image_data_format": "no", "backend": "torch"}')
+    environment = command.environment(HOME=str(home), KERAS_BACKEND="jax", MPLBACKEND="no such backend")
+    arguments = ["train", "--arch", "mlp", "--epochs", "1", "--data", folder, "-o", "a.h5"]
+    done = command.run(*arguments, cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr
     assert rb"red \x1b[31m/3/broken \x1b[32m.png" in done.stderr
     assert b"\x1b" not in done.stderr
     assert b"\x1b" not in done.stdout
+    assert {path.name for path in folder.iterdir() if path.name.startswith(("trap", "__pycache__"))} == set()
+    assert len(list((folder / "a").iterdir())) == 4

@@ -1,11 +1,20 @@
 """The plots of a training run: the files, what they show, and that the same figures give the same bytes."""
 
+import io
+import os
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from digitscan.errors import OutputError
-from digitscan.training.plots import plot_confusion_matrix, plot_sample_predictions, plot_training
+from digitscan.training.plots import (
+    PLOT_NAMES,
+    draw_in_own_process,
+    plot_confusion_matrix,
+    plot_sample_predictions,
+)
 
 HISTORY = {
     "accuracy": [0.91, 0.96, 0.98],
@@ -26,57 +35,66 @@ def predictions(number, wrong, classes=10):
     return images, labels, probabilities
 
 
-def has_red(path):
+def has_red(png):
     """Whether anything in the picture is in the colour of the mistakes."""
-    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
     return bool(((pixels[..., 0] > 150) & (pixels[..., 1:].max(axis=-1) < 90)).any())
 
 
-def draw_all(folder, **more):
-    images, labels, probabilities = predictions(**({"number": 60, "wrong": 3} | more))
-    plot_training(HISTORY, folder)
-    plot_sample_predictions(images, labels, probabilities, folder)
-    plot_confusion_matrix(labels, probabilities[:, :10].argmax(axis=1), folder)
+def draw_all(history=HISTORY, **more):
+    return draw_in_own_process(history, *predictions(**({"number": 60, "wrong": 3} | more)))
 
 
-def test_four_small_pictures_are_written(tmp_path):
-    draw_all(tmp_path)
-    names = ["accuracy_plot.png", "confusion_matrix.png", "loss_plot.png", "sample_predictions.png"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
-    for path in tmp_path.iterdir():
-        with Image.open(path) as image:
+def test_four_small_pictures_are_drawn():
+    pngs = draw_all()
+    assert tuple(pngs) == PLOT_NAMES
+    for png in pngs.values():
+        with Image.open(io.BytesIO(png)) as image:
             assert image.format == "PNG" and min(image.size) >= 250
             assert not image.info.keys() & {"Software", "Creation Time"}
-        assert path.stat().st_size < 150_000
+        assert len(png) < 150_000
 
 
-def test_the_same_figures_give_the_same_bytes(tmp_path):
-    for folder in ("one", "two"):
-        (tmp_path / folder).mkdir()
-        draw_all(tmp_path / folder)
-    for path in (tmp_path / "one").iterdir():
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+def test_the_same_figures_give_the_same_bytes_whatever_the_folder_and_the_environment_say(
+    tmp_path, monkeypatch
+):
+    """A `matplotlibrc` may come with somebody's data: with this one, LaTeX would be started."""
+    before = draw_all()
+    (tmp_path / "latex").write_text(f"#!/bin/sh\ntouch {tmp_path}/trap\n")
+    (tmp_path / "latex").chmod(0o755)
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.facecolor: red\n")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path))
+    monkeypatch.setenv("MPLBACKEND", "module://trap")
+    monkeypatch.chdir(tmp_path)
+    assert draw_all() == before
+    assert not (tmp_path / "trap").exists()
+
+
+def test_a_pipe_named_matplotlibrc_is_not_waited_for(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "matplotlibrc")
+    monkeypatch.chdir(tmp_path)
+    assert draw_all(number=1, wrong=0)
 
 
 @pytest.mark.parametrize("wrong", [0, 1, 60])
-def test_only_mistakes_are_red(tmp_path, wrong):
+def test_only_mistakes_are_red(wrong):
     images, labels, probabilities = predictions(60, wrong)
-    plot_sample_predictions(images, labels, probabilities, tmp_path)
-    assert has_red(tmp_path / "sample_predictions.png") == (wrong > 0)
+    assert has_red(plot_sample_predictions(images, labels, probabilities)) == (wrong > 0)
 
 
-def test_one_image_and_one_epoch_are_enough(tmp_path):
-    draw_all(tmp_path, number=1, wrong=0)
-    plot_training({name: values[:1] for name, values in HISTORY.items()}, tmp_path)
+def test_one_image_and_one_epoch_are_enough():
+    assert draw_all({name: values[:1] for name, values in HISTORY.items()}, number=1, wrong=0)
 
 
-def test_a_digit_taken_for_none_is_a_mistake_too(tmp_path):
+def test_a_digit_taken_for_none_is_a_mistake_too():
     images, labels, probabilities = predictions(20, 0, classes=11)
     probabilities[3] = np.eye(11)[10]
-    plot_sample_predictions(images, labels, probabilities, tmp_path)
-    assert has_red(tmp_path / "sample_predictions.png")
+    assert has_red(plot_sample_predictions(images, labels, probabilities))
+    assert plot_confusion_matrix(labels, probabilities.argmax(axis=1))
 
 
-def test_a_folder_that_is_not_there_is_an_error_in_words(tmp_path):
-    with pytest.raises(OutputError, match=r"loss_plot|accuracy_plot.*cannot be written.*--plots"):
-        plot_training(HISTORY, tmp_path / "missing")
+def test_a_drawing_process_that_cannot_be_started_is_an_error_in_words(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/missing/python")
+    with pytest.raises(OutputError, match=r"the plots cannot be drawn \(.*\); the model is saved"):
+        draw_all()

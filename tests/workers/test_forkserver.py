@@ -1,10 +1,12 @@
 """Workers are forked from a process that has loaded the libraries; where that is gone, spawned. Linux."""
 
 import contextlib
+import errno
 import os
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,36 @@ if sys.platform == "linux":
             (pid,) = children() - before
             assert is_running(pid)
         assert not is_running(pid)
+
+    def test_where_no_more_can_be_started_those_that_were_go_on(files, monkeypatch):
+        """The first failure must not end the fork server, which would end its workers."""
+        fork, forked = ForkServer.fork, []
+
+        def fork_two(self):
+            if len(forked) == 2:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            forked.append(fork(self))
+            return forked[-1]
+
+        monkeypatch.setattr(ForkServer, "fork", fork_two)
+        with Scheduler(files, load_model("cnn"), ScanConfig(workers=8, chunk_size=8)) as scheduler:
+            rows = [row for batch in scheduler.batches() for row in batch]
+            assert scheduler.worker_pids == [process.pid for process in forked]
+        assert [row.path for row in rows] == [file.name for file in files]
+
+    def test_a_process_that_cannot_be_killed_is_left_behind():
+        """One that waits in the kernel for a server that is gone: here, one that nobody kills."""
+        with contextlib.closing(ForkServer()) as fork_server:
+            forked = fork_server.fork()
+            spawned = SpawnedProcess([sys.executable, "-c", "import time; time.sleep(60)"])
+            start = time.monotonic()
+            forked.wait(0.2)
+            spawned.wait(0.2)
+            assert 0.4 <= time.monotonic() - start < 5
+            assert is_running(forked.pid) and is_running(spawned.pid)
+            assert not os.path.exists(spawned.shared_path)
+            spawned.kill()
+            spawned.wait()
 
     def test_where_nothing_can_be_forked_workers_are_spawned(monkeypatch):
         def refuse(self):

@@ -11,10 +11,12 @@ from digitscan.imaging.decode import decode_image
 from digitscan.imaging.preprocess import preprocess
 from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.metadata import ModelMetadata
+from digitscan.prediction import Folder
 from digitscan.workers.image_processor import MAX_BUFFERED_PIXELS, ImageProcessor
+from digitscan.workers.protocol import FileLocation
 from tests.imaging.drawing import INK, draw_box, draw_line, draw_strokes, make_paper, write
 from tests.support.command import run_code
-from tests.support.pictures import digit_picture
+from tests.support.pictures import digit_picture, encode_image
 
 METADATA = ModelMetadata(
     architecture="cnn", classes=11, preprocess_version=PREPROCESS_VERSION, temperature=1.0, ok_confidence=0.9
@@ -58,7 +60,7 @@ def test_a_digit_that_is_small_in_a_large_jpeg_is_decoded_again_at_a_larger_scal
     frame.paste(digit_picture(100), (300, 900))
     frame.save(tmp_path / "a.jpg", quality=90)
     frame.save(tmp_path / "a.png")
-    (row,) = processor.process([str(tmp_path / "a.jpg")], lambda index: None)
+    (row,) = processor.process([FileLocation(str(tmp_path / "a.jpg"))], lambda index: None)
     assert row[:4] == (7, 1.0, "ok", "small in its frame")
     whole = preprocess(decode_image(tmp_path / "a.png").pixels).pixels
     coarse = preprocess(decode_image(tmp_path / "a.jpg").pixels).pixels
@@ -76,14 +78,42 @@ def test_a_digit_that_is_large_enough_at_the_reduced_scale_is_decoded_once(proce
     frame.save(tmp_path / "a.jpg", quality=90)
     decoded = []
 
-    def recording_decode(*arguments):
-        decoded.append(decode_image(*arguments))
+    def recording_decode(*arguments, **options):
+        decoded.append(decode_image(*arguments, **options))
         return decoded[-1]
 
     monkeypatch.setattr("digitscan.imaging.decode.decode_image", recording_decode)
-    (row,) = processor.process([str(tmp_path / "a.jpg")], lambda index: None)
+    (row,) = processor.process([FileLocation(str(tmp_path / "a.jpg"))], lambda index: None)
     assert row[:4] == (7, 1.0, "ok", "small in its frame")
     assert [picture.is_reduced for picture in decoded] == [True]
+
+
+def test_a_digit_in_a_damaged_picture_is_review_at_best(processor, tmp_path):
+    """The network may be sure of what it sees, but a part of the picture is not what was written."""
+    whole = encode_image(digit_picture(100), "JPEG")
+    last = len(whole) - 2 - 40
+    (tmp_path / "whole.jpg").write_bytes(whole)
+    (tmp_path / "damaged.jpg").write_bytes(whole[:last] + whole[-2:])
+    files = [FileLocation(str(tmp_path / name)) for name in ("whole.jpg", "damaged.jpg")]
+    rows = processor.process(files, lambda index: None)
+    assert [row[:4] for row in rows] == [
+        (7, 1.0, "ok", ""),
+        (7, 1.0, "review", "damaged: part of the picture is missing"),
+    ]
+
+
+def test_a_folder_that_was_swapped_for_a_link_is_not_followed(processor, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    digit_picture().save(tmp_path / "elsewhere" / "a.png")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "sub").symlink_to(tmp_path / "elsewhere")
+    root = str(tmp_path / "images")
+    files = [FileLocation("a.png", Folder(root, "sub")), FileLocation("a.png", Folder(root, "gone"))]
+    rows = processor.process(files, lambda index: None)
+    assert [row.note for row in rows] == ["its folder was replaced by a link or a file", "no longer there"]
+    # The path that was given may be a link.
+    (row,) = processor.process([FileLocation("a.png", Folder(f"{root}/sub"))], lambda index: None)
+    assert row.digit == 7
 
 
 def write_seven():
@@ -130,7 +160,7 @@ def save(page, folder):
 def test_what_is_beside_a_digit_is_named_and_reviewed_and_a_box_is_only_named(
     processor, tmp_path, page, status, note
 ):
-    (row,) = processor.process([save(page, tmp_path)], lambda index: None)
+    (row,) = processor.process([FileLocation(save(page, tmp_path))], lambda index: None)
     assert row[:4] == (7, 1.0, status, note)
 
 
@@ -145,7 +175,7 @@ def test_what_is_beside_a_digit_is_named_and_reviewed_and_a_box_is_only_named(
 )
 def test_a_digit_on_a_line_is_read_with_or_without_it_as_the_classifier_likes(tmp_path, widths, expected):
     processor = ImageProcessor(_InkWidthClassifier(widths), METADATA, None, False, 64.0)
-    (row,) = processor.process([save(draw_rule(write_seven()), tmp_path)], lambda index: None)
+    (row,) = processor.process([FileLocation(save(draw_rule(write_seven()), tmp_path))], lambda index: None)
     assert row[:4] == expected
 
 
@@ -158,12 +188,12 @@ def test_rows_are_the_same_however_many_pictures_are_buffered(processor, tmp_pat
         digit_picture(size).save(tmp_path / f"{index}.{kind}")
     (tmp_path / "x.png").write_bytes(b"broken")
     Image.new("L", (50, 50), 200).save(tmp_path / "y.png")
-    paths = sorted(str(path) for path in tmp_path.iterdir())
+    files = [FileLocation(str(path)) for path in sorted(tmp_path.iterdir())]
     indices = []
-    rows = processor.process(paths, indices.append)
-    assert rows == [processor.process([path], lambda index: None)[0] for path in paths]
+    rows = processor.process(files, indices.append)
+    assert rows == [processor.process([file], lambda index: None)[0] for file in files]
     assert [row[2] for row in rows] == ["ok"] * 5 + ["error", "no-digit"]
-    assert set(indices) == set(range(len(paths) + 1)) and indices[-1] == len(paths)
+    assert set(indices) == set(range(len(files) + 1)) and indices[-1] == len(files)
 
 
 def test_text_that_libraries_print_while_they_load_is_no_answer():

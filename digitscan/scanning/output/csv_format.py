@@ -2,7 +2,9 @@ r"""The CSV file format: predictions written as whole rows, and read back exactl
 
 RFC 4180 in UTF-8, but a row ends with `\n` alone: every spreadsheet and CSV reader accepts that, and in a
 pipe `cut`, `awk` and `grep` find no stray carriage return in the last column. Text that a spreadsheet would
-run as a formula gets a `'` in front (OWASP, "CSV Injection"; CWE-1236): a file name must not run code.
+run as a formula gets a `'` in front (OWASP, "CSV Injection"; CWE-1236): a file name must not run code. Many
+spreadsheets split at semicolons, tabs or bars, and then no quotes protect a cell, so the `'` is also put
+behind each of these.
 """
 
 from __future__ import annotations
@@ -10,13 +12,17 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import io
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from digitscan.errors import OutputError
+from digitscan.errors import ImageError, OutputError
 from digitscan.prediction import Prediction, Status
+from digitscan.system.files import open_regular_file
+from digitscan.system.log import escape_control_characters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,11 +30,21 @@ if TYPE_CHECKING:
 COLUMNS = ("path", "digit", "confidence", "status", "note")
 PROBABILITY_COLUMNS = tuple(f"p{digit}" for digit in range(10))
 
-# The start of a formula (also in full-width letters, after blanks or quotes), and the `'` that we put in
-# front.
-_FORMULA = re.compile(r"[\t\r\n']|[\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-_NEEDS_QUOTES = re.compile(r'[,"\r\n]')
-_READ_BYTES = 1 << 20
+# A formula, also in full-width letters, after blanks or quotes. Tabs and line ends are no blanks here: they
+# separate cells, and long runs of them must not be searched again and again.
+_FORMULA = r"""(?:[^\S\t\r\n]|["'])*[=+\-@\uff1d\uff0b\uff0d\uff20]"""
+_SEPARATOR = r"[,;|\t\r\n]"
+_HAS_SEPARATOR = re.compile(_SEPARATOR)
+_NEEDS_QUOTES = re.compile(rf'{_SEPARATOR}|"')
+# Where a `'` is put: a `'` of the text itself gets another, so that ours can be told from it.
+_STARTS_FORMULA = re.compile(rf"'|{_FORMULA}")
+_FORMULA_STARTS = re.compile(rf"\A(?=[\t\r\n'])|(?:\A|(?<={_SEPARATOR}))(?={_FORMULA})")
+_ESCAPES = re.compile(rf"\A'|(?<={_SEPARATOR})'(?={_FORMULA})")
+
+_HEADERS = {COLUMNS, COLUMNS + PROBABILITY_COLUMNS}
+_STATUS_CELL = re.compile(f",({'|'.join(Status)}),")
+_LINE_ENDS = ("\n", "\r")
+_MAX_ROW_CHARACTERS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -46,17 +62,21 @@ class CsvFormat:
 
 
 def escape_formula(text: str) -> str:
-    """Return the text as a cell that no spreadsheet runs: with `'` in front if it looks like a formula.
+    """Return the text as a cell that no spreadsheet runs: with `'` before what looks like a formula.
 
     >>> escape_formula("=1+1.png")
     "'=1+1.png"
+    >>> escape_formula("a;=1+1.png")
+    "a;'=1+1.png"
     """
-    return f"'{text}" if _FORMULA.match(text) else text
+    if _HAS_SEPARATOR.search(text):
+        return _FORMULA_STARTS.sub("'", text)
+    return f"'{text}" if _STARTS_FORMULA.match(text) else text
 
 
 def unescape_formula(cell: str) -> str:
     """Return the text that `escape_formula` turned into this cell."""
-    return cell.removeprefix("'")
+    return _ESCAPES.sub("", cell)
 
 
 class CsvWriter:
@@ -66,11 +86,20 @@ class CsvWriter:
     disk leaves no half row.
     """
 
-    def __init__(self, file: IO[bytes], csv_format: CsvFormat | None = None, header: bool = True) -> None:
-        """Write the header, unless `header` is false. Raises OSError if the file cannot be written."""
+    def __init__(
+        self,
+        file: IO[bytes],
+        csv_format: CsvFormat | None = None,
+        header: bool = True,
+        for_terminal: bool = False,
+    ) -> None:
+        """Write the header, unless `header` is false. Raises OSError if the file cannot be written.
+
+        `for_terminal` writes control characters as escapes, which a terminal does not obey.
+        """
         self._file = file
         self._format = csv_format or CsvFormat()
-        self._to_cell = str if self._format.raw else escape_formula
+        self._is_for_terminal = for_terminal
         if header:
             mark = codecs.BOM_UTF8 if self._format.excel else b""
             self._append([self._format.columns], mark)
@@ -81,15 +110,24 @@ class CsvWriter:
 
     def _cells(self, row: Prediction) -> Sequence[str]:
         cells = [
-            _quote(self._to_cell(row.path)),
+            self._text_cell(row.path),
             "" if row.digit is None else str(row.digit),
             "" if row.confidence is None else f"{row.confidence:.4f}",
             row.status,
-            _quote(self._to_cell(row.note)),
+            self._text_cell(row.note) if row.note else "",
         ]
         if self._format.probabilities:
             cells += [f"{p:.4f}" for p in row.probabilities] if row.probabilities else [""] * 10
         return cells
+
+    def _text_cell(self, text: str) -> str:
+        if self._is_for_terminal:
+            text = escape_control_characters(text)
+        if not _NEEDS_QUOTES.search(text):  # most names: this is quicker than `escape_formula`
+            return text if self._format.raw or not _STARTS_FORMULA.match(text) else f"'{text}"
+        text = text if self._format.raw else escape_formula(text)
+        # Not with csv.writer, which leaves a lone carriage return without quotes.
+        return '"' + text.replace('"', '""') + '"'
 
     def _append(self, rows: Iterable[Sequence[str]], mark: bytes = b"") -> None:
         data = memoryview(mark + "".join([",".join(cells) + "\n" for cells in rows]).encode())
@@ -98,12 +136,12 @@ class CsvWriter:
             while written < len(data):
                 written += self._file.write(data[written:])
             self._file.flush()
-        except OSError:
+        except BaseException:  # also by Ctrl-C
             # Counted back from the end: in a file opened for appending (`>>`) the start of this write is
             # unknown.
             if written and self._file.seekable():
                 with contextlib.suppress(OSError):
-                    self._file.truncate(self._file.tell() - written)
+                    self._file.seek(self._file.truncate(self._file.tell() - written))
             raise
 
 
@@ -113,57 +151,132 @@ def read_csv(path: Path, raw: bool = False) -> Iterator[Prediction]:
     `raw` says that it was written with `CsvFormat(raw=True)`. Raises OutputError, with the line, if the file
     is not such a CSV.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, strict=True)
-        try:
-            header = tuple(next(rows, ()))
-            if header not in {COLUMNS, COLUMNS + PROBABILITY_COLUMNS}:
-                raise OutputError(
-                    f"{path}: not a CSV of digitscan: its first line is not {','.join(COLUMNS)}."
-                )
-            for cells in rows:
-                if len(cells) != len(header):
-                    raise ValueError(f"{len(cells)} cells instead of {len(header)}")
-                yield _parse(cells, str if raw else unescape_formula)
-        except (csv.Error, ValueError) as error:
-            raise OutputError(
-                f"{path}: the row that ends in line {rows.line_num} is damaged: {error}."
-            ) from None
+    return iter(CsvReader(path, raw))
 
 
-def truncate_to_whole_rows(file: IO[bytes]) -> int:
-    """Remove the incomplete last row that a killed scan leaves; return the bytes that are kept.
+class CsvReader:
+    """The predictions of a CSV that CsvWriter wrote, and that a person may have edited since.
 
-    A row ends with a newline outside quotes; in our CSVs every quote has its partner. Raises OSError.
+    Nothing but an incomplete last row that a killed scan left is skipped; whatever else is no row raises an
+    error. Where a file ends in the middle of a row, its length tells who did that: `written_bytes` is a
+    length up to which a scan that has not ended properly has written whole rows, so that its incomplete row
+    can only begin there or later.
     """
-    file.seek(0)
-    position = whole_bytes = quotes = 0
-    while block := file.read(_READ_BYTES):
-        start = 0
-        while (newline := block.find(b"\n", start)) >= 0:
-            quotes += block.count(b'"', start, newline)
-            start = newline + 1
-            if quotes % 2 == 0:
-                whole_bytes = position + start
-        quotes += block.count(b'"', start)
-        position += len(block)
-    file.truncate(whole_bytes)
-    file.seek(whole_bytes)
-    return whole_bytes
+
+    def __init__(self, path: Path, raw: bool = False, written_bytes: int | None = None) -> None:
+        """Take a CSV. `written_bytes` is None if no scan can have left an incomplete row."""
+        self.whole_bytes = 0
+        """The length of the rows that were read; once all are, of all whole rows."""
+        self.incomplete_bytes = 0
+        """The length of an incomplete last row that a scan left behind the whole ones. Known as above."""
+        self.lacks_newline = False
+        """Whether the last row is whole but for its line end, as some editors leave it. Known as above."""
+        self._path = path
+        self._to_text = str if raw else unescape_formula
+        self._written_bytes = written_bytes
+        self._read_bytes = 0
+        self._line = ""
+        self._line_count = 0
+
+    def __iter__(self) -> Iterator[Prediction]:
+        """Yield the predictions in order. Raises OutputError, with the line, at what is no row."""
+        with self._open() as file:
+            rows = csv.reader(self._count_lines(file), strict=True)
+            columns = 0
+            while True:
+                prediction = None
+                try:
+                    if (cells := next(rows, None)) is None:
+                        return
+                    if not self._line.endswith(_LINE_ENDS):
+                        if self._ends_in_incomplete_row():
+                            return
+                        self.lacks_newline = True
+                    if columns:
+                        prediction = self._parse(cells, columns)
+                    else:
+                        columns = self._parse_header(cells)
+                except (csv.Error, ValueError) as error:
+                    if self._ends_in_incomplete_row():
+                        return
+                    raise OutputError(
+                        f"{self._path}: the row that ends in line {self._line_count} is damaged: {error}. "
+                        "Mend or remove that row, or name another file with -o"
+                    ) from None
+                self.whole_bytes = self._read_bytes
+                if prediction:
+                    yield prediction
+
+    def _open(self, start: int = 0) -> io.TextIOWrapper:
+        try:
+            file = open_regular_file(os.fspath(self._path))
+            file.seek(start)
+        except (ImageError, OSError) as error:
+            raise OutputError(f"{self._path} cannot be read: {error}") from None
+        # Bytes that are not UTF-8 are refused in `_count_lines`, after the rows before them.
+        buffered = io.BufferedReader(file)
+        return io.TextIOWrapper(buffered, encoding="utf-8", errors="surrogateescape", newline="")
+
+    def _count_lines(self, file: Iterable[str]) -> Iterator[str]:
+        """Yield the lines without the mark for Excel. Raises ValueError at those that are no text."""
+        for line in file:
+            self._line_count += 1
+            self._line = line
+            try:
+                self._read_bytes += len(line) if line.isascii() else len(line.encode())
+            except UnicodeEncodeError:
+                raise ValueError("it is not UTF-8 text") from None
+            if "\0" in line:
+                raise ValueError("it holds a NUL byte")
+            yield line if self._line_count > 1 else line.removeprefix("\ufeff")
+
+    def _parse_header(self, cells: list[str]) -> int:
+        if tuple(cells) not in _HEADERS:
+            raise OutputError(
+                f"{self._path}: not a CSV of digitscan: its first line is not {','.join(COLUMNS)}. "
+                "Name another file with -o"
+            )
+        return len(cells)
+
+    def _parse(self, cells: list[str], columns: int) -> Prediction:
+        if len(cells) != columns:
+            raise ValueError(f"{len(cells)} cells instead of {columns}")
+        path, digit, confidence, status, note, *probabilities = cells
+        return Prediction(
+            self._to_text(path),
+            int(digit) if digit else None,
+            float(confidence) if confidence else None,
+            Status(status),
+            self._to_text(note),
+            tuple(map(float, probabilities)) if any(probabilities) else None,
+        )
+
+    def _ends_in_incomplete_row(self) -> bool:
+        """Return whether what follows the whole rows is one incomplete row that a scan left."""
+        if self._written_bytes is None or self.whole_bytes < self._written_bytes:
+            return False
+        with self._open(self.whole_bytes) as file:
+            rest = file.read(_MAX_ROW_CHARACTERS + 1)
+        if len(rest) > _MAX_ROW_CHARACTERS:
+            return False
+        data = rest.encode(errors="surrogateescape")
+        if not (_is_beginning_of_row(rest) if self.whole_bytes else _is_beginning_of_header(data)):
+            return False
+        self.incomplete_bytes = len(data)
+        return True
 
 
-def _quote(text: str) -> str:
-    # Not with csv.writer, which leaves a lone carriage return without quotes.
-    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
+def _is_beginning_of_header(data: bytes) -> bool:
+    lines = [",".join(columns).encode() for columns in _HEADERS]
+    return any((mark + line).startswith(data) for line in lines for mark in (b"", codecs.BOM_UTF8))
 
 
-def _parse(cells: list[str], to_text: Callable[[str], str]) -> Prediction:
-    path, digit, confidence, status, note, *probabilities = cells
-    return Prediction(
-        to_text(path),
-        int(digit) if digit else None,
-        float(confidence) if confidence else None,
-        Status(status),
-        to_text(note),
-        tuple(map(float, probabilities)) if any(probabilities) else None,
-    )
+def _is_beginning_of_row(text: str) -> bool:
+    """Return whether text is one row that is not whole, rather than rows below a quote that has no partner.
+
+    A row ends with a line end outside quotes, and in our CSVs every quote has its partner. Lines above the
+    last are of a name in quotes then, and so hold no status.
+    """
+    *lines, last = re.split("[\r\n]", text)
+    is_open = text.count('"') % 2 == 1 or bool(last)
+    return is_open and not any(map(_STATUS_CELL.search, lines))

@@ -1,27 +1,34 @@
 """The manifest: everything that the rows of a CSV depend on, kept beside it in `FILE.json`.
 
 It is written before the first row. `--resume` continues a CSV only with the same settings, so that one file
-never mixes the rows of two models.
+never mixes the rows of two models. It also holds the length of the rows that are written, so that the
+incomplete row that a killed scan leaves can be told from one that a person has edited.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from digitscan.errors import OutputError
+from digitscan.errors import ImageError, OutputError
 from digitscan.scanning.output.csv_format import PROBABILITY_COLUMNS, CsvFormat
-from digitscan.system.files import write_atomic
+from digitscan.system.files import open_regular_file, write_atomic
 
 MANIFEST_VERSION = 1
 _VERSION_KEY = "digitscan_scan"
 # Manifests that older versions wrote must stay readable, so stored names never change.
 _STORED_NAMES = {"fast_model": "quick_model", "targets": "places"}
 _FIELD_NAMES = {stored: name for name, stored in _STORED_NAMES.items()}
+_LENGTH_KEY = "written_bytes"
+# The same number of characters whatever the length, so that it can be updated in place.
+_LENGTH_FIELD = re.compile(rb'(?<="written_bytes": )[ 0-9nul]{20}')
 _DISPLAY_NAMES = {
     "digitscan": "digitscan's version",
     "roots": "the paths as given",
@@ -59,7 +66,7 @@ class ScanManifest:
         return CsvFormat(PROBABILITY_COLUMNS[0] in self.columns, self.raw, self.excel)
 
     def to_json(self) -> bytes:
-        """Return the content of the file."""
+        """Return the settings as they are stored."""
         fields = {_STORED_NAMES.get(name, name): value for name, value in dataclasses.asdict(self).items()}
         return (json.dumps({_VERSION_KEY: MANIFEST_VERSION, **fields}, indent=1) + "\n").encode("ascii")
 
@@ -69,29 +76,84 @@ def manifest_path(output: Path) -> Path:
     return output.with_name(output.name + ".json")
 
 
+def check_can_start(output: Path, manifest: ScanManifest, overwrite: bool, resume: bool) -> None:
+    """Raise OutputError if a scan that starts an output would destroy what has the manifest's name.
+
+    That is a file that is no manifest, a link, or the manifest of an output that was moved away. The last is
+    replaced if that was asked for, or if the new one says the same.
+    """
+    path = manifest_path(output)
+    _check_is_manifest_or_free(path)
+    if overwrite or os.path.lexists(output) or not os.path.lexists(path):
+        return
+    if resume:
+        check_manifest(output, manifest)
+    else:
+        raise OutputError(
+            f"{path} exists already, though {output} does not: add --overwrite to replace it, "
+            "or name another output with -o"
+        )
+
+
 def start_output(output: Path, file: BinaryIO, manifest: ScanManifest) -> None:
     """Write the manifest of an open CSV and empty the CSV, both flushed to the disk.
 
     The CSV is emptied only when the new manifest is ready, so that a failure keeps the old rows. Raises
     OutputError if a file that is no manifest has the manifest's name, OSError if it cannot be written.
     """
-    path = manifest_path(output)
-    if os.path.exists(path) and not _is_manifest(path):
-        raise OutputError(f"{path} is in the way: name another output with -o")
+    _check_is_manifest_or_free(manifest_path(output))
 
     def empty_csv() -> None:
         if os.fstat(file.fileno()).st_size:
-            file.truncate(0)
+            file.seek(file.truncate(0))
             os.fsync(file.fileno())
 
-    write_atomic(path, manifest.to_json(), empty_csv)
+    settings = manifest.to_json().rstrip(b"\n}")
+    length = b',\n "%s": %20d\n}\n' % (_LENGTH_KEY.encode(), 0)
+    write_atomic(manifest_path(output), settings + length, empty_csv)
+
+
+class WrittenLength:
+    """The length of the rows that are written, kept in the manifest of an output.
+
+    It is updated in place, which takes no flush of the disk: after a power loss it may be too small, which
+    does no harm. Where it cannot be updated, as in the manifests of older versions, it stays as it is.
+    """
+
+    def __init__(self, output: Path) -> None:
+        """Find the field in the manifest."""
+        self._path = manifest_path(output)
+        self._field = b""
+        self._position = 0
+        self.value: int | None = None
+        """The length when a scan wrote it last; None if no scan has left an incomplete row."""
+        with contextlib.suppress(ImageError, OSError), open_regular_file(str(self._path), False) as file:
+            if match := _LENGTH_FIELD.search(file.read(_MAX_BYTES)):
+                self._field, self._position = match[0], match.start()
+                self.value = int(self._field) if self._field.strip().isdigit() else None
+
+    def update(self, value: int | None) -> None:
+        """Store the length, unless the manifest is no longer the one that was opened."""
+        if not self._field:
+            return
+        field = json.dumps(value).rjust(len(self._field)).encode()
+        with contextlib.suppress(OSError), open(self._path, "r+b", opener=_open_to_update) as file:
+            file.seek(self._position)
+            if file.read(len(self._field)) == self._field:
+                file.seek(self._position)
+                file.write(field)
+                self._field, self.value = field, value
+
+
+def _open_to_update(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
 def check_manifest(output: Path, manifest: ScanManifest) -> None:
     """Raise OutputError, with the differences, unless a CSV's manifest agrees with this scan's."""
     path = manifest_path(output)
     stored = _read(path)
-    if stored.get(_VERSION_KEY) != MANIFEST_VERSION:
+    if stored[_VERSION_KEY] != MANIFEST_VERSION:
         raise OutputError(
             f"{path} is not the manifest of a scan of this version: scan again with --overwrite"
         )
@@ -108,26 +170,31 @@ def check_manifest(output: Path, manifest: ScanManifest) -> None:
         )
 
 
-def _is_manifest(path: Path) -> bool:
-    """Return whether a file is a manifest, and so ours to replace."""
-    try:
-        return _VERSION_KEY in _read(path)
-    except OutputError:
-        return False
+def _check_is_manifest_or_free(path: Path) -> None:
+    """Raise OutputError if something is there that is no manifest, and so not ours to replace."""
+    is_manifest = False
+    with contextlib.suppress(OutputError):
+        _read(path)
+        is_manifest = True
+    if not is_manifest and os.path.lexists(path):
+        raise OutputError(f"{path} is in the way: name another output with -o")
 
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        with path.open("rb") as file:
+        # A link may lead to the manifest of another output.
+        with open_regular_file(str(path), follow_links=False) as file:
             values = json.loads(file.read(_MAX_BYTES))
     except FileNotFoundError:
         raise OutputError(
             f"{path} is missing, so the settings of these rows are unknown: scan again with --overwrite"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise OutputError(f"{path} cannot be read ({error}): scan again with --overwrite") from None
-    if not isinstance(values, dict):
-        raise OutputError(f"{path} is not the manifest of a scan: scan again with --overwrite")
+    except (ImageError, OSError, ValueError, RecursionError) as error:
+        is_link = isinstance(error, OSError) and error.errno == errno.ELOOP
+        reason = "it is a link" if is_link else error
+        raise OutputError(f"{path} cannot be read ({reason}): name another output with -o") from None
+    if not isinstance(values, dict) or _VERSION_KEY not in values:
+        raise OutputError(f"{path} is not the manifest of a scan: name another output with -o")
     return values
 
 

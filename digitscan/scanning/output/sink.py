@@ -1,7 +1,8 @@
-"""Where the rows go: a named file, the next free `predictions.csv`, or stdout.
+"""Where the rows go: a named file, the next free `predictions.csv`, or a stream such as stdout.
 
 A named file that exists is never overwritten without being asked. Two scans never write the same file: each
-holds a lock on it, which the system releases when the process ends, however it ends.
+holds a lock on it, which the system releases when the process ends, however it ends. Other programs heed no
+lock. If one deletes, replaces or saves the output meanwhile, the scan goes on in a file beside it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import stat
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +17,20 @@ from typing import BinaryIO
 
 from digitscan.errors import OutputClosedError, OutputError, UsageError
 from digitscan.scanning.output.config import OutputConfig
-from digitscan.scanning.output.manifest import manifest_path
-from digitscan.system.files import lock_file
-from digitscan.system.stdio import reserve_stdout, stdout_is_redirected
+from digitscan.scanning.output.csv_format import CsvReader
+from digitscan.scanning.output.manifest import WrittenLength, manifest_path
+from digitscan.scanning.output.row_file import (
+    copy_permissions,
+    create_first_free,
+    describe_state,
+    is_at,
+    is_regular,
+    open_row_file,
+    rescue_paths,
+)
+from digitscan.system.files import Replacement, lock_file
+from digitscan.system.log import log
+from digitscan.system.stdio import find_stream, open_stream, reserve_stdout, stdout_is_redirected
 
 DEFAULT_NAME = "predictions.csv"
 STDOUT = "-"
@@ -28,6 +38,7 @@ SYNC_SECONDS = 5.0
 """The rows of so many seconds may be lost if the power fails."""
 
 _MAX_OPEN_ATTEMPTS = 10
+_STDOUT_DESCRIPTOR, _STDERR_DESCRIPTOR = 1, 2
 
 
 class OutputSink:
@@ -36,33 +47,38 @@ class OutputSink:
     def __init__(self, config: OutputConfig) -> None:
         """Choose the destination by the rules of `-o`.
 
-        Raises OutputError if a named file exists or its folder does not, UsageError if stdout is to be
+        Raises OutputError if a named file exists or cannot be written, UsageError if a stream is to be
         resumed.
         """
         self.path: Path | None = None
-        """The file, or None for stdout. Another free name may be taken when it is opened."""
+        """The file, or None for a stream. Another free name may be taken when it is opened."""
         self.appending = False
         """Whether rows of an earlier scan are in the file and more are to follow."""
+        self.change: str | None = None
+        """What another program has done to the output meanwhile, as a sentence; None if nothing."""
+        self.takes_free_name = config.path is None and not config.continues
+        """Whether the name is free to choose, so that nothing can be in its way."""
         self._continues = config.continues
         self._reuses_file = config.overwrite or config.continues
-        self._takes_free_name = config.path is None and not config.continues
+        self._descriptor = _find_descriptor(config)
         self._file: BinaryIO | None = None
+        self._is_new = False
+        self._length: WrittenLength | None = None
         self._synced_at = time.monotonic()
-        if config.continues and config.path == STDOUT:
-            raise UsageError("stdout cannot be resumed: name a file with -o")
-        if config.path == STDOUT or (self._takes_free_name and stdout_is_redirected()):
-            return
-        self.path = Path(DEFAULT_NAME if config.path is None else config.path)
-        if not self._takes_free_name:
-            self._check_named_file(self.path)
+        if self._descriptor is None:
+            self.path = Path(DEFAULT_NAME if config.path is None else config.path)
+            if not self.takes_free_name:
+                self._check_named_file(self.path)
+        elif config.continues:
+            raise UsageError(f"{self._stream_name} cannot be resumed: name a file with -o")
 
     def _check_named_file(self, path: Path) -> None:
         if os.path.isdir(path):
             raise OutputError(f"{path} is a folder: name a file in it, such as {path / DEFAULT_NAME}")
         if not os.path.isdir(path.parent):
             raise OutputError(f"{path} cannot be written: the folder {path.parent} does not exist")
-        if self._continues and os.path.exists(path) and not os.path.isfile(path):
-            raise UsageError(f"{path} is no regular file, and cannot be resumed: name a file with -o")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise self._not_regular_error(path)
         # A scan that is killed before its first row leaves an empty file, which is started again.
         self.appending = self._continues and os.path.isfile(path) and path.stat().st_size > 0
         if os.path.lexists(path) and not self._reuses_file:
@@ -71,17 +87,22 @@ class OutputSink:
     @property
     def description(self) -> str:
         """Where the rows are, for the summary."""
-        return "on stdout" if self.path is None else str(self.path)
+        return f"on {self._stream_name}" if self.path is None else str(self.path)
+
+    @property
+    def _stream_name(self) -> str:
+        names = {_STDOUT_DESCRIPTOR: "stdout", _STDERR_DESCRIPTOR: "stderr"}
+        return names.get(self._descriptor or 0, f"descriptor {self._descriptor}")
 
     @property
     def is_resumable(self) -> bool:
-        """Whether a later scan can add rows: only in a regular file. Known once it is open."""
-        return self.path is not None and os.path.isfile(self.path)
+        """Whether a later scan can add rows: only to a file."""
+        return self.path is not None
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the rows themselves appear on the terminal, where a progress bar would mix with them."""
-        return self.path is None and sys.stdout.isatty()
+        """Whether the rows appear on a terminal. Known once it is open."""
+        return self.path is None and self.file.isatty()
 
     @property
     def own_files(self) -> list[Path]:
@@ -90,7 +111,7 @@ class OutputSink:
 
     @property
     def file(self) -> BinaryIO:
-        """The open file; `atomic_rewrite` replaces it."""
+        """The open file; `atomic_rewrite` and `rescue` replace it."""
         assert self._file is not None
         return self._file
 
@@ -100,72 +121,186 @@ class OutputSink:
         An existing file keeps its content: it is emptied only when the new manifest is ready.
         """
         stdout = reserve_stdout()
-        if self.path is None:
+        if self._descriptor == _STDOUT_DESCRIPTOR:
             self._file = stdout
             return
         stdout.close()
         with self.translate_os_errors():
+            if self.path is None:
+                assert self._descriptor is not None
+                self._file = open_stream(self._descriptor)
+                return
             self._file = self._open_and_lock(self.path)
             # Another scan may have written here since the first check.
-            self.appending = self._continues and self.is_resumable and self.path.stat().st_size > 0
+            self.appending = self._continues and os.fstat(self._file.fileno()).st_size > 0
 
     def _open_and_lock(self, path: Path) -> BinaryIO:
         for _ in range(_MAX_OPEN_ATTEMPTS):
             file = self._open_file(path)
             assert self.path is not None
-            if not os.path.isfile(self.path):
-                return file
             if not lock_file(file):
                 file.close()
                 raise OutputError(f"another scan is writing {self.path}: wait for it, or name another file")
-            if _is_at(file, self.path):
+            if is_at(file, self.path):
                 return file
             # Between opening and locking another scan has replaced the file: open the new one.
             file.close()
         raise OutputError(f"{self.path} is replaced again and again: name another file")
 
     def _open_file(self, path: Path) -> BinaryIO:
-        if self._takes_free_name:
-            return self._open_next_free(path)
-        if self._reuses_file and (os.path.isfile(path) or not os.path.exists(path)):
-            return open(path, "r+b", buffering=0, opener=_open_or_create)  # stays open for the whole scan
-        return path.open("wb" if self._reuses_file else "xb", buffering=0)
+        self._is_new = True
+        if self.takes_free_name:
+            # The manifest of an output that was moved away is not overwritten either.
+            names = (name for name in _default_paths(path) if not os.path.lexists(manifest_path(name)))
+            self.path, file = create_first_free(names)
+            return file
+        try:
+            return open_row_file(path, os.O_EXCL)
+        except FileExistsError:
+            if not self._reuses_file:
+                raise
+        self._is_new = False
+        file = open_row_file(path)
+        if not is_regular(file):  # it was when it was checked
+            file.close()
+            raise self._not_regular_error(path)
+        return file
 
-    def _open_next_free(self, first: Path) -> BinaryIO:
-        for suffix in itertools.count(2):
-            try:
-                assert self.path is not None
-                return self.path.open("xb", buffering=0)
-            except FileExistsError:
-                self.path = first.with_stem(f"{first.stem}-{suffix}")
-        raise AssertionError("count never ends")
+    def remove_if_new(self) -> None:
+        """Delete the file if this scan has created it, and it is empty: the next try must not find it."""
+        if self.path and self._is_new and is_at(self.file, self.path):
+            with contextlib.suppress(OSError):
+                if not os.fstat(self.file.fileno()).st_size:
+                    self.path.unlink()
+
+    def read_rows(self, raw: bool) -> CsvReader | None:
+        """Return the rows that are in the output already, which must be read before any is added.
+
+        None if there are none: a new output, or a stream.
+        """
+        if self.path is None or not self.appending:
+            return None
+        return CsvReader(self.path, raw, WrittenLength(self.path).value)
+
+    def prepare_to_append(self, previous_rows: CsvReader | None) -> None:
+        """Make the output end where rows can be added, once the previous ones are read.
+
+        An incomplete last row that a killed scan left is removed. Raises OutputError.
+        """
+        if self.path is None:
+            return
+        with self.translate_os_errors():
+            if previous_rows:
+                self.file.seek(previous_rows.whole_bytes + previous_rows.incomplete_bytes)
+                if self.has_changed():
+                    raise OutputError(f"{self.path} was changed by another program: try again")
+                if previous_rows.incomplete_bytes:
+                    self.file.seek(self.file.truncate(previous_rows.whole_bytes))
+                self.appending = previous_rows.whole_bytes > 0
+                if previous_rows.lacks_newline:
+                    self.file.write(b"\n")
+            self._length = WrittenLength(self.path)
+            self._update_length()
 
     @contextlib.contextmanager
     def atomic_rewrite(self) -> Iterator[BinaryIO]:
         """Give a new file that replaces the old one when the block ends without an exception.
 
         Until then the old file is whole, whatever fails. The new one has the lock and the permissions of the
-        old one. Raises OutputError.
+        old one. If another program changes the old one meanwhile, it stays, and the new one is kept beside
+        it. Raises OutputError.
         """
-        assert self.path is not None and self._file is not None
+        assert self.path is not None
         target = Path(os.path.realpath(self.path))
-        temporary = target.with_name(f".{target.name}.digitscan")
+        before = describe_state(self.file)
         with self.translate_os_errors():
-            temporary.unlink(missing_ok=True)  # of a killed run: our lock says that no other is at work
-            file = temporary.open("x+b", buffering=0)
+            replacement = Replacement(target)
         try:
             with self.translate_os_errors():
-                lock_file(file)
-                _copy_permissions(self._file, file)
-                yield file
-                os.fsync(file.fileno())
-                temporary.replace(target)
+                lock_file(replacement.file)
+                copy_permissions(self.file, replacement.file)
+                yield replacement.file
+                replacement.prepare()
+                if not is_at(self.file, target) or describe_state(self.file) != before:
+                    beside = next(path for path in rescue_paths(target) if not os.path.lexists(path))
+                    replacement.replace(beside)
+                    raise OutputError(
+                        f"{self.path} was changed by another program while files were read again: it stays "
+                        f"as it is, and the new rows are in {beside}"
+                    )
+                replacement.replace()
         except BaseException:
-            file.close()
-            temporary.unlink(missing_ok=True)
+            replacement.discard()
             raise
-        self._file.close()
-        self._file = file
+        self.file.close()
+        self._file = replacement.file
+        self._length = WrittenLength(self.path)
+        self._update_length()
+
+    def has_changed(self) -> bool:
+        """Return whether another program has deleted, replaced or saved the output since the last write.
+
+        Raises OutputError if a file behind stdout was shortened: the next row would be behind a hole.
+        """
+        if not is_regular(self.file):
+            return False
+        if self.path is None:
+            if os.fstat(self.file.fileno()).st_size < self.file.tell():
+                raise OutputError(
+                    f"The file behind {self._stream_name} was changed by another program while rows were "
+                    "written to it: rows are missing there, so scan again"
+                )
+            return False
+        return self._is_saved_over() or not is_at(self.file, self.path)
+
+    def _is_saved_over(self) -> bool:
+        return os.fstat(self.file.fileno()).st_size != self.file.tell()
+
+    def rescue(self, has_more_rows: bool = True) -> bool:
+        """Go on beside an output that has changed; return whether the rows so far are there as well.
+
+        They are if the output was deleted or replaced: the open file still has them. If it was saved over and
+        there are no more rows, there is nothing to go on with. `change` says what happened. Raises
+        OutputError.
+        """
+        assert self.path is not None
+        is_saved_over = self._is_saved_over()
+        done = "changed" if is_saved_over else "replaced" if os.path.lexists(self.path) else "deleted"
+        what = f"{self.path} was {done} by another program during the scan"
+        if self.change:
+            raise OutputError(f"{self.change} But {what} as well: scan again")
+        if is_saved_over and not has_more_rows:
+            self.change = f"{what}. Rows may be missing: --resume adds those behind its last row."
+            return False
+        try:
+            path, file = self._start_rescue(with_rows=not is_saved_over)
+        except OSError as error:
+            reason = error.strerror or error
+            raise OutputError(f"{what}, and rows cannot be kept beside it ({reason}): scan again") from error
+        if is_saved_over:
+            self.change = (
+                f"{what}. The rows since then are in {path}. Rows before them may be missing: --resume adds "
+                f"all that are behind the last row of {self.path}."
+            )
+        else:
+            self.change = f"{what}. All rows are in {path}."
+        log(f"{what}: it goes on in {path}")
+        self._update_length()
+        self._length = None
+        self.file.close()
+        self._file, self.path = file, path
+        return not is_saved_over
+
+    def _start_rescue(self, with_rows: bool) -> tuple[Path, BinaryIO]:
+        import shutil
+
+        assert self.path is not None
+        path, file = create_first_free(rescue_paths(self.path))
+        lock_file(file)
+        if with_rows:
+            self.file.seek(0)
+            shutil.copyfileobj(self.file, file)
+        return path, file
 
     def sync(self) -> None:
         """Flush the rows to the disk if SYNC_SECONDS have passed since the last time. Raises OutputError."""
@@ -174,6 +309,7 @@ class OutputSink:
         if self.is_resumable:
             with self.translate_os_errors():
                 os.fsync(self._file.fileno())
+            self._update_length()
             self._synced_at = time.monotonic()
 
     def close(self) -> None:
@@ -183,6 +319,13 @@ class OutputSink:
         with self.translate_os_errors(), self._file:
             if self.is_resumable:
                 os.fsync(self._file.fileno())
+                self._update_length()
+
+    def _update_length(self) -> None:
+        """Note in the manifest how many bytes hold whole rows; none, if another program has changed them."""
+        if self._length and self.path:
+            is_ours = self.change is None
+            self._length.update(os.fstat(self.file.fileno()).st_size if is_ours else None)
 
     @contextlib.contextmanager
     def translate_os_errors(self) -> Iterator[None]:
@@ -194,7 +337,7 @@ class OutputSink:
         except FileExistsError:
             raise self._exists_error() from None
         except OSError as error:
-            destination = "stdout" if self.path is None else self.path
+            destination = self._stream_name if self.path is None else self.path
             raise OutputError(
                 f"{destination} cannot be written: {error.strerror or error}. Free some space or name "
                 "another file; the rows that were written before are whole."
@@ -206,24 +349,23 @@ class OutputSink:
             "or name another file"
         )
 
-
-def _open_or_create(path: str, flags: int) -> int:
-    """Open a file without emptying it: another scan may have created it since, as its lock will tell."""
-    return os.open(path, flags | os.O_CREAT, 0o666)
-
-
-def _is_at(file: BinaryIO, path: Path) -> bool:
-    """Return whether the open file is the one that the path names now."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+    @staticmethod
+    def _not_regular_error(path: Path) -> OutputError:
+        return OutputError(
+            f"{path} is a pipe, socket or device: write the rows to stdout (-o -) and redirect it there"
+        )
 
 
-def _copy_permissions(source: BinaryIO, target: BinaryIO) -> None:
-    """Let the same people read and write a new file, as far as the system allows it."""
-    state = os.fstat(source.fileno())
-    with contextlib.suppress(OSError, AttributeError):  # only root may give a file away
-        os.fchown(target.fileno(), state.st_uid, state.st_gid)
-    with contextlib.suppress(OSError, AttributeError):
-        os.fchmod(target.fileno(), stat.S_IMODE(state.st_mode))
+def _find_descriptor(config: OutputConfig) -> int | None:
+    """Return the descriptor of the stream that rows go to, None if they go to a file."""
+    if config.path == STDOUT:
+        return _STDOUT_DESCRIPTOR
+    if config.path is not None:
+        return find_stream(Path(config.path))
+    return None if config.continues or not stdout_is_redirected() else _STDOUT_DESCRIPTOR
+
+
+def _default_paths(first: Path) -> Iterator[Path]:
+    yield first
+    for suffix in itertools.count(2):
+        yield first.with_stem(f"{first.stem}-{suffix}")

@@ -11,11 +11,8 @@ that the network is trained on, or that its best epoch is chosen by, is drawn ag
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -23,10 +20,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from digitscan.errors import TrainingError
 from digitscan.imaging.preprocess import Preprocessed
 from digitscan.imaging.preprocess_batch import preprocess_batch
+from digitscan.system.process_pool import PoolError, ProcessPool
 from digitscan.system.resources import count_usable_cores
-from digitscan.system.signals import defer_signals
 from digitscan.training.data.augment import (
     AugmentationConfig,
     apply_random_affine,
@@ -84,12 +82,8 @@ class AugmentedDataGenerator:
         self._train_count, self._val = len(train.images), val
         self._seed, self._augmentation = seed, augmentation
         self._epochs_per_dataset = epochs_per_dataset
-        self._pool = ProcessPoolExecutor(
-            max_workers=count_usable_cores(),
-            # Not forked: a child of a process with TensorFlow's threads may deadlock.
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_initialize_worker,
-            initargs=(train, val, augmentation, pen_strokes),
+        self._pool = ProcessPool(
+            count_usable_cores(), _initialize_worker, (train, val, augmentation, pen_strokes)
         )
         self._current_index: int | None = None
         try:
@@ -97,7 +91,7 @@ class AugmentedDataGenerator:
             self._next_futures = self._submit("train", self._dataset_index(first_epoch), _make_chunk)
             self.validation = _collect(val_futures) if augmentation else preprocess_dataset(val)
         except BaseException:  # also KeyboardInterrupt: the processes must end before the exception goes on
-            self._shut_down()
+            self._pool.close()
             raise
 
     def __enter__(self) -> AugmentedDataGenerator:
@@ -105,8 +99,8 @@ class AugmentedDataGenerator:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the processes; tasks that have not started are cancelled."""
-        self._shut_down()
+        """End the processes."""
+        self._pool.close()
 
     def load_epoch(self, epoch: int) -> tuple[Dataset, NDArray[np.int64]]:
         """Return the training dataset of an epoch, and a random order of its images.
@@ -125,7 +119,8 @@ class AugmentedDataGenerator:
         """Return what temperature and thresholds are fitted to: CALIBRATION_COPIES of each validation image.
 
         They are what a scan of the augmented images would classify. Without augmentation they are the
-        validation images, once. No training dataset can be taken afterwards.
+        validation images, once. No training dataset can be taken afterwards. Raises TrainingError as
+        `load_epoch` does.
         """
         for future in self._next_futures:
             future.cancel()
@@ -133,7 +128,7 @@ class AugmentedDataGenerator:
             return ScannedImages.of(preprocess_batch(self._val.images), self._val.labels)
         indices = range(LAST_DATASET_INDEX, LAST_DATASET_INDEX - CALIBRATION_COPIES, -1)
         futures = [future for index in indices for future in self._submit("val", index, _make_scanned_chunk)]
-        chunks = [future.result() for future in futures]
+        chunks = _wait_for(futures)
         return ScannedImages.of(
             [result for results, _ in chunks for result in results],
             np.concatenate([labels for _, labels in chunks]),
@@ -150,45 +145,31 @@ class AugmentedDataGenerator:
         negatives_per_digit = self._augmentation.negatives if self._augmentation else 0.0
         indices = np.arange(digit_count + round(digit_count * negatives_per_digit))
         seed = self._seed * (LAST_DATASET_INDEX + 1) + dataset_index
-        # `submit` starts processes. An exception raised by a signal meanwhile would leave one half started,
-        # and that one would print a long traceback.
-        with defer_signals(), _block_sigint():
-            return [
-                self._pool.submit(make_chunk, split, indices[start : start + CHUNK_SIZE], seed)
-                for start in range(0, len(indices), CHUNK_SIZE)
-            ]
-
-    def _shut_down(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _block_sigint() -> Iterator[None]:
-    """Block SIGINT in the block, also in processes that are started in it, which inherit the signal mask.
-
-    A terminal sends Ctrl-C to all processes of a command. A worker that received it before
-    `_initialize_worker` ignores it would print a traceback.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
+        return [
+            self._pool.submit(make_chunk, split, indices[start : start + CHUNK_SIZE], seed)
+            for start in range(0, len(indices), CHUNK_SIZE)
+        ]
 
 
 def _collect(futures: Sequence[Future[Dataset]]) -> Dataset:
     """Return the dataset whose chunks the futures are, when all of them are made."""
-    return _concatenate([future.result() for future in futures])
-
-
-def _concatenate(datasets: Sequence[Dataset]) -> Dataset:
+    chunks = _wait_for(futures)
     return Dataset(
-        np.concatenate([dataset.images for dataset in datasets]),
-        np.concatenate([dataset.labels for dataset in datasets]),
+        np.concatenate([chunk.images for chunk in chunks]),
+        np.concatenate([chunk.labels for chunk in chunks]),
     )
+
+
+def _wait_for(futures: Sequence[Future[_Chunk]]) -> list[_Chunk]:
+    """Return the results of all futures. Raises TrainingError where a process had no memory, or ended."""
+    try:
+        return [future.result() for future in futures]
+    except (PoolError, MemoryError) as error:
+        reason = str(error) or "not enough memory"
+        raise TrainingError(
+            f"the processes that make the training images cannot go on ({reason}): free some memory, "
+            "then go on with --resume, or start again"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -211,7 +192,6 @@ def _initialize_worker(
 ) -> None:
     """Prepare a worker process; the pool calls this before the first task."""
     global _worker_state
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends the pool
     cv2.setNumThreads(1)  # there is a process for each core already
     _worker_state = _WorkerState({"train": train, "val": val}, augmentation, pen_strokes)
 

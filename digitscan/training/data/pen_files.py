@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from digitscan.errors import DataError
 from digitscan.training.data.datasets import Split
 from digitscan.training.data.pen_strokes import COORDINATE_RANGE, PenStrokes
-from digitscan.training.data.sources import read_arrays
+from digitscan.training.data.sources import open_data_file, read_arrays
 from digitscan.training.data.stroke_glyphs import WRITTEN_NON_DIGITS
 
 ARRAY_NAMES = ("points", "stroke_ends", "segment_ends", "label", "source", "writer")
@@ -81,7 +81,7 @@ def _read_file(path: Path) -> tuple[dict[str, NDArray[Any]], str]:
     try:
         if not path.is_file():
             raise DataError(f"{path} is not a file: {EXPECTED_FORM}")
-        with path.open("rb") as file:
+        with open_data_file(path) as file:
             arrays = read_arrays(path, file, ARRAY_NAMES, EXPECTED_FORM)
             file.seek(0)
             return arrays, hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,12 +8,13 @@ DataError.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
-import lzma
 import math
-import tokenize
+import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitscan.errors import DataError, ImageError
-from digitscan.imaging.decode import decode_image
-from digitscan.imaging.preprocess import preprocess
+from digitscan.system.files import open_regular_file
 from digitscan.training.data.datasets import TrainTestData
+from digitscan.training.data.image_folders import read_image_folders
+from digitscan.training.npz_file import NpzError, NpzFile
 
 MNIST_PATH = Path(__file__).resolve().parents[2] / "data" / "mnist.npz"
 MNIST_SHA256 = "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"
@@ -40,23 +42,7 @@ IDX_FILES = {
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_UNPACKED_BYTES = 2_000_000_000
 """Limits what a small compressed file can unpack to: 36 times the size of MNIST."""
-TEST_DIVISOR = 7
-"""Of a folder of images, one in seven is a test image, as in MNIST."""
 MAX_LISTED_NAMES = 8
-_READ_ERRORS = (
-    ValueError,
-    LookupError,
-    TypeError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    SyntaxError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-)
-"""What NumPy, which parses a header as Python does, and zipfile raise for a damaged or a forged archive."""
 EXPECTED_FORMS = (
     "expected an .npz file with x_train, y_train, x_test and y_test, a folder with the four IDX files of "
     "MNIST, or a folder with a subfolder of images for each digit (DATA/3/a.png)"
@@ -79,11 +65,14 @@ def load_data(
         if source.is_dir():
             return _load_folder(source, on_unusable)
         if not source.is_file():
-            raise DataError(f"{source} does not exist: {EXPECTED_FORMS}")
-        with source.open("rb") as file:
+            problem = "is a pipe, socket or device" if source.exists() else "does not exist"
+            raise DataError(f"{source} {problem}: {EXPECTED_FORMS}")
+        with open_data_file(source) as file:
             return _check_arrays(read_arrays(source, file, ARRAY_NAMES, EXPECTED_FORMS), source)
     except OSError as error:
         raise DataError(f"{error.filename or source} cannot be read: {error.strerror or error}") from error
+    except MemoryError:
+        raise DataError(f"{source} is too large: not enough memory to read it") from None
 
 
 def _load_bundled_mnist() -> TrainTestData:
@@ -100,7 +89,7 @@ def _load_folder(folder: Path, on_unusable: Callable[[Path, str], object]) -> Tr
     if any(_find_idx_file(folder, name) for name in IDX_FILES.values()):
         return _check_arrays(_read_idx_files(folder), folder)
     if any((folder / str(digit)).is_dir() for digit in range(10)):
-        return _read_image_folders(folder, on_unusable)
+        return read_image_folders(folder, on_unusable)
     raise DataError(f"{folder} is a folder without digits: {EXPECTED_FORMS}")
 
 
@@ -115,22 +104,20 @@ def read_arrays(
     if not zipfile.is_zipfile(file):
         raise DataError(f"{path} is not an .npz file: {expected_form}")
     try:
-        with zipfile.ZipFile(file) as archive:
-            unpacked_bytes = sum(member.file_size for member in archive.infolist())
-        if unpacked_bytes > MAX_UNPACKED_BYTES:
+        arrays = NpzFile(file)
+        if arrays.unpacked_bytes > MAX_UNPACKED_BYTES:
             raise DataError(
-                f"{path} unpacks to {unpacked_bytes} bytes, more than the limit of {MAX_UNPACKED_BYTES}"
+                f"{path} unpacks to {arrays.unpacked_bytes} bytes, "
+                f"more than the limit of {MAX_UNPACKED_BYTES}"
             )
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as arrays:
-            missing = [name for name in names if name not in arrays]
-            if missing:
-                raise DataError(
-                    f"{path} contains {_join_names(list(arrays))}, but not {_join_names(missing)}: "
-                    f"{expected_form}"
-                )
-            return {name: np.asarray(arrays[name]) for name in names}
-    except _READ_ERRORS as error:
+        missing = [name for name in names if name not in arrays.names]
+        if missing:
+            raise DataError(
+                f"{path} contains {_join_names(arrays.names)}, but not {_join_names(missing)}: "
+                f"{expected_form}"
+            )
+        return {name: arrays.read(name) for name in names}
+    except NpzError as error:
         raise DataError(f"{path} is damaged or contains something other than arrays ({error})") from error
 
 
@@ -162,72 +149,51 @@ def _read_idx_file(path: Path, dimensions: int) -> NDArray[np.uint8]:
     The header is two zero bytes, the type (8), the number of dimensions, and each dimension in four bytes,
     big endian.
     """
-    data = _read_maybe_gzipped(path)
     magic = bytes([0, 0, 8, dimensions])
     header_bytes = len(magic) + 4 * dimensions
-    if not data.startswith(magic) or len(data) < header_bytes:
-        raise DataError(
-            f"{path} starts with {data[:4].hex(' ') or 'nothing'}, "
-            f"expected {magic.hex(' ')}: a {dimensions}-dimensional IDX file of unsigned bytes"
-        )
-    shape = tuple(
-        int.from_bytes(data[start : start + 4], "big") for start in range(len(magic), header_bytes, 4)
-    )
-    expected_bytes = header_bytes + math.prod(shape)
+    with _open_maybe_gzipped(path) as file:
+        header = file.read(header_bytes)
+        if not header.startswith(magic) or len(header) < header_bytes:
+            raise DataError(
+                f"{path} starts with {header[:4].hex(' ') or 'nothing'}, "
+                f"expected {magic.hex(' ')}: a {dimensions}-dimensional IDX file of unsigned bytes"
+            )
+        shape = struct.unpack_from(f">{dimensions}I", header, len(magic))
+        expected_bytes = math.prod(shape)
+        if not 0 < expected_bytes <= MAX_UNPACKED_BYTES:
+            raise DataError(
+                f"{path} declares the shape {shape}, which is {expected_bytes} bytes: "
+                f"expected 1 to {MAX_UNPACKED_BYTES}"
+            )
+        data = file.read(expected_bytes + 1)
     if len(data) != expected_bytes:
-        raise DataError(
-            f"{path} declares the shape {shape}, which is {expected_bytes} bytes, but it has {len(data)}"
-        )
-    return np.frombuffer(data, np.uint8, offset=header_bytes).reshape(shape)
+        found = "has more" if len(data) > expected_bytes else f"has {len(data)}"
+        raise DataError(f"{path} declares the shape {shape}, which is {expected_bytes} bytes, but it {found}")
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def _read_maybe_gzipped(path: Path) -> bytes:
-    with path.open("rb") as file:
+@contextlib.contextmanager
+def _open_maybe_gzipped(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
+    """Open a file, unpacked if it is gzipped. Raises DataError in the block where it is damaged."""
+    with open_data_file(path) as file:
         is_gzipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    try:
-        with gzip.open(path) if is_gzipped else path.open("rb") as file:
-            return file.read(MAX_UNPACKED_BYTES + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is a damaged gzip file ({error})") from error
-
-
-def _read_image_folders(folder: Path, on_unusable: Callable[[Path, str], object]) -> TrainTestData:
-    """Return the digits of a folder with subfolders `0` to `9` of image files."""
-    images: list[NDArray[np.uint8]] = []
-    labels: list[int] = []
-    for label, path in _list_labelled_files(folder):
+        file.seek(0)
         try:
-            preprocessed = preprocess(decode_image(path).pixels)
-        except ImageError as error:
-            on_unusable(path, str(error))
-            continue
-        if preprocessed.pixels is None:
-            on_unusable(path, preprocessed.rejection or "no digit")
-            continue
-        images.append(preprocessed.pixels)
-        labels.append(label)
-    min_images = 2 * TEST_DIVISOR
-    if len(images) < min_images:
-        raise DataError(
-            f"{folder} has too few usable images: {len(images)}, at least {min_images} are needed"
-        )
-    x, y = np.stack(images), np.array(labels, np.uint8)
-    # The same test images each time, so that no teacher was trained on what its student is tested on.
-    order = np.random.default_rng(0).permutation(len(x))
-    test_count = len(x) // TEST_DIVISOR
-    test, train = order[:test_count], order[test_count:]
-    return TrainTestData(x[train], y[train], x[test], y[test])
+            if is_gzipped:
+                with gzip.open(file) as unpacked:
+                    yield unpacked
+            else:
+                yield file
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(f"{path} is a damaged gzip file ({error})") from error
 
 
-def _list_labelled_files(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Yield the label and path of each file that is not hidden, in an order that is the same everywhere."""
-    for digit in range(10):
-        subfolder = folder / str(digit)
-        if not subfolder.is_dir():
-            continue
-        for path in sorted(subfolder.iterdir(), key=lambda path: path.name):
-            if not path.name.startswith(".") and path.is_file():
-                yield digit, path
+def open_data_file(path: Path) -> io.BufferedReader:
+    """Return a regular file opened for reading. Raises OSError, and DataError for a pipe or device."""
+    try:
+        return io.BufferedReader(open_regular_file(os.fspath(path)))
+    except ImageError as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
 
 
 def _check_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> TrainTestData:
@@ -255,5 +221,5 @@ def _check_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> TrainTestData:
     )
 
 
-def _join_names(names: list[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_LISTED_NAMES]) or "nothing"

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 
 import pytest
 from hypothesis import given
@@ -28,9 +29,28 @@ def written(rows, **options):
     return file.getvalue()
 
 
-@given(TEXT)
+CRAFTED_TEXT = st.text(st.sampled_from(",;|\t\r\n'\" =-\uff1da"))
+
+
+@given(TEXT | CRAFTED_TEXT)
 def test_every_text_comes_back_from_its_cell(text):
     assert unescape_formula(escape_formula(text)) == text
+
+
+@given(CRAFTED_TEXT)
+def test_no_part_of_a_cell_is_a_formula_wherever_a_spreadsheet_splits_it(text):
+    for part in re.split(r"[,;|\t\r\n]", escape_formula(text)):
+        assert not part.strip(' "').startswith(("=", "-", "\uff1d"))
+
+
+@given(CRAFTED_TEXT)
+def test_text_with_a_separator_or_a_quote_is_quoted(text):
+    (cell,) = re.findall(r"\n(.*),7,0\.5000,ok,\n\Z", written([prediction(text)]).decode(), re.DOTALL)
+    assert cell.startswith('"') == (re.search(r'[,;|\t\r\n"]', text) is not None)
+
+
+def prediction(path, note=""):
+    return Prediction(path, 7, 0.5, Status.OK, note)
 
 
 @given(st.sampled_from(["=", "+", "-", "@", "\t", "\r", "\n", " =", '"=', "' +", "\uff1d", "\u00a0-"]), TEXT)
@@ -39,8 +59,16 @@ def test_a_cell_never_starts_as_a_formula_does(start, text):
 
 
 def test_ordinary_names_stay_as_they_are():
-    for name in ("3/a.png", "Foto 1 (2).jpg", "señal_٣.png", "a=b.png", "sub-folder/-x.png"):
+    names = ("3/a.png", "Foto 1 (2).jpg", "señal_٣.png", "a=b.png", "sub-folder/-x.png", "O'-b.png", "a - b")
+    for name in (*names, "it;'s.png", "inverted; name is not UTF-8"):
         assert escape_formula(name) == name
+
+
+def test_control_characters_are_escaped_for_a_terminal_only():
+    file, rows = io.BytesIO(), [prediction("\x1b[2J;\n.png", "\x1b]0;title\a")]
+    CsvWriter(file, for_terminal=True).write(rows)
+    assert file.getvalue().splitlines()[1] == rb'"\x1b[2J;\n.png",7,0.5000,ok,"\x1b]0;title\x07"'
+    assert parsed(written(rows)) == rows
 
 
 @given(st.lists(st.tuples(TEXT, TEXT, st.integers(0, 9), st.integers(0, 10000)), max_size=5))
@@ -82,11 +110,12 @@ class FullDisk(io.FileIO):
     """A file on a disk with room for 95 bytes more."""
 
     room = 95
+    error = OSError(28, "No space left on device")
 
     def write(self, data):
         """Take what there is room for."""
         if not self.room:
-            raise OSError(28, "No space left on device")
+            raise self.error
         taken = super().write(bytes(data)[: self.room])
         self.room -= taken
         return taken
@@ -102,6 +131,18 @@ def test_a_full_disk_leaves_whole_rows(tmp_path):
         with pytest.raises(OSError, match="No space"):
             writer.write([row])
     assert list(read_csv(path)) == [row] * 2
+
+
+def test_ctrl_c_between_two_parts_of_a_row_leaves_whole_rows(tmp_path):
+    path = tmp_path / "rows.csv"
+    with FullDisk(path, "wb") as file:
+        file.error = KeyboardInterrupt()
+        writer = CsvWriter(file)
+        writer.write([prediction("a.png")])
+        with pytest.raises(KeyboardInterrupt):
+            writer.write([prediction("b.png")] * 9)
+        assert file.tell() == path.stat().st_size
+    assert [row.path for row in read_csv(path)] == ["a.png"]
 
 
 def test_a_full_disk_removes_nothing_that_was_in_the_file_before(tmp_path):

@@ -1,8 +1,11 @@
 """Generated datasets follow from the seed alone, and no training image is used for calibration."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from digitscan.errors import TrainingError
 from digitscan.imaging.preprocess import preprocess
 from digitscan.training.data.augment import AugmentationConfig
 from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset, preprocess_dataset
@@ -104,3 +107,17 @@ def test_each_split_is_drawn_from_its_own_writers(take_digits, pens_path):
     (first, second, without) = runs
     assert np.array_equal(first[0], second[0]) and not np.array_equal(first[1], second[1])
     assert not np.array_equal(first[0], without[0])
+
+
+def test_processes_that_end_while_they_start_end_the_training_with_one_sentence(
+    take_digits, tmp_path, monkeypatch
+):
+    """Nobody waits for them for ever."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 9\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(
+        TrainingError, match=r"no process can be started: a process ended with code 9\): free some memory"
+    ):
+        AugmentedDataGenerator(take_digits(0, 20), take_digits(20, 30), 1, AugmentationConfig(), 1)

@@ -259,7 +259,7 @@ def test_a_forged_header_is_refused(header, own_path):
         load_pen_strokes([own_path])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_a_changed_byte_gives_an_error_of_one_sentence_or_strokes_that_can_be_drawn(data, tmp_path_factory):
     buffer = io.BytesIO()

@@ -1,6 +1,7 @@
 """Training data are read in each of their forms, and what cannot be used is refused with the reason."""
 
 import gzip
+import os
 import struct
 
 import numpy as np
@@ -192,10 +193,19 @@ def test_a_truncated_npz_is_refused(tmp_path, arrays):
         (lambda data: data + b"x", "but it has"),
         (lambda data: b"\0\0\x0d" + data[3:], "starts with 00 00 0d 03, expected 00 00 08 03"),
         (lambda data: b"", "starts with nothing"),
-        (lambda data: data[:4] + b"\xff" * 12 + data[16:], "but it has"),
+        (lambda data: data[:4] + b"\xff" * 12 + data[16:], "bytes: expected 1 to 2000000000"),
+        (lambda data: data[:4] + b"\xff" * 8 + b"\0" * 4, "which is 0 bytes: expected 1 to 2000000000"),
         (lambda data: gzip.compress(data)[:-20], "is a damaged gzip file"),
     ],
-    ids=["truncated", "too long", "another type", "empty", "huge shape", "truncated gzip"],
+    ids=[
+        "truncated",
+        "too long",
+        "another type",
+        "empty",
+        "huge shape",
+        "overflowing shape",
+        "truncated gzip",
+    ],
 )
 def test_a_damaged_idx_file_is_refused(damage, message, tmp_path, arrays):
     """By its first bytes, its declared size or its gzip checks."""
@@ -204,6 +214,28 @@ def test_a_damaged_idx_file_is_refused(damage, message, tmp_path, arrays):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=message):
         load_data(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["own.npz", "folder"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(name, tmp_path, arrays):
+    if name == "folder":
+        (tmp_path / name).mkdir()
+        write_idx_files(tmp_path / name, arrays)
+        pipe = tmp_path / name / IDX_FILES["x_train"]
+        pipe.unlink()
+    else:
+        pipe = tmp_path / name
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match=r"is a pipe, socket or device|lacks train-images-idx3-ubyte"):
+        load_data(tmp_path / name)
+
+
+def test_an_npz_in_fortran_order_is_read(tmp_path, arrays):
+    path = tmp_path / "own.npz"
+    write_npz(path, {name: np.asfortranarray(array) for name, array in arrays.items()})
+    data = load_data(path)
+    assert_same(data, arrays)
+    assert data.x_train.flags.c_contiguous
 
 
 def test_a_missing_idx_file_is_named(tmp_path, arrays):

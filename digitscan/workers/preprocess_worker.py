@@ -1,0 +1,79 @@
+"""The worker that decodes and preprocesses pictures without classifying them: for the images of a training.
+
+It answers tasks as the worker of a scan does, see `protocol`; only its rows are PreprocessedRows.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, NamedTuple
+
+from digitscan.imaging.formats import MAX_MEGAPIXELS
+from digitscan.system.resources import limit_memory
+from digitscan.workers.image_processor import (
+    BASE_MEMORY_BYTES,
+    MEMORY_BYTES_PER_PIXEL,
+    ProcessFiles,
+    SetCurrent,
+    describe_error,
+)
+from digitscan.workers.protocol import FileLocation
+from digitscan.workers.worker import answer_tasks
+
+if TYPE_CHECKING:
+    from digitscan.imaging.preprocess import Preprocessed
+
+
+class PreprocessedRow(NamedTuple):
+    """What became of one file."""
+
+    pixels: str | None
+    """The 28x28 pixels, uint8, in base64; None if there is no digit or the file cannot be read."""
+    reason: str
+    """Why there are no pixels; else empty."""
+
+
+def run_preprocess_worker() -> None:
+    """Be a worker that was spawned: load the libraries, then answer tasks."""
+    answer_tasks(load_preprocessor, preload=_preload_libraries)
+
+
+def load_preprocessor(setup: object) -> ProcessFiles:
+    """Return what reads files. The memory of this process is limited as that of a scan's worker."""
+    import cv2
+
+    limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * MAX_MEGAPIXELS))
+    cv2.setNumThreads(1)
+    return _preprocess_files
+
+
+def _preload_libraries() -> None:
+    from digitscan.imaging import decode, preprocess  # noqa: F401  # imported for later
+
+
+def _preprocess_files(files: list[FileLocation], set_current: SetCurrent) -> list[PreprocessedRow]:
+    rows = []
+    for index, file in enumerate(files):
+        set_current(index)
+        try:
+            result = _preprocess_file(file.path)
+        except Exception as error:
+            rows.append(PreprocessedRow(None, describe_error(error)))
+            continue
+        if result.pixels is None:
+            rows.append(PreprocessedRow(None, result.rejection or "no digit"))
+        else:
+            rows.append(PreprocessedRow(base64.b64encode(result.pixels.tobytes()).decode(), ""))
+    return rows
+
+
+def _preprocess_file(path: str) -> Preprocessed:
+    """Return what a scan sees of a file. Raises ImageError, and whatever a bug raises."""
+    from digitscan.imaging.decode import MIN_SHORT_SIDE_CLOSE_UP, decode_image
+    from digitscan.imaging.preprocess import MIN_DIGIT_SIZE, preprocess
+
+    image = decode_image(path)
+    result = preprocess(image.pixels)
+    if image.is_reduced and 0 < result.digit_size < MIN_DIGIT_SIZE:
+        result = preprocess(decode_image(path, min_short_side=MIN_SHORT_SIDE_CLOSE_UP).pixels)
+    return result
