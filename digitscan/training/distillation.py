@@ -17,7 +17,7 @@ from digitscan.errors import UsageError
 from digitscan.model.classifier import Classifier
 from digitscan.model.compiled_cache import read_compiled
 from digitscan.model.registry import Model, load_model
-from digitscan.training.data.datasets import Dataset
+from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset
 
 TEACHER_WEIGHT = 0.7
 """The weight of the teachers' probabilities in a target; the label has the rest."""
@@ -63,12 +63,15 @@ def compute_distillation_targets(
 ) -> NDArray[np.float32]:
     """Return a dataset's targets (N, class_count): its labels mixed with the teachers' mean probabilities.
 
-    Each row is a probability distribution.
+    Each row is a probability distribution. Of a negative that the teachers take for a digit, it is the label
+    alone: they may not have learned that kind of negative, and nothing else in the training would say so.
     """
     targets = np.mean(
         [teacher.classifier.classify(dataset.images)[:, :class_count] for teacher in teachers], axis=0
     )
+    is_missed = (dataset.labels == NOT_A_DIGIT) & (targets.argmax(axis=1) != NOT_A_DIGIT)
     targets = np.maximum(targets, 1e-12) ** (1.0 / TEACHER_TEMPERATURE)
     targets *= TEACHER_WEIGHT / targets.sum(axis=1, keepdims=True)
-    targets[np.arange(len(targets)), dataset.labels] += 1.0 - TEACHER_WEIGHT
+    targets[is_missed] = 0.0
+    targets[np.arange(len(targets)), dataset.labels] += np.where(is_missed, 1.0, 1.0 - TEACHER_WEIGHT)
     return np.asarray(targets, np.float32)

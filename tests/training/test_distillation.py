@@ -6,7 +6,7 @@ import pytest
 from digitscan.errors import ModelError, UsageError
 from digitscan.model.registry import load_model
 from digitscan.training import distillation
-from digitscan.training.data.datasets import Dataset, preprocess_dataset
+from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset, preprocess_dataset
 from digitscan.training.data.sources import load_data
 from digitscan.training.distillation import TEACHER_WEIGHT, compute_distillation_targets, load_teachers
 
@@ -27,6 +27,16 @@ def test_a_target_mixes_the_label_with_the_mean_answer_of_the_teachers(digits):
     assert np.all(targets[rows, mislabeled.labels] >= 1.0 - TEACHER_WEIGHT - 1e-6)
     assert np.mean(targets[rows, digits.labels]) > 0.6
     assert not np.allclose(targets, compute_distillation_targets(mislabeled, [cnn, mlp], 10))
+
+
+def test_a_teacher_that_takes_a_negative_for_a_digit_is_not_followed(digits):
+    (cnn,) = load_teachers(["cnn"], 11, print)
+    blank = np.zeros((1, 28, 28), np.uint8)
+    images = np.concatenate((digits.images[:1], blank))
+    negatives = Dataset(images, np.full(2, NOT_A_DIGIT, np.uint8))
+    missed, found = compute_distillation_targets(negatives, [cnn], 11)
+    assert missed.tolist() == [0.0] * 10 + [1.0]
+    assert 1.0 - TEACHER_WEIGHT < found[NOT_A_DIGIT] < 1.0
 
 
 def test_a_teacher_that_is_named_twice_is_loaded_once_and_changes_no_target(digits, monkeypatch):
