@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from digitscan.errors import ModelError, UsageError
+from digitscan.imaging.preprocess import preprocess
 from digitscan.model.registry import load_model
 from digitscan.training import distillation
 from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset, preprocess_dataset
@@ -31,8 +32,8 @@ def test_a_target_mixes_the_label_with_the_mean_answer_of_the_teachers(digits):
 
 def test_a_teacher_that_takes_a_negative_for_a_digit_is_not_followed(digits):
     (cnn,) = load_teachers(["cnn"], 11, print)
-    blank = np.zeros((1, 28, 28), np.uint8)
-    images = np.concatenate((digits.images[:1], blank))
+    cross = np.maximum(np.eye(28, dtype=np.uint8), np.eye(28, dtype=np.uint8)[::-1]) * 255
+    images = np.stack((digits.images[0], preprocess(np.pad(cross, 8)).pixels))
     negatives = Dataset(images, np.full(2, NOT_A_DIGIT, np.uint8))
     missed, found = compute_distillation_targets(negatives, [cnn], 11)
     assert missed.tolist() == [0.0] * 10 + [1.0]
