@@ -43,6 +43,8 @@ _ESCAPES = re.compile(rf"\A'|(?<={_SEPARATOR})'(?={_FORMULA})")
 
 _HEADERS = {COLUMNS, COLUMNS + PROBABILITY_COLUMNS}
 _STATUS_CELL = re.compile(f",({'|'.join(Status)}),")
+_CELLS = (r"\d?", r"[\d.]*", "|".join(Status))
+"""What a scan writes into the second, third and fourth cell of a row, as patterns."""
 _LINE_ENDS = ("\n", "\r")
 _MAX_ROW_CHARACTERS = 1 << 20
 
@@ -272,11 +274,33 @@ def _is_beginning_of_header(data: bytes) -> bool:
 
 
 def _is_beginning_of_row(text: str) -> bool:
-    """Return whether text is one row that is not whole, rather than rows below a quote that has no partner.
+    """Return whether text may be the beginning of a row that a killed scan left, and nothing that people add.
 
-    A row ends with a line end outside quotes, and in our CSVs every quote has its partner. Lines above the
-    last are of a name in quotes then, and so hold no status.
+    It is one row, whose cells are what a scan writes as far as they go. Only a name or a note has line ends,
+    in quotes: where the quotes are still open, lines with a status or with commas are rather rows behind a
+    stray quote. A power loss may leave NUL bytes in the place of its end.
     """
-    *lines, last = re.split("[\r\n]", text)
-    is_open = text.count('"') % 2 == 1 or bool(last)
-    return is_open and not any(map(_STATUS_CELL.search, lines))
+    text = text.rstrip("\0")
+    if not text or "\0" in text:
+        return not text
+    is_open = text.count('"') % 2 == 1
+    *lines, last_line = re.split("[\r\n]", text)
+    if not (is_open or last_line) or any(map(_STATUS_CELL.search, lines)):
+        return False
+    if is_open and any("," in line for line in lines[1:]):
+        return False
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error:
+        return False
+    return len(rows) == 1 and _are_beginnings_of_cells(rows[0][1:])
+
+
+def _are_beginnings_of_cells(cells: list[str]) -> bool:
+    """Tell whether a scan may have written these cells behind a path, the last one perhaps not whole."""
+    *whole, last = cells or [""]
+    if not all(re.fullmatch(pattern, cell) for pattern, cell in zip(_CELLS, whole, strict=False)):
+        return False
+    if len(whole) == 2:
+        return any(status.startswith(last) for status in Status)
+    return len(whole) > 2 or bool(re.fullmatch(_CELLS[len(whole)], last))

@@ -319,13 +319,23 @@ class OutputSink:
         with self.translate_os_errors(), self._file:
             if self.is_resumable:
                 os.fsync(self._file.fileno())
-                self._update_length()
+                self._update_length(is_last=True)
 
-    def _update_length(self) -> None:
-        """Note in the manifest how many bytes hold whole rows; none, if another program has changed them."""
+    def _update_length(self, is_last: bool = False) -> None:
+        """Note in the manifest how many bytes hold whole rows.
+
+        None of them, if another program has changed them, or if they are the last and all are whole: then no
+        incomplete row behind them is this scan's.
+        """
         if self._length and self.path:
-            is_ours = self.change is None
-            self._length.update(os.fstat(self.file.fileno()).st_size if is_ours else None)
+            size = os.fstat(self.file.fileno()).st_size
+            is_whole = is_last and self._ends_in_newline(size)
+            self._length.update(None if self.change or is_whole else size)
+
+    def _ends_in_newline(self, size: int) -> bool:
+        """Tell whether the last row is whole; after an error, a part of one may have been written."""
+        self.file.seek(max(0, size - 1))
+        return size == 0 or self.file.read(1) == b"\n"
 
     @contextlib.contextmanager
     def translate_os_errors(self) -> Iterator[None]:

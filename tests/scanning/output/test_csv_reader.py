@@ -87,6 +87,22 @@ def test_text_in_another_encoding_is_refused_with_its_line(tmp_path):
             read(tmp_path, data, written_bytes=0)
 
 
+@pytest.mark.parametrize(
+    "added",
+    [
+        "Notes of Anna:\n100 is surely a 7\n101 was checked",
+        "TOTAL,40,0.97",
+        "a.png,7,0.9,checked",
+        "a.png,7,0.9,checked,\nb.png,7,0.9,checked,",
+        '"My list\n138.png,7\n139.png,7\n',
+        "n\0o\0t\0e\0",
+    ],
+)
+def test_what_people_add_below_the_rows_is_no_incomplete_row(tmp_path, added):
+    with pytest.raises(OutputError, match=r"line \d+ is damaged"):
+        read(tmp_path, WHOLE + added.encode(), written_bytes=len(WHOLE))
+
+
 def test_a_nul_byte_is_refused(tmp_path):
     with pytest.raises(OutputError, match=f"line {LINES + 1} is damaged: it holds a NUL byte"):
         read(tmp_path, WHOLE + b"a\0b.png,,,error,no permission\n", written_bytes=0)
