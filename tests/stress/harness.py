@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from digitscan.errors import ExitCode
 from tests.support.command import Argument, command, environment, start, stop_ignoring_ctrl_c
@@ -82,28 +82,36 @@ class ScanRunner:
         """Return the command line of a scan."""
         return command("scan", *arguments)
 
-    def start(self, *arguments: Argument, max_file_bytes: int | None = None) -> subprocess.Popen[bytes]:
-        """Start a scan in a process group of its own; `max_file_bytes` limits the size of its files."""
+    def start(
+        self,
+        *arguments: Argument,
+        max_file_bytes: int | None = None,
+        subcommand: str = "scan",
+        **options: Any,
+    ) -> subprocess.Popen[bytes]:
+        """Start a scan, or another command of digitscan, in a process group of its own.
+
+        `max_file_bytes` limits the size of its files; `options` are those of `subprocess.Popen`.
+        """
 
         def prepare() -> None:
             stop_ignoring_ctrl_c()
             if max_file_bytes is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
 
-        return start(
-            "scan",
-            *arguments,
-            cwd=self.scratch,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=prepare,
-        )
+        defaults: dict[str, Any] = {
+            "cwd": self.scratch,
+            "env": self.environment,
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "start_new_session": True,
+            "preexec_fn": prepare,
+        }
+        return start(subcommand, *arguments, **defaults | options)
 
-    def run(self, *arguments: Argument, max_file_bytes: int | None = None) -> Outcome:
-        """Run a scan to its end."""
-        return wait_for_end(self.start(*arguments, max_file_bytes=max_file_bytes))
+    def run(self, *arguments: Argument, **options: Any) -> Outcome:
+        """Run a scan to its end; `options` are those of `start`."""
+        return wait_for_end(self.start(*arguments, **options))
 
     def scan_undisturbed(self, folder: Path) -> bytes:
         """Return the CSV of a scan that nothing interrupts. Raises RuntimeError if it fails."""

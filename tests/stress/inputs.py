@@ -15,13 +15,17 @@ from digitscan.scanning.output.csv_format import read_csv
 from digitscan.system.resources import count_usable_cores
 from tests.stress.harness import Report, ScanRunner
 from tests.support.crafted_files import crafted_files, sparse_files
-from tests.support.damaged_files import damaged_files, make_valid_file, valid_files
+from tests.support.damaged_files import damaged_files, damaged_jpegs, make_valid_file, valid_files
 from tests.support.processes import measure_command
 
 MAX_MEGABYTES = 4096
 
 FAULTS_IN_NOTES = ("crashed", "timed out", "unexpected")
 """Notes of files that ended or held up a worker, or met a bug."""
+
+DAMAGE_NOTE = "damaged: part of the picture is missing"
+MAX_OK_WRONG_SHARE = 0.005
+"""The largest share of damaged JPEGs that may be `ok` with a wrong digit."""
 
 _CHECK_PROCESS_ENDED = "the process that checked it ended"
 
@@ -45,6 +49,46 @@ def scan_damaged_files(runner: ScanRunner, report: Report, count: int, seed: int
     alone = runner.scan_undisturbed(valid).splitlines()[1:]
     losses = [line.decode() for line in alone if line not in lines or b",error," in line]
     report.add("rows of the valid ones, against a scan of those alone", f"{len(alone):,} rows", losses)
+
+
+def scan_damaged_jpegs(runner: ScanRunner, report: Report, count: int, seed: int) -> None:
+    """Scan JPEGs with bytes lost or zeroed in the middle, each beside its sound twin.
+
+    Some damage cannot be told, but few wrong digits may be `ok`, and a sound file is never called damaged.
+    """
+    folder, sound = runner.new_path("jpegs"), runner.new_path("sound")
+    folder.mkdir()
+    sound.mkdir()
+    labels = {}
+    for index, (label, data, damaged) in enumerate(damaged_jpegs(seed, count)):
+        labels[f"{index:05d}-damaged.jpg"] = label
+        (folder / f"{index:05d}-damaged.jpg").write_bytes(damaged)
+        (folder / f"{index:05d}-sound.jpg").write_bytes(data)
+        (sound / f"{index:05d}-sound.jpg").write_bytes(data)
+    rows = {row.path: row for row in _scan_rows(runner, folder)}
+    damaged_rows = [rows.pop(name) for name in labels]
+    alone = {row.path: row for row in _scan_rows(runner, sound)}
+    losses = [f"{row.path}: {row.status} {row.note}" for row in alone.values() if DAMAGE_NOTE in row.note]
+    losses += [f"{path}: not as it is alone" for path in alone if rows[path] != alone[path]]
+    ok_rows = [row for row in damaged_rows if row.status is Status.OK]
+    losses += [f"{row.path}: ok with the note" for row in ok_rows if DAMAGE_NOTE in row.note]
+    wrong = [row.path for row in ok_rows if row.digit != labels[row.path]]
+    if len(wrong) >= MAX_OK_WRONG_SHARE * count:
+        losses.append(f"wrong and `ok`: {wrong}")
+    summary = (
+        f"{sum(DAMAGE_NOTE in row.note for row in damaged_rows)} with the note, "
+        f"{sum(row.status is Status.ERROR for row in damaged_rows)} errors, {len(ok_rows)} `ok`, of which "
+        f"{len(wrong)} are wrong; sound twins with the note: 0"
+    )
+    report.add(
+        "JPEGs with bytes lost or zeroed, each beside its sound twin", f"{count} files", losses, summary
+    )
+
+
+def _scan_rows(runner: ScanRunner, folder: Path) -> list[Prediction]:
+    output = runner.new_path("rows.csv")
+    runner.run(folder, "-o", output)
+    return list(read_csv(output))
 
 
 def scan_crafted_files(runner: ScanRunner, report: Report) -> None:

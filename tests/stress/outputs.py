@@ -129,6 +129,29 @@ def _list_redirections(rows: bytes) -> list[_Redirection]:
         ),
         _Redirection("-o - >/dev/full", f"{scan} -o - >/dev/full", ExitCode.OUTPUT, b""),
         _Redirection("-o - >&-", f"{scan} -o - >&-", unreadable, b""),
+        # Neither stream may be emptied or replaced, and nothing be written beside it.
+        _Redirection(
+            "-o /dev/stdout --overwrite >out 2>err",
+            f"rm -f out err; {scan} -o /dev/stdout --overwrite >out 2>err; code=$?; cat out; "
+            "test -s err && ! ls /dev/*.json /dev/*.rescued /dev/.*digitscan* 2>/dev/null && exit $code",
+            unreadable,
+            rows,
+        ),
+        _Redirection(
+            "-o /dev/stderr 2>err",
+            f"{scan} -o /dev/stderr --quiet 2>err; code=$?; cat err; exit $code",
+            unreadable,
+            rows,
+        ),
+        *(
+            _Redirection(
+                f"-o {name} 5>>five",
+                f"echo before >five; {scan} -o {name} 5>>five; code=$?; cat five; exit $code",
+                unreadable,
+                b"before\n" + rows,
+            )
+            for name in ("/dev/fd/5", "/proc/self/fd/5")
+        ),
         *(
             _Redirection(name, f"{name} {scan} | cat; {exit_with_its_code}", unreadable, rows)
             for name in (

@@ -1,8 +1,8 @@
 """Try to break scans: `python -m tests.stress.torture [--files 5000] [--kills 50] [--seed 1]`.
 
-Damaged files, interrupted scans, full disks, closed pipes and hostile models, all made from the seed. Prints
-a Markdown table of what was tried and what was lost, and exits with 1 if anything was. With the defaults it
-takes a quarter of an hour on two cores.
+Damaged files, interrupted scans, full disks, closed pipes, edited outputs, changing folders, hostile models
+and trainings, all made from the seed. Prints a Markdown table of what was tried and what was lost, and exits
+with 1 if anything was. With the defaults it takes about half an hour on two cores.
 
 Linux only. As root it mounts a small disk to fill; otherwise it limits the size of files instead.
 """
@@ -17,10 +17,19 @@ import time
 from pathlib import Path
 
 from digitscan.system.resources import count_usable_cores
+from tests.stress.edits import change_output, edit_after_kill
+from tests.stress.folders import (
+    scan_deep_tree,
+    scan_files_that_cannot_be_opened,
+    scan_with_few_descriptors,
+    swap_folders_for_links,
+    write_long_rows_to_slow_pipe,
+)
 from tests.stress.harness import Report, ScanRunner
 from tests.stress.inputs import (
     scan_crafted_files,
     scan_damaged_files,
+    scan_damaged_jpegs,
     scan_sparse_files,
     scan_with_bad_models,
 )
@@ -32,6 +41,9 @@ from tests.stress.interruptions import (
     signal_and_resume,
 )
 from tests.stress.outputs import fill_disk, redirect_streams, start_second_scan
+from tests.stress.places import refuse_occupied_places, scan_formulas
+from tests.stress.training import kill_training, refuse_to_train, train_among_traps
+from tests.stress.trust import scan_with_forged_models
 
 
 def main() -> int:
@@ -60,6 +72,7 @@ def run_trials(runner: ScanRunner, report: Report, file_count: int, kills: int, 
     """Run all trials, one after the other."""
     report.print_header()
     scan_damaged_files(runner, report, file_count, seed)
+    scan_damaged_jpegs(runner, report, max(1, file_count // 5), seed)
     scan_crafted_files(runner, report)
     scan_sparse_files(runner, report)
     folder = make_hostile_folder(runner, file_count, seed)
@@ -71,7 +84,20 @@ def run_trials(runner: ScanRunner, report: Report, file_count: int, kills: int, 
     fill_disk(runner, report, folder)
     start_second_scan(runner, report, folder, max(1, kills // 5))
     redirect_streams(runner, report, folder)
+    refuse_occupied_places(runner, report)
+    scan_formulas(runner, report)
+    write_long_rows_to_slow_pipe(runner, report)
+    change_output(runner, report, folder, max(1, kills // 2), seed)
+    edit_after_kill(runner, report, folder, max(1, kills // 2), seed)
+    scan_with_few_descriptors(runner, report, folder)
+    scan_files_that_cannot_be_opened(runner, report)
+    swap_folders_for_links(runner, report, max(1, kills // 5))
+    scan_deep_tree(runner, report)
     scan_with_bad_models(runner, report, seed, kills)
+    scan_with_forged_models(runner, report, seed, max(1, kills // 5))
+    refuse_to_train(runner, report)
+    train_among_traps(runner, report)
+    kill_training(runner, report, max(1, kills // 10), seed)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,24 @@ def damaged_files(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
         yield name, damage(make_valid_file(image_format, random), image_format, random)
 
 
+def damaged_jpegs(seed: int, count: int) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield the digit, a baseline JPEG of it, and that with 1 to 512 bytes of its scan lost or zeroed."""
+    random, mnist = Random(seed), load_data()
+    for _ in range(count):
+        index, side = random.randrange(len(mnist.x_test)), random.choice((28, 64, 112, 200, 400))
+        image = Image.fromarray(255 - mnist.x_test[index]).resize((side, side))
+        file = io.BytesIO()
+        image.convert(random.choice(("L", "RGB"))).save(file, "JPEG", quality=random.choice((60, 75, 90)))
+        data = file.getvalue()
+        scan = data.index(b"\xff\xda")
+        # Behind the header of the scan, and before the marker of the end.
+        start = random.randrange(scan + 2 + int.from_bytes(data[scan + 2 : scan + 4], "big"), len(data) - 3)
+        length = min(random.choice((1, 4, 16, 64, 512)), len(data) - 2 - start)
+        replacement = random.choice((b"", bytes(length)))
+        damaged = data[:start] + replacement + data[start + length :]
+        yield int(mnist.y_test[index]), data, damaged
+
+
 @cache
 def load_digits() -> NDArray[np.uint8]:
     """Return 500 of MNIST's test images, (500, 28, 28), light ink on black."""
