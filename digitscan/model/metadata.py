@@ -99,7 +99,10 @@ class ModelMetadata:
         """Return the metadata that `to_json` wrote. Raises ModelError for any other text."""
         names = {_STORED_FIELDS.get(name, name): name for name in cls.__dataclass_fields__}
         try:
-            values = {names[stored]: value for stored, value in json.loads(text).items()}
+            values = {
+                names[stored]: value
+                for stored, value in json.loads(text, parse_constant=_refuse_constant).items()
+            }
             values["architecture"] = _ARCHITECTURES.get(values["architecture"], values["architecture"])
             values["input_shape"] = tuple(values["input_shape"])
             metadata = cls(**values)
@@ -116,6 +119,11 @@ class ModelMetadata:
         return metadata
 
 
+def _refuse_constant(name: str) -> None:
+    """Raise ValueError for NaN and the infinities, which are no JSON and could not be written again."""
+    raise ValueError(f"{name} is no number")
+
+
 def _find_invalid_fields(metadata: ModelMetadata) -> list[str]:
     """Return the names of the fields whose values are out of range; metadata may come from anybody.
 
@@ -127,7 +135,7 @@ def _find_invalid_fields(metadata: ModelMetadata) -> list[str]:
         # Shown on terminals, so no spaces and no control characters.
         "architecture": _matches(r"[\w.-]{1,40}", metadata.architecture),
         "classes": metadata.classes in (10, 11),
-        "preprocess_version": isinstance(metadata.preprocess_version, int),
+        "preprocess_version": type(metadata.preprocess_version) is int,  # a bool is an int too
         "input_shape": metadata.input_shape in ((784,), (28, 28), (28, 28, 1)),
         "input_maximum": metadata.input_maximum in (1.0, 255.0),
         "temperature": 0.01 <= metadata.temperature <= 100.0,

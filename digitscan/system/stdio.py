@@ -157,7 +157,11 @@ def open_stream(descriptor: int) -> BinaryIO:
 
     Raises OSError if the caller has opened none with this number: it may be one of our own.
     """
-    if not os.get_inheritable(descriptor):  # what Python itself opens is not
+    try:
+        is_ours = not os.get_inheritable(descriptor)  # what Python itself opens cannot be inherited
+    except OverflowError:  # no descriptor has such a number
+        is_ours = True
+    if is_ours:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     return BlockingWriter(os.dup(descriptor), "wb")
 

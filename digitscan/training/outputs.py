@@ -6,6 +6,7 @@ What would fail after hours fails here in the first second.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import tempfile
@@ -114,6 +115,15 @@ def _check_plot_folder(folder: Path) -> None:
         for path in missing:
             with contextlib.suppress(OSError):
                 path.rmdir()
+
+
+def choose_output(config: TrainConfig) -> Path:
+    """Return where the model is saved: the next free name if somebody put a file there since the start."""
+    output = config.output
+    if config.overwrite or not os.path.lexists(output):
+        return output
+    names = (output.with_stem(f"{output.stem}-{number}") for number in itertools.count(2))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def bundled_compiled_folder(output: Path) -> Path | None:

@@ -40,7 +40,12 @@ from digitscan.training.data.pen_strokes import PenStrokes
 from digitscan.training.data.sources import load_data
 from digitscan.training.distillation import Teacher, compute_distillation_targets, load_teachers
 from digitscan.training.libraries import import_training_libraries, set_training_environment
-from digitscan.training.outputs import bundled_compiled_folder, check_not_existing, check_writable
+from digitscan.training.outputs import (
+    bundled_compiled_folder,
+    check_not_existing,
+    check_writable,
+    choose_output,
+)
 from digitscan.training.plots import draw_in_own_process
 from digitscan.training.recipes import Recipe, resolve_recipe
 from digitscan.training.report import log_test_results, write_plots
@@ -99,7 +104,8 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
     with _suggest_resuming(checkpoint_file, log):
         trained = _train(config, recipe, datasets, teachers, checkpoint_file, log)
         seconds = time.perf_counter() - start + checkpoint_file.previous_seconds
-        model = _save(config, recipe, trained, seconds)
+        output = choose_output(config)
+        model = _save(config, recipe, trained, seconds, output)
         checkpoint_file.remove()
     probabilities = trained.calibrated.classifier.classify(datasets.test.images)
     log_test_results(trained.test_metrics, datasets.test, probabilities, log)
@@ -109,7 +115,9 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
         )
         write_plots(pngs, config.plots, config.overwrite)
         log(f"Plots: {config.plots}")
-    log(f"Model: {config.output}")
+    if output != config.output:
+        log(f"{config.output} was made by somebody else during the training, and stays as it is.")
+    log(f"Model: {output}")
     return model
 
 
@@ -250,7 +258,7 @@ def _target_function(architecture: str, teachers: Sequence[Teacher]) -> TargetFu
     return partial(compute_distillation_targets, teachers=teachers, class_count=CLASS_COUNTS[architecture])
 
 
-def _save(config: TrainConfig, recipe: Recipe, trained: _TrainedModel, seconds: float) -> Model:
+def _save(config: TrainConfig, recipe: Recipe, trained: _TrainedModel, seconds: float, output: Path) -> Model:
     """Write the `.h5` with its metadata and the compiled model; return the model. Raises OutputError."""
     from digitscan.model.export import save_model
 
@@ -269,8 +277,8 @@ def _save(config: TrainConfig, recipe: Recipe, trained: _TrainedModel, seconds: 
     return save_model(
         trained.result.keras_model,
         metadata,
-        config.output,
-        bundled_compiled_folder(config.output),
+        output,
+        bundled_compiled_folder(output),
         compiled=trained.calibrated.compiled,
         is_tested_on_mnist=config.data is None,
     )

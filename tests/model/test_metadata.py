@@ -55,6 +55,7 @@ def test_the_bundled_fast_model_names_the_bundled_cnn_as_its_target() -> None:
         ({"classes": 12}, "classes"),
         ({"classes": "ten"}, "classes"),
         ({"preprocess_version": "2"}, "preprocess_version"),
+        ({"preprocess_version": True}, "preprocess_version"),
         ({"input_shape": [28, 29]}, "input_shape"),
         ({"input_maximum": 7}, "input_maximum"),
         ({"temperature": 0}, "temperature"),
@@ -84,6 +85,7 @@ def test_a_value_out_of_range_is_refused_with_the_name_of_its_field(
         {"architecture": []},
         {"input_shape": 28},
         {"more": 1},
+        {"training": {"seconds": float("nan")}},
         # The names that code uses are not stored names.
         {"cascade_target": "0" * 64, "cascade_threshold": 0.9},
     ],

@@ -9,7 +9,7 @@ import pytest
 from digitscan.errors import OutputError
 from digitscan.training.checkpoint import checkpoint_path
 from digitscan.training.config import TrainConfig
-from digitscan.training.outputs import check_not_existing, check_writable
+from digitscan.training.outputs import check_not_existing, check_writable, choose_output
 from digitscan.training.plots import PLOT_NAMES
 from digitscan.training.report import write_plots
 
@@ -144,3 +144,12 @@ def test_a_missing_folder_for_temporary_files_is_found(config, monkeypatch):
     monkeypatch.setattr("tempfile.gettempdir", raise_error)
     with pytest.raises(OutputError, match="no folder for temporary files can be written: set TMPDIR"):
         check_writable(replace(config, plots=None))
+
+
+def test_a_model_that_somebody_made_meanwhile_is_not_replaced(config):
+    config.output.parent.mkdir(exist_ok=True)
+    assert choose_output(config) == config.output
+    config.output.touch()
+    config.output.with_stem(f"{config.output.stem}-2").touch()
+    assert choose_output(config) == config.output.with_stem(f"{config.output.stem}-3")
+    assert choose_output(replace(config, overwrite=True)) == config.output
