@@ -216,7 +216,8 @@ def _scan_into_output(
             sink.prepare_to_append(previous_rows)
             _write_rows(chain([first], batches), sink, manifest.csv_format, counts, update_progress)
     except (KeyboardInterrupt, SystemExit):
-        hint = "; --resume continues" if sink.is_resumable else ""
+        # Rows that were rescued are in a file without a manifest.
+        hint = "; --resume continues" if sink.is_resumable and not sink.change else ""
         log(f"Stopped. {counts.total:,} rows are written: {sink.description}{hint}")
         raise
     finally:

@@ -67,8 +67,8 @@ def check_writable(config: TrainConfig) -> None:
     The folder of the model is created where it is missing.
     """
     folder = config.output.parent
-    # The longest name that is written there, see `write_atomic`.
-    longest_name = f".{checkpoint_path(config.output).name}.{os.getpid()}.part"
+    # As long as the longest name that is written there, see `Replacement`.
+    longest_name = f".{checkpoint_path(config.output).name}.{os.urandom(6).hex()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _try_name(folder / longest_name)
