@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import queue
-import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,17 +17,10 @@ from digitscan.errors import DigitscanError, ModelError
 from digitscan.prediction import ImageFile, Prediction, Status
 from digitscan.scanning.config import ScanConfig
 from digitscan.system.folders import join_path
-from digitscan.system.resources import count_free_descriptors, count_usable_cores
-from digitscan.workers.forkserver import END_TIMEOUT_SECONDS
+from digitscan.system.resources import count_usable_cores
 from digitscan.workers.protocol import ImageSetup, ModelSetup, WorkerRow
-from digitscan.workers.supervisor import (
-    NO_PROCESS,
-    POLL_SECONDS,
-    Event,
-    ProcessFactory,
-    Task,
-    Worker,
-)
+from digitscan.workers.supervisor import ProcessFactory, Task
+from digitscan.workers.worker_pool import QUEUED_TASKS_PER_WORKER, WorkerPool
 
 if TYPE_CHECKING:
     from digitscan.model.registry import Model
@@ -43,25 +34,14 @@ _FIRST_CHUNK_BYTES = 1 << 20
 _MIN_SHARE = 16
 """Files: a chunk is not limited to fewer, however many workers share the files."""
 _TARGET_CHUNK_SECONDS = 0.2
-_QUEUED_TASKS_PER_WORKER = 2
-"""One that a worker works on, and one that waits in its pipe."""
-
 # Another worker takes some 10 ms to start: it is worth that for so many files, bytes or seconds of work.
 _MIN_FILES_FOR_WORKER = 256
 _MIN_BYTES_FOR_WORKER = 4 << 20
 _MIN_SECONDS_FOR_WORKER = 0.5
 
-_DESCRIPTORS_PER_WORKER = 4
-"""Two pipes, the shared memory and a pidfd."""
-_RESERVED_DESCRIPTORS = 48
-"""For the files and folders that are open meanwhile, and for the start of a worker."""
-
 _FILES_PER_TAKE = 64
 _MAX_BUFFERED_CHARACTERS = 1 << 23
 """The most characters in the names of all files in flight: in a deep tree each may have a million."""
-
-_MAX_IDLE_DEATHS = 5
-"""Workers that end in a row with no file to blame, before the scan gives up."""
 
 _STATUSES = {status.value: status for status in Status}
 
@@ -78,7 +58,7 @@ def predict(
             yield from batch
 
 
-class Scheduler:
+class Scheduler(WorkerPool):
     """Reads files with worker processes. A context manager: leaving it ends all workers."""
 
     def __init__(
@@ -93,33 +73,23 @@ class Scheduler:
         `process_factory` starts the workers, and the caller closes it; None is one of this scheduler's own.
         """
         self._config = config or ScanConfig()
+        super().__init__(
+            _worker_setup(model, self._config),
+            self._config.timeout,
+            self._config.workers or count_usable_cores(),
+            process_factory or ProcessFactory(),
+            closes_factory=process_factory is None,
+        )
         self._files = iter(files)
         self._model = model
-        self._setup = _worker_setup(model, self._config)
-        self._owns_factory = process_factory is None
-        self._process_factory = process_factory or ProcessFactory()
-        self._max_workers = _count_possible_workers(self._config.workers or count_usable_cores())
-        self._workers: list[Worker] = []
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._waiting: deque[ImageFile] = deque()
         self._files_exhausted = False
         self._chunks: deque[_Chunk] = deque()
         self._in_flight = 0
         self._characters = 0
-        self._retries: deque[Task] = deque()
         self._chunk_size = min(_FIRST_CHUNK_SIZE, self._config.chunk_size)
         self._seconds_per_file: float | None = None
         self._bytes_per_file = 0.0
-        self._idle_deaths = 0
-        self._has_had_ready_worker = False
-
-    def __enter__(self) -> Scheduler:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """End all workers."""
-        self.close()
 
     @property
     def worker_pids(self) -> list[int]:
@@ -152,17 +122,6 @@ class Scheduler:
             self._wait_for_events()
             self._replace_hanging_workers()
 
-    def close(self) -> None:
-        """End all workers."""
-        for worker in self._workers:
-            worker.kill()
-        deadline = time.monotonic() + END_TIMEOUT_SECONDS
-        for worker in self._workers:  # all are killed first, because each takes its time to end
-            worker.wait(max(0.0, deadline - time.monotonic()))
-        self._workers.clear()
-        if self._owns_factory:
-            self._process_factory.close()
-
     def _take_files(self) -> None:
         free = MAX_IN_FLIGHT - self._in_flight - len(self._waiting)
         while free > 0 and not self._files_exhausted and self._characters < _MAX_BUFFERED_CHARACTERS:
@@ -184,14 +143,6 @@ class Scheduler:
             files_in_bytes = int(_FIRST_CHUNK_BYTES / max(1, self._bytes_per_file))
             self._chunk_size = max(1, min(self._chunk_size, files_in_bytes))
 
-    def _start_worker(self) -> None:
-        try:
-            self._workers.append(Worker(self._process_factory, self._setup, self._events))
-        except OSError as error:
-            if not self._workers:
-                raise DigitscanError(NO_PROCESS.format(error)) from error
-            self._max_workers = len(self._workers)
-
     def _start_more_workers(self) -> None:
         """Start one more worker if the files that wait are worth its start."""
         waiting = len(self._waiting)
@@ -204,16 +155,7 @@ class Scheduler:
         if waiting >= _MIN_FILES_FOR_WORKER or is_much_work:
             self._start_worker()
 
-    def _assign_tasks(self) -> None:
-        # Workers with the fewest tasks first, so that they share a short queue.
-        for queued in range(_QUEUED_TASKS_PER_WORKER):
-            for worker in self._workers:
-                if len(worker.tasks) <= queued and (task := self._next_task()):
-                    worker.assign(task, [task.chunk.files[position] for position in task.positions])
-
     def _next_task(self) -> Task | None:
-        if self._retries:
-            return self._retries.popleft()
         waiting = len(self._waiting)
         size = min(self._chunk_size, waiting)
         if self._files_exhausted:  # the last files are shared evenly, so that no worker is alone at the end
@@ -234,31 +176,19 @@ class Scheduler:
         self._characters -= sum(len(row.path) for row in ready)
         return ready
 
-    def _wait_for_events(self) -> None:
-        try:
-            event = self._events.get(timeout=POLL_SECONDS)
-            while True:
-                self._handle(event)
-                event = self._events.get_nowait()
-        except queue.Empty:
-            pass
+    def _has_work(self) -> bool:
+        return bool(self._chunks or self._waiting or not self._files_exhausted)
 
-    def _handle(self, event: Event) -> None:
-        worker, frame = event.worker, event.frame
-        if worker not in self._workers:  # it was replaced
-            return
-        if frame is None:
-            self._replace(worker, timed_out=False)
-        elif "refused" in frame:
-            raise ModelError(frame["refused"])
-        elif "ready" in frame:
-            worker.is_ready = self._has_had_ready_worker = True
-        else:
-            task = worker.tasks.pop(frame["serial"])
-            for position, row in zip(task.positions, frame["rows"], strict=True):
-                task.chunk.set_row(position, row)
-            self._idle_deaths = 0
-            self._adapt_chunk_size(frame["seconds"] / len(task.positions))
+    def _list_files(self, task: Task) -> list[ImageFile]:
+        return [task.chunk.files[position] for position in task.positions]
+
+    def _set_rows(self, task: Task, rows: Sequence[Any], seconds: float) -> None:
+        for position, row in zip(task.positions, rows, strict=True):
+            task.chunk.set_row(position, row)
+        self._adapt_chunk_size(seconds / len(task.positions))
+
+    def _set_error(self, task: Task, position: int, reason: str) -> None:
+        task.chunk.set_row(position, WorkerRow(None, None, Status.ERROR, reason, None))
 
     def _adapt_chunk_size(self, seconds_per_file: float) -> None:
         """Let a chunk take a fraction of a second: slow files come out soon, fast ones in long chunks."""
@@ -266,64 +196,18 @@ class Scheduler:
         mean = seconds_per_file if previous is None else (previous + seconds_per_file) / 2
         self._seconds_per_file = mean
         # Each worker must find its share in what may be in flight, however many workers there are.
-        share = MAX_IN_FLIGHT // (_QUEUED_TASKS_PER_WORKER * self._max_workers)
+        share = MAX_IN_FLIGHT // (QUEUED_TASKS_PER_WORKER * self._max_workers)
         maximum = min(self._config.chunk_size, max(share, _MIN_SHARE))
         self._chunk_size = max(1, min(maximum, int(_TARGET_CHUNK_SECONDS / max(mean, 1e-6))))
 
-    def _replace_hanging_workers(self) -> None:
-        for worker in list(self._workers):
-            if worker.is_hanging(self._config.timeout):
-                self._replace(worker, timed_out=worker.is_reading)
-
-    def _replace(self, worker: Worker, timed_out: bool) -> None:
-        """End a worker that hangs or has died, decide about its tasks, and start another."""
-        worker.kill()
-        worker.wait()
-        self._workers.remove(worker)
-        current_task, index = worker.current_file()
-        # Deaths with a current file are at most two for each file. Deaths without one could go on for ever.
-        self._idle_deaths += current_task is None
-        retries: list[Task] = []
-        for task in worker.tasks.values():
-            retries += self._split_failed_task(task, index, timed_out) if task is current_task else [task]
-        self._retries.extendleft(reversed(retries))
-        if self._idle_deaths > _MAX_IDLE_DEATHS:
-            raise self._explain_idle_deaths()
-        if self._chunks or self._waiting or not self._files_exhausted:
-            self._start_worker()
-
     def _explain_idle_deaths(self) -> DigitscanError:
         if self._model.is_bundled or self._has_had_ready_worker:
-            return DigitscanError(
-                "The processes that read the files end as soon as they start. "
-                "Free some memory, or install digitscan again."
-            )
+            return super()._explain_idle_deaths()
         return ModelError(
             f"the processes that read the files end while they load the model {self._model.path}: free "
             f"some memory, delete its compiled form {self._model.compiled_path}, which is then made again, "
             "or give another --model"
         )
-
-    def _split_failed_task(self, task: Task, index: int, timed_out: bool) -> list[Task]:
-        """Return the tasks that read the files of a failed one again; its current file may get its row."""
-        count = len(task.positions)
-        if index >= count:
-            # It died while it worked on all files together: try halves, until the file to blame is alone.
-            if count > 1:
-                half = count // 2
-                return [Task(task.chunk, task.positions[:half]), Task(task.chunk, task.positions[half:])]
-            index = 0
-        suspect = task.positions[index]
-        others = [position for position in task.positions if position != suspect]
-        retries = [Task(task.chunk, others)] if others else []
-        if timed_out:
-            task.chunk.set_error(suspect, f"timed out: more than {self._config.timeout:g} seconds")
-        elif task.is_retry:
-            task.chunk.set_error(suspect, "crashed the decoder: the process that read it ended")
-        else:
-            # The worker may have been killed from outside: the file gets a second chance, alone.
-            retries.append(Task(task.chunk, [suspect], is_retry=True))
-        return retries
 
 
 class _Chunk:
@@ -343,15 +227,6 @@ class _Chunk:
         ten = tuple(probabilities) if probabilities else None
         self.rows[position] = Prediction(file.name, digit, confidence, _STATUSES[status], note, ten)
         self.missing -= 1
-
-    def set_error(self, position: int, reason: str) -> None:
-        self.set_row(position, WorkerRow(None, None, Status.ERROR, reason, None))
-
-
-def _count_possible_workers(wanted: int) -> int:
-    """Return how many workers there may be: each takes some of the files that this process may open."""
-    free = count_free_descriptors() - _RESERVED_DESCRIPTORS
-    return max(1, min(wanted, free // _DESCRIPTORS_PER_WORKER))
 
 
 def _size_in_bytes(file: ImageFile) -> int:

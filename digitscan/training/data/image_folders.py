@@ -7,9 +7,7 @@ a file that hangs or crashes its decoder is left out, and the others are read.
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
-import queue
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from digitscan.errors import DataError
+from digitscan.errors import DataError, DigitscanError
 from digitscan.system.child_python import python_command
 from digitscan.system.resources import count_usable_cores
 from digitscan.training.data.datasets import TrainTestData
 from digitscan.workers.preprocess_worker import PreprocessedRow
 from digitscan.workers.protocol import FileLocation
-from digitscan.workers.supervisor import Event, ProcessFactory, Task, Worker
+from digitscan.workers.supervisor import ProcessFactory, Task
+from digitscan.workers.worker_pool import WorkerPool
 
 TEST_DIVISOR = 7
 """Of a folder of images, one in seven is a test image, as in MNIST."""
@@ -35,11 +34,6 @@ _MIN_FILES_FOR_WORKER = 64
 """Another worker takes a quarter of a second to start: it is worth that for so many files."""
 _CHUNK_SIZE = 16
 """Files of a task."""
-_QUEUED_TASKS_PER_WORKER = 2
-_START_TIMEOUT_SECONDS = 120.0
-_POLL_SECONDS = 0.1
-_MAX_IDLE_DEATHS = 5
-"""Workers that end in a row with no file to blame, before the training gives up."""
 
 
 def read_image_folders(folder: Path, on_unusable: Callable[[Path, str], object]) -> TrainTestData:
@@ -84,121 +78,51 @@ def _list_labelled_files(folder: Path) -> Iterator[tuple[int, Path]]:
                 yield digit, path
 
 
-class _ImageReader:
+class _ImageReader(WorkerPool):
     """Reads image files with worker processes. A context manager: leaving it ends all workers."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Take the files. No worker is started yet."""
+        command = python_command("digitscan.workers.preprocess_worker", "run_preprocess_worker")
+        max_workers = min(count_usable_cores(), -(-len(paths) // _MIN_FILES_FOR_WORKER))
+        super().__init__({}, TIMEOUT_SECONDS, max_workers, ProcessFactory(command), closes_factory=True)
         self._paths = paths
         self._rows: dict[int, NDArray[np.uint8] | str] = {}
         indices = range(len(paths))
         self._tasks = deque(
             Task(None, indices[start : start + _CHUNK_SIZE]) for start in indices[::_CHUNK_SIZE]
         )
-        command = python_command("digitscan.workers.preprocess_worker", "run_preprocess_worker")
-        self._process_factory = ProcessFactory(command)
-        self._max_workers = min(count_usable_cores(), -(-len(paths) // _MIN_FILES_FOR_WORKER))
-        self._workers: list[Worker] = []
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._idle_deaths = 0
-
-    def __enter__(self) -> _ImageReader:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """End all workers."""
-        for worker in self._workers:
-            worker.kill()
-        for worker in self._workers:  # all are killed first, because each takes its time to end
-            worker.wait()
-        self._process_factory.close()
 
     def read(self) -> list[NDArray[np.uint8] | str]:
         """Return for each file, in order, its pixels (28, 28), or in words why it has none.
 
         Raises DataError if no worker can be kept alive.
         """
-        while len(self._rows) < len(self._paths):
-            self._start_workers()
-            self._assign_tasks()
-            self._wait_for_events()
-            for worker in list(self._workers):
-                is_reading = worker.current_file()[0] is not None
-                timeout = TIMEOUT_SECONDS if is_reading else _START_TIMEOUT_SECONDS
-                if worker.seconds_on_current_file() > timeout:
-                    self._replace(worker, timed_out=is_reading)
+        try:
+            while self._has_work():
+                while len(self._workers) < min(self._max_workers, max(1, len(self._tasks))):
+                    self._start_worker()
+                self._assign_tasks()
+                self._wait_for_events()
+                self._replace_hanging_workers()
+        except DigitscanError as error:
+            raise DataError(str(error)) from error
         return [self._rows[index] for index in range(len(self._paths))]
 
-    def _start_workers(self) -> None:
-        while len(self._workers) < min(self._max_workers, max(1, len(self._tasks))):
-            try:
-                self._workers.append(Worker(self._process_factory, {}, self._events))
-            except OSError as error:
-                if not self._workers:
-                    raise DataError(
-                        f"no process to read the images can be started: {error}; free some memory, processes "
-                        "or open files, then try again"
-                    ) from error
-                self._max_workers = len(self._workers)
+    def _has_work(self) -> bool:
+        return len(self._rows) < len(self._paths)
 
-    def _assign_tasks(self) -> None:
-        for queued in range(_QUEUED_TASKS_PER_WORKER):
-            for worker in self._workers:
-                if self._tasks and len(worker.tasks) <= queued:
-                    task = self._tasks.popleft()
-                    files = [FileLocation(os.fspath(self._paths[index])) for index in task.positions]
-                    worker.assign(task, files)
+    def _next_task(self) -> Task | None:
+        return self._tasks.popleft() if self._tasks else None
 
-    def _wait_for_events(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            self._handle(self._events.get(timeout=_POLL_SECONDS))
-            while True:
-                self._handle(self._events.get_nowait())
+    def _list_files(self, task: Task) -> list[FileLocation]:
+        return [FileLocation(os.fspath(self._paths[index])) for index in task.positions]
 
-    def _handle(self, event: Event) -> None:
-        worker, frame = event.worker, event.frame
-        if worker not in self._workers:  # it was replaced
-            return
-        if frame is None:
-            self._replace(worker, timed_out=False)
-        elif "ready" in frame:
-            worker.is_ready = True
-        else:
-            task = worker.tasks.pop(frame["serial"])
-            self._rows.update(zip(task.positions, map(_parse_row, frame["rows"]), strict=True))
-            self._idle_deaths = 0
+    def _set_rows(self, task: Task, rows: Sequence[Any], seconds: float) -> None:
+        self._rows.update(zip(task.positions, map(_parse_row, rows), strict=True))
 
-    def _replace(self, worker: Worker, timed_out: bool) -> None:
-        """End a worker that hangs or has died, and decide about its tasks; another one is started later."""
-        worker.kill()
-        worker.wait()
-        self._workers.remove(worker)
-        current_task, position = worker.current_file()
-        self._idle_deaths += current_task is None
-        if self._idle_deaths > _MAX_IDLE_DEATHS:
-            raise DataError(
-                "the processes that read the images end as soon as they start: free some memory, or install "
-                "digitscan again"
-            )
-        for task in worker.tasks.values():
-            if task is current_task:
-                self._split_failed_task(task, task.positions[position], timed_out)
-            else:
-                self._tasks.appendleft(task)
-
-    def _split_failed_task(self, task: Task, suspect: int, timed_out: bool) -> None:
-        """Have the files of a failed task read again; the one that was read may get its reason instead."""
-        others = [index for index in task.positions if index != suspect]
-        if others:
-            self._tasks.appendleft(Task(None, others))
-        if timed_out:
-            self._rows[suspect] = f"timed out: more than {TIMEOUT_SECONDS:g} seconds"
-        elif task.is_retry:
-            self._rows[suspect] = "crashed the decoder: the process that read it ended"
-        else:
-            # The worker may have been killed from outside: the file gets a second chance, alone.
-            self._tasks.appendleft(Task(None, [suspect], is_retry=True))
+    def _set_error(self, task: Task, position: int, reason: str) -> None:
+        self._rows[position] = reason
 
 
 def _parse_row(values: Any) -> NDArray[np.uint8] | str:

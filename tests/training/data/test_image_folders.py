@@ -68,14 +68,14 @@ def test_a_file_whose_worker_was_killed_from_outside_is_read_again(use_stub, tmp
 def test_workers_that_end_as_soon_as_they_start_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(image_folders, "python_command", lambda *names: [sys.executable, "-c", ""])
     write_texts(tmp_path)
-    with pytest.raises(DataError, match="the processes that read the images end as soon as they start"):
+    with pytest.raises(DataError, match="The processes that read the files end as soon as they start"):
         read(tmp_path)
 
 
 def test_workers_that_cannot_be_started_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(image_folders, "python_command", lambda *names: ["/missing/python"])
     write_texts(tmp_path)
-    with pytest.raises(DataError, match="no process to read the images can be started"):
+    with pytest.raises(DataError, match="No process to read the files can be started"):
         read(tmp_path)
 
 
