@@ -85,7 +85,7 @@ def store_compiled(
     stem = _file_stem(digest, metadata.input_maximum)
     compiled_digest = hashlib.sha256(compiled).hexdigest()
     entry = {  # the keys are stored names, which never change
-        "facts": json.loads(metadata.to_json()),
+        "facts": metadata.to_stored(),
         "program_sha256": compiled_digest,
         "program_version": COMPILER_VERSION,
     }
@@ -143,7 +143,7 @@ def _load_entry(folder: Path, stem: str, is_bundled: bool) -> CompiledModel | No
             or (has_digest and entry["entry_sha256"] != _digest_entry(stem, entry))
         ):
             return None
-        metadata = ModelMetadata.from_json(json.dumps(entry["facts"]))
+        metadata = ModelMetadata.from_stored(entry["facts"])
     except (OSError, ValueError, KeyError, TypeError, ModelError):
         return None
     return CompiledModel(metadata, path, entry["program_sha256"])

@@ -60,7 +60,8 @@ class ModelMetadata:
     cascade_threshold: float | None = None
     """The confidence, 0.5 to 1, from which a fast model answers in place of its target; else None."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """How the model was trained: seed, epochs, seconds and the like. For people, not for code."""
+    """How the model was trained: seed, epochs, seconds and the like. For people; code reads only `data`, for
+    the command that trains a model again."""
     scores: Mapping[str, Any] = field(default_factory=dict)
     """The model's scores on test images, for people; only `resolve_model` compares two accuracies."""
 
@@ -84,39 +85,51 @@ class ModelMetadata:
             input_maximum=self.input_maximum,
         )
 
-    def to_json(self) -> str:
-        """Return the metadata as one line of ASCII JSON. Equal metadata gives equal text."""
+    def to_stored(self) -> dict[str, Any]:
+        """Return the values by their stored names, as JSON holds them."""
         values = dataclasses.asdict(self)
         values["architecture"] = _STORED_ARCHITECTURES.get(self.architecture, self.architecture)
+        values["input_shape"] = list(self.input_shape)
         if self.unclean_ok_confidence is None:
             # As metadata was stored before there was this field: equal metadata gives equal text.
             del values["unclean_ok_confidence"]
-        stored = {_STORED_FIELDS.get(name, name): value for name, value in values.items()}
-        return json.dumps(stored, sort_keys=True, allow_nan=False)
+        return {_STORED_FIELDS.get(name, name): value for name, value in values.items()}
+
+    def to_json(self) -> str:
+        """Return the metadata as one line of ASCII JSON. Equal metadata gives equal text."""
+        return json.dumps(self.to_stored(), sort_keys=True, allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str) -> ModelMetadata:
-        """Return the metadata that `to_json` wrote. Raises ModelError for any other text."""
+    def from_stored(cls, stored: Any) -> ModelMetadata:
+        """Return the metadata of what `to_stored` returned. Raises ModelError for anything else."""
         names = {_STORED_FIELDS.get(name, name): name for name in cls.__dataclass_fields__}
         try:
-            values = {
-                names[stored]: value
-                for stored, value in json.loads(text, parse_constant=_refuse_constant).items()
-            }
+            values = {names[name]: value for name, value in stored.items()}
             values["architecture"] = _ARCHITECTURES.get(values["architecture"], values["architecture"])
             values["input_shape"] = tuple(values["input_shape"])
             metadata = cls(**values)
             invalid_fields = _find_invalid_fields(metadata)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ModelError(
-                f"the metadata inside the model cannot be read ({type(error).__name__})"
-            ) from error
+        except (TypeError, KeyError, AttributeError) as error:
+            raise _unreadable(error) from error
         if invalid_fields:
             raise ModelError(
                 "the metadata inside the model is not valid for this version of digitscan: "
                 + ", ".join(invalid_fields)
             )
         return metadata
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelMetadata:
+        """Return the metadata that `to_json` wrote. Raises ModelError for any other text."""
+        try:
+            stored = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(error) from error
+        return cls.from_stored(stored)
+
+
+def _unreadable(error: Exception) -> ModelError:
+    return ModelError(f"the metadata inside the model cannot be read ({type(error).__name__})")
 
 
 def _refuse_constant(name: str) -> None:

@@ -41,7 +41,7 @@ def records_folder() -> Path:
 def record_trained_model(digest: str, trained: TrainedModel) -> None:
     """Record that `train` made the `.h5` with this SHA-256. Raises ModelError where that cannot be stored."""
     record = {  # the keys are stored names, which never change
-        "facts": json.loads(trained.metadata.to_json()),
+        "facts": trained.metadata.to_stored(),
         "tested_on_mnist": trained.is_tested_on_mnist,
     }
     text = json.dumps(record, sort_keys=True, indent=1) + "\n"
@@ -61,7 +61,7 @@ def find_trained_model(digest: str) -> TrainedModel | None:
     """Return the record of the `.h5` with this SHA-256, None if there is none that only this user wrote."""
     try:
         record = json.loads(read_private_file(records_folder() / f"{digest}.json"))
-        metadata = ModelMetadata.from_json(json.dumps(record["facts"]))
+        metadata = ModelMetadata.from_stored(record["facts"])
         return TrainedModel(metadata, record["tested_on_mnist"] is True)
     except (OSError, ValueError, KeyError, TypeError, ModelError):
         return None
