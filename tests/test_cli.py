@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from digitscan.scanning.output.csv_format import read_csv
+from digitscan.scanning.output.csv_format import CsvReader
 from tests.support.command import environment, run, run_shell, start
 from tests.support.pictures import digit_picture
 
@@ -50,7 +50,7 @@ def test_without_a_pipe_the_next_free_predictions_csv_is_written(folder):
         done = run("scan", folder, cwd=folder.parent, stdout=subprocess.DEVNULL)
         assert done.returncode == 0, done.stderr
         assert name.encode() in done.stderr
-        assert len(list(read_csv(folder.parent / name))) == 3
+        assert len(list(CsvReader(folder.parent / name))) == 3
 
 
 def test_a_named_file_is_never_overwritten_unasked(folder, tmp_path):
@@ -64,7 +64,7 @@ def test_a_named_file_is_never_overwritten_unasked(folder, tmp_path):
     assert (tmp_path / "mine.csv").read_text() == "precious"
     done = run("scan", folder, "-o", "mine.csv", "--overwrite", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, b"")
-    assert len(list(read_csv(tmp_path / "mine.csv"))) == 3
+    assert len(list(CsvReader(tmp_path / "mine.csv"))) == 3
 
 
 def test_a_file_that_cannot_be_read_is_a_row_and_exit_code_3(folder):
@@ -146,7 +146,7 @@ def test_the_output_in_the_scanned_folder_is_not_an_input(folder):
     for _ in range(2):
         done = run("scan", folder, "-o", "images/out.csv", "--overwrite", cwd=folder.parent)
         assert done.returncode == 0, done.stderr
-    assert len(list(read_csv(folder / "out.csv"))) == 3
+    assert len(list(CsvReader(folder / "out.csv"))) == 3
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ if os.name == "posix":
         assert process.wait(60) == exit_code
         assert time.monotonic() - sent < 5
         assert "Traceback" not in messages and "rows are written: " in messages
-        rows = list(read_csv(output))
+        rows = list(CsvReader(output))
         assert 0 < len(rows) < 30000 and {row.digit for row in rows} == {7}
         assert workers and not any(map(is_alive, workers))
 
@@ -289,7 +289,7 @@ if os.name == "posix":
             pass
         done = run("scan", images, "-o", "out.csv", cwd=tmp_path)
         assert done.returncode == 3
-        rows = {row.path: row.note for row in read_csv(tmp_path / "out.csv")}
+        rows = {row.path: row.note for row in CsvReader(tmp_path / "out.csv")}
         assert rows.pop(r"\xff\\f.png") == "empty file; name is not UTF-8"
         assert set(rows) == set(names)
         assert "\x1b" not in done.stderr.decode()
@@ -299,4 +299,4 @@ if os.name == "posix":
     def test_a_scan_works_with_closed_standard_streams(folder, closed):
         done = run_shell(f"digitscan scan images -o out.csv --overwrite {closed}", cwd=folder.parent)
         assert done.returncode == 0
-        assert len(list(read_csv(folder.parent / "out.csv"))) == 3
+        assert len(list(CsvReader(folder.parent / "out.csv"))) == 3

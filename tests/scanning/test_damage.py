@@ -13,7 +13,7 @@ import time
 import pytest
 
 from digitscan.prediction import Status, path_to_text
-from digitscan.scanning.output.csv_format import read_csv
+from digitscan.scanning.output.csv_format import CsvReader
 from tests.support.command import environment, run, run_shell, start
 from tests.support.crafted_files import HOSTILE_NAMES, crafted_files, sparse_files
 from tests.support.damaged_files import damaged_files, valid_files
@@ -48,7 +48,7 @@ def test_damaged_files_get_rows_and_do_not_change_those_of_their_neighbours(dama
     assert b"Traceback" not in words and b"unexpected" not in words
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
-    rows = list(read_csv(damaged / "mixed.csv"))
+    rows = list(CsvReader(damaged / "mixed.csv"))
     assert [row.path for row in rows] == sorted(os.listdir(damaged / "mixed"))
     mixed, valid = lines_by_name(damaged / "mixed.csv"), lines_by_name(damaged / "valid.csv")
     assert len(valid) == 420 and {name: mixed[name] for name in valid} == valid
@@ -67,7 +67,7 @@ def test_crafted_files_are_read_or_refused_for_the_right_reason(tmp_path):
         expected[crafted.name] = (crafted.error, crafted.note)
     done = run("scan", images, "-o", "rows.csv", "--timeout", "60", cwd=tmp_path)
     assert done.returncode == 3 and b"Traceback" not in done.stderr
-    rows = {row.path: row for row in read_csv(tmp_path / "rows.csv")}
+    rows = {row.path: row for row in CsvReader(tmp_path / "rows.csv")}
     assert list(rows) == sorted(expected)
     for name, (error, notes) in expected.items():
         row = rows[name]
@@ -115,7 +115,7 @@ if sys.platform == "linux":
         digit_picture().save(images / "valid.png")
         done = run("scan", images, "-o", "rows.csv", "--timeout", "2", cwd=tmp_path)
         assert done.returncode == 3, done.stderr
-        rows = {row.path: row.note for row in read_csv(tmp_path / "rows.csv")}
+        rows = {row.path: row.note for row in CsvReader(tmp_path / "rows.csv")}
         assert rows.pop("valid.png") == "" and len(rows) == 6
         assert not any("crashed" in note for note in rows.values()), rows
         assert rows["sparse.webp"] == "too large: not enough memory to decode it"
@@ -232,7 +232,7 @@ if os.name == "posix":
                     pass
         done = run("scan", images, "-o", "rows.csv", *options, cwd=tmp_path)
         assert done.returncode == 3
-        rows = list(read_csv(tmp_path / "rows.csv", raw="--raw" in options))
+        rows = list(CsvReader(tmp_path / "rows.csv", raw="--raw" in options))
         expected = [
             path_to_text(folder + name)[0]
             for folder in (b"", b"=sub,folder\n/")
@@ -296,7 +296,7 @@ if os.name == "posix":
         os.killpg(process.pid, signal.SIGCONT)
         words = process.communicate(timeout=60)[1]
         assert process.returncode == 3 and b"Traceback" not in words
-        rows = list(read_csv(output))
+        rows = list(CsvReader(output))
         assert [row.path for row in rows] == names
         assert {row.digit for row in rows[:-30]} == {7}
         assert {row.note for row in rows[-30:-20]} == {"no longer there"}
@@ -319,7 +319,7 @@ if os.name == "posix":
         os.close(folder)
         done = run("scan", "images", "-o", "rows.csv", cwd=tmp_path)
         assert done.returncode == 3 and b"folder" not in done.stderr
-        rows = list(read_csv(tmp_path / "rows.csv"))
+        rows = list(CsvReader(tmp_path / "rows.csv"))
         assert [row.path for row in rows[:-1]] == [f"{name}/" * depth + "a.png" for depth in range(1, 61)]
         assert {row.note for row in rows[:-1]} == {"empty file"}
         assert (rows[-1].path, rows[-1].digit) == (f"{name}/" * 60 + "b", 7)
@@ -362,7 +362,7 @@ if os.name == "posix":
         words = process.communicate(timeout=60)[1]
         assert process.returncode == 3
         assert b"could not be opened: sub/" in words and b"Traceback" not in words
-        assert len(list(read_csv(output))) == 12_000
+        assert len(list(CsvReader(output))) == 12_000
 
     @pytest.mark.parametrize("where", ["2>/dev/full", "2> >(true)", "2>&-"])
     def test_an_stderr_that_cannot_be_written_changes_no_row_and_no_exit_code(tmp_path, where):
@@ -380,4 +380,4 @@ if os.name == "posix":
         for how in ("--overwrite", "--resume", "--retry-errors"):
             done = run("scan", ".", "-o", "z.png", how, cwd=tmp_path)
             assert done.returncode == 0, done.stderr
-            assert [row.path for row in read_csv(tmp_path / "z.png")] == ["a.png"]
+            assert [row.path for row in CsvReader(tmp_path / "z.png")] == ["a.png"]

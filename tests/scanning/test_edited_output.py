@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from digitscan.scanning.output.csv_format import read_csv
+from digitscan.scanning.output.csv_format import CsvReader
 from tests.support.command import run, start
 from tests.support.pictures import digit_picture
 
@@ -57,7 +57,7 @@ def test_corrections_by_hand_survive_in_a_file_with_other_line_ends(scanned):
     assert run("scan", ".", "-o", "rows.csv", "--resume", cwd=scanned.parent).returncode == 3
     assert scanned.read_bytes().startswith(edited + b"\n4.png,7,")
     assert run("scan", ".", "-o", "rows.csv", "--retry-errors", cwd=scanned.parent).returncode == 0
-    assert [(row.path, row.digit) for row in read_csv(scanned)] == [
+    assert [(row.path, row.digit) for row in CsvReader(scanned)] == [
         ("1.png", 4),
         ("2.png", 7),
         ("3.png", 7),
@@ -104,9 +104,9 @@ if os.name == "posix":
         assert process.returncode == 6 and "by another program" in message and "Traceback" not in message
         assert "rows.csv.digitscan-rescued" in message.splitlines()[-1]
         assert (output.read_bytes() if output.exists() else None) == left
-        rescued = [row.path for row in read_csv(tmp_path / "rows.csv.digitscan-rescued")]
+        rescued = [row.path for row in CsvReader(tmp_path / "rows.csv.digitscan-rescued")]
         names = [f"{number:05d}.png" for number in range(FILE_COUNT)]
         assert rescued == (names[row_count - 1 :] if change is save_over else names)
         if change is save_over:
             done = run("scan", many_files, "-o", output, "--resume")
-            assert done.returncode == 0 and [row.path for row in read_csv(output)] == names
+            assert done.returncode == 0 and [row.path for row in CsvReader(output)] == names

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from digitscan.prediction import Status
-from digitscan.scanning.output.csv_format import read_csv
+from digitscan.scanning.output.csv_format import CsvReader
 from tests.imaging.drawing import (
     draw_box,
     draw_dashed_box,
@@ -38,7 +38,7 @@ def rows(tmp_path_factory):
             Image.fromarray(draw(page)).save(folder / "images" / f"{name} {field}.png")
     done = run("scan", "images", "-o", "rows.csv", cwd=folder)
     assert done.returncode == 0, done.stderr
-    return {row.path: row for row in read_csv(folder / "rows.csv")}
+    return {row.path: row for row in CsvReader(folder / "rows.csv")}
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.prediction import ImageFile, Prediction, Status, path_to_text, text_to_path
-from digitscan.scanning.output.csv_format import read_csv
+from digitscan.scanning.output.csv_format import CsvReader
 from digitscan.scanning.resume import RemainingFiles
 from tests.support.command import run, start
 from tests.support.outputs import leave_as_killed
@@ -132,7 +132,7 @@ def test_files_added_before_the_point_reached_are_reported_and_not_read(folder):
     done = run("scan", folder, "-o", "whole.csv", "--resume", cwd=folder.parent)
     assert done.returncode == 3, "the row of the file that vanished stays"
     assert "1 files were added before" in done.stderr.decode() and "=c/000 a.png" in done.stderr.decode()
-    rows = [row.path for row in read_csv(output)]
+    rows = [row.path for row in CsvReader(output)]
     assert len(rows) == 302 and rows[-1] == "a\nb/999.png" and "=c/000 a.png" not in rows
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from digitscan.prediction import Status
-from digitscan.scanning.output.csv_format import read_csv
+from digitscan.scanning.output.csv_format import CsvReader
 from tests.support.command import run
 from tests.support.outputs import leave_as_killed
 from tests.support.pictures import digit_picture
@@ -50,12 +50,12 @@ def test_mended_files_get_their_rows_and_the_csv_is_that_of_a_new_scan(folder, o
 
 def test_files_that_were_read_are_not_read_again(folder):
     scanned(folder)
-    before = list(read_csv(folder.parent / "rows.csv"))
+    before = list(CsvReader(folder.parent / "rows.csv"))
     for name in ("0.png", "3.png"):
         (folder / name).write_bytes(b"")
     (folder / BROKEN[0]).unlink()
     scanned(folder, "--retry-errors")
-    after = list(read_csv(folder.parent / "rows.csv"))
+    after = list(CsvReader(folder.parent / "rows.csv"))
     same = [row for row in before if row.status is not Status.ERROR]
     assert [row for row in after if row.status is not Status.ERROR] == same
     (gone,) = [row for row in after if row.path == BROKEN[0]]
@@ -77,7 +77,7 @@ def test_several_folders_are_found_again(folder, tmp_path):
     run(*words, cwd=tmp_path)
     mend(folder, *BROKEN)
     assert run(*words, "--retry-errors", cwd=tmp_path).returncode == 0
-    assert all(row.status is not Status.ERROR for row in read_csv(tmp_path / "rows.csv"))
+    assert all(row.status is not Status.ERROR for row in CsvReader(tmp_path / "rows.csv"))
 
 
 def test_retrying_without_rows_is_an_output_error(folder):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from digitscan.errors import ExitCode
 from digitscan.prediction import Status
-from digitscan.scanning.output.csv_format import read_csv
+from digitscan.scanning.output.csv_format import CsvReader
 from tests.stress.harness import Outcome, Report, ScanRunner, wait_for_end
 from tests.support.command import run_shell
 from tests.support.damaged_files import make_valid_file
@@ -38,7 +38,7 @@ def scan_deep_tree(runner: ScanRunner, report: Report) -> None:
         start = time.monotonic()
         outcome = runner.run(folder, "-o", output, "--quiet")
         seconds = time.monotonic() - start
-        rows = list(read_csv(output))
+        rows = list(CsvReader(output))
     losses = outcome.find_faults()
     if [row.path for row in rows] != ["d/" * level + "1.png" for level in range(LEVELS)]:
         losses.append(f"{len(rows)} rows, or not in order")
@@ -128,7 +128,7 @@ def swap_folders_for_links(runner: ScanRunner, report: Report, times: int) -> No
         output = runner.new_path("swapped.csv")
         outcome = runner.run(folder, "-o", output)
         losses += outcome.find_faults()
-        for row in read_csv(output) if output.exists() else ():
+        for row in CsvReader(output) if output.exists() else ():
             row_count += 1
             if row.path.endswith("outside.png") or row.status is Status.NO_DIGIT:
                 losses.append(f"from outside: {row}")
@@ -162,7 +162,7 @@ def scan_files_that_cannot_be_opened(runner: ScanRunner, report: Report) -> None
     script = f'{prefix}"$0" -P -m digitscan scan "$1" -o rows.csv --overwrite'
     done = run_shell(script, folder, cwd=runner.scratch, env=runner.environment)
     outcome = Outcome(done.returncode, done.stdout, done.stderr.decode())
-    rows = list(read_csv(runner.scratch / "rows.csv"))
+    rows = list(CsvReader(runner.scratch / "rows.csv"))
     losses = outcome.find_faults()
     if outcome.exit_code != ExitCode.UNREADABLE_FILES:
         losses.append(f"exit code {outcome.exit_code}: {outcome.stderr}")

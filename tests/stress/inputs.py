@@ -11,7 +11,7 @@ from random import Random
 
 from digitscan.errors import ExitCode, ImageError
 from digitscan.prediction import Prediction, Status
-from digitscan.scanning.output.csv_format import read_csv
+from digitscan.scanning.output.csv_format import CsvReader
 from digitscan.system.resources import count_usable_cores
 from tests.stress.harness import Report, ScanRunner
 from tests.support.crafted_files import crafted_files, sparse_files
@@ -88,7 +88,7 @@ def scan_damaged_jpegs(runner: ScanRunner, report: Report, count: int, seed: int
 def _scan_rows(runner: ScanRunner, folder: Path) -> list[Prediction]:
     output = runner.new_path("rows.csv")
     runner.run(folder, "-o", output)
-    return list(read_csv(output))
+    return list(CsvReader(output))
 
 
 def scan_crafted_files(runner: ScanRunner, report: Report) -> None:
@@ -128,7 +128,7 @@ def _scan_bad_files(
         allowed_exit_codes=(ExitCode.OK, ExitCode.UNREADABLE_FILES),
         env=runner.environment,
     )
-    rows = list(read_csv(output))
+    rows = list(CsvReader(output))
     names = sorted(path.name for path in folder.iterdir())
     losses = find_losses(rows)
     if [row.path for row in rows] != names:
@@ -186,7 +186,7 @@ def scan_sparse_files(runner: ScanRunner, report: Report) -> None:
         allowed_exit_codes=(ExitCode.UNREADABLE_FILES,),
         env=runner.environment,
     )
-    rows = {row.path: row for row in read_csv(output)}
+    rows = {row.path: row for row in CsvReader(output)}
     losses = [f"{row.path}: {row.note}" for row in rows.values() if "crashed" in row.note]
     if len(rows) != len(list(folder.iterdir())) or rows["valid.png"].status is Status.ERROR:
         losses.append("rows")

@@ -147,15 +147,6 @@ class CsvWriter:
             raise
 
 
-def read_csv(path: Path, raw: bool = False) -> Iterator[Prediction]:
-    """Yield the predictions of a CSV that CsvWriter wrote, exactly as they were.
-
-    `raw` says that it was written with `CsvFormat(raw=True)`. Raises OutputError, with the line, if the file
-    is not such a CSV.
-    """
-    return iter(CsvReader(path, raw))
-
-
 class CsvReader:
     """The predictions of a CSV that CsvWriter wrote, and that a person may have edited since.
 

@@ -14,9 +14,9 @@ from digitscan.prediction import Prediction, Status
 from digitscan.scanning.output.csv_format import (
     COLUMNS,
     CsvFormat,
+    CsvReader,
     CsvWriter,
     escape_formula,
-    read_csv,
     unescape_formula,
 )
 
@@ -84,7 +84,7 @@ def parsed(data):
     with TemporaryDirectory() as folder:
         path = Path(folder) / "rows.csv"
         path.write_bytes(data)
-        return list(read_csv(path))
+        return list(CsvReader(path))
 
 
 def test_probabilities_are_ten_columns_and_empty_where_the_network_was_not_asked():
@@ -130,7 +130,7 @@ def test_a_full_disk_leaves_whole_rows(tmp_path):
         writer.write([row])
         with pytest.raises(OSError, match="No space"):
             writer.write([row])
-    assert list(read_csv(path)) == [row] * 2
+    assert list(CsvReader(path)) == [row] * 2
 
 
 def test_ctrl_c_between_two_parts_of_a_row_leaves_whole_rows(tmp_path):
@@ -142,7 +142,7 @@ def test_ctrl_c_between_two_parts_of_a_row_leaves_whole_rows(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             writer.write([prediction("b.png")] * 9)
         assert file.tell() == path.stat().st_size
-    assert [row.path for row in read_csv(path)] == ["a.png"]
+    assert [row.path for row in CsvReader(path)] == ["a.png"]
 
 
 def test_a_full_disk_removes_nothing_that_was_in_the_file_before(tmp_path):
@@ -162,14 +162,14 @@ def test_a_damaged_row_is_named_by_its_line(tmp_path, damage):
     path = tmp_path / "rows.csv"
     path.write_bytes(written([Prediction("a.png", 1, 0.5, Status.OK)]) + damage)
     with pytest.raises(OutputError, match="line 3"):
-        list(read_csv(path))
+        list(CsvReader(path))
 
 
 def test_a_csv_of_another_program_is_refused(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("name,value\n")
     with pytest.raises(OutputError, match="not a CSV of digitscan"):
-        list(read_csv(path))
+        list(CsvReader(path))
 
 
 def test_raw_cells_are_the_names_themselves_and_come_back(tmp_path):
@@ -181,7 +181,7 @@ def test_raw_cells_are_the_names_themselves_and_come_back(tmp_path):
         b"b,,,error,empty file",
     ]
     (tmp_path / "raw.csv").write_bytes(data)
-    assert list(read_csv(tmp_path / "raw.csv", raw=True)) == rows
+    assert list(CsvReader(tmp_path / "raw.csv", raw=True)) == rows
 
 
 def test_the_mark_for_excel_is_written_once_and_ignored_by_our_reader():
