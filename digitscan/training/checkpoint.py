@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import ImageError, OutputError
 from digitscan.system.files import open_regular_file, write_atomic
+from digitscan.system.signals import defer_signals
 from digitscan.training.npz_file import NpzError, NpzFile
 
 if TYPE_CHECKING:
@@ -112,8 +113,9 @@ class CheckpointFile:
             optimizer_variables=[variable.numpy() for variable in keras_model.optimizer.variables],
             best_weights=best_weights,
         )
-        save_checkpoint(self._path, checkpoint)
-        self.is_resumable = True
+        with defer_signals():  # a run that is stopped now must know that there is a checkpoint
+            save_checkpoint(self._path, checkpoint)
+            self.is_resumable = True
 
     def remove(self) -> None:
         """Delete the file: the run has ended, and its model is saved. Raises OutputError."""

@@ -122,6 +122,20 @@ def test_ctrl_c_leaves_the_old_model_and_a_checkpoint_to_continue_from(few_digit
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "a.h5.checkpoint.npz"]
 
 
+def test_a_run_that_is_stopped_while_it_saves_its_checkpoint_knows_that_there_is_one(tmp_path, monkeypatch):
+    def save_and_stop(path, checkpoint):
+        save_checkpoint(path, checkpoint)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("digitscan.training.checkpoint.save_checkpoint", save_and_stop)
+    keras_model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    keras_model.compile("adam", "mse")
+    checkpoint_file = CheckpointFile(tmp_path / "a.npz", DEPENDS_ON, resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint_file.save(keras_model, {"loss": [1.0]}, keras_model.get_weights(), 0, 1.0)
+    assert checkpoint_file.is_resumable
+
+
 def test_a_checkpoint_is_read_as_it_was_saved(checkpoint, tmp_path):
     path = tmp_path / "a.npz"
     save_checkpoint(path, checkpoint)
