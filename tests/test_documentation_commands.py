@@ -8,15 +8,14 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.main import get_command
 
 from digitscan.cli import app
 from digitscan.errors import ExitCode
-from digitscan.training.data.sources import load_data
 from tests.support.command import environment, run_code, run_shell
 from tests.support.pen_strokes import write_unipen
+from tests.support.training_data import save_few_digits
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -53,14 +52,7 @@ def folder(tmp_path_factory):
             (folder / "mine" / label).mkdir(parents=True, exist_ok=True)
             shutil.copy(EXAMPLES / "digits" / name, folder / "mine" / label)
     write_unipen(folder / "train_r01_v07")
-    mnist = load_data()
-    np.savez(
-        folder / "few.npz",
-        x_train=mnist.x_train[:200],
-        y_train=mnist.y_train[:200],
-        x_test=mnist.x_test[:50],
-        y_test=mnist.y_test[:50],
-    )
+    save_few_digits(folder / "few.npz", train_count=200, test_count=50)
     return folder
 
 

@@ -11,10 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-import numpy as np
-
 from digitscan.errors import ExitCode
-from digitscan.training.data.sources import IDX_FILES, load_data
+from digitscan.training.data.sources import IDX_FILES
 from tests.stress.harness import (
     MAX_SECONDS_TO_END,
     Outcome,
@@ -26,6 +24,7 @@ from tests.stress.harness import (
 )
 from tests.support.command import Argument
 from tests.support.processes import find_process_tree
+from tests.support.training_data import save_few_digits
 
 MAX_SECONDS_TO_REFUSE = 30
 MAX_SECONDS_TO_TRAIN = 120
@@ -143,7 +142,7 @@ def train_among_traps(runner: ScanRunner, report: Report) -> None:
         runner,
         folder,
         MAX_SECONDS_TO_TRAIN,
-        *("--data", _save_few_digits(folder / "few.npz"), "--epochs", "1", "-o", "a.h5"),
+        *("--data", save_few_digits(folder / "few.npz"), "--epochs", "1", "-o", "a.h5"),
         HOME=str(home),
         PATH=f"{folder}:{os.environ['PATH']}",
         KERAS_BACKEND="jax",
@@ -155,23 +154,11 @@ def train_among_traps(runner: ScanRunner, report: Report) -> None:
     report.add(f"a training among traps: {names}", f"{len(_TRAP_MODULES) + 3} traps", losses, "none was run")
 
 
-def _save_few_digits(path: Path) -> Path:
-    mnist = load_data()
-    np.savez(
-        path,
-        x_train=mnist.x_train[:600],
-        y_train=mnist.y_train[:600],
-        x_test=mnist.x_test[:100],
-        y_test=mnist.y_test[:100],
-    )
-    return path
-
-
 def kill_training(runner: ScanRunner, report: Report, times: int, seed: int) -> None:
     """Kill a training at random moments; the processes that it has started must end as well."""
     random, folder = Random(seed), runner.new_path("killed")
     folder.mkdir()
-    data = _save_few_digits(folder / "few.npz")
+    data = save_few_digits(folder / "few.npz")
     losses: list[str] = []
     child_count = 0
     for _ in range(times):

@@ -3,23 +3,14 @@
 import numpy as np
 import pytest
 
-from digitscan.training.data.sources import load_data
 from tests.support.pen_strokes import make_pen_arrays
+from tests.support.training_data import save_few_digits
 
 
 @pytest.fixture(scope="session")
 def few_digits(tmp_path_factory):
     """The path of an `.npz` with 600 training and 100 test digits of MNIST."""
-    mnist = load_data()
-    path = tmp_path_factory.mktemp("data") / "few.npz"
-    np.savez(
-        path,
-        x_train=mnist.x_train[:600],
-        y_train=mnist.y_train[:600],
-        x_test=mnist.x_test[:100],
-        y_test=mnist.y_test[:100],
-    )
-    return path
+    return save_few_digits(tmp_path_factory.mktemp("data") / "few.npz")
 
 
 @pytest.fixture(scope="session")

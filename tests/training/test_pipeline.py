@@ -23,23 +23,13 @@ from digitscan.training.data.sources import load_data
 from digitscan.training.pipeline import run_training
 from digitscan.training.recipes import RECIPES
 from tests.support import command
+from tests.support.training_data import save_few_digits
 
 
 @pytest.fixture
 def config(few_digits, tmp_path):
     """The settings of a short and quiet training of an MLP."""
     return TrainConfig("mlp", tmp_path / "a.h5", data=few_digits, epochs=3, quiet=True)
-
-
-def save_data(path, train_count, test_count):
-    mnist = load_data()
-    np.savez(
-        path,
-        x_train=mnist.x_train[:train_count],
-        y_train=mnist.y_train[:train_count],
-        x_test=mnist.x_test[:test_count],
-        y_test=mnist.y_test[:test_count],
-    )
 
 
 def open_in_keras(model):
@@ -125,7 +115,7 @@ def test_an_existing_model_is_not_replaced_without_overwrite(config):
 
 
 def test_too_few_images_are_refused(config, tmp_path):
-    save_data(tmp_path / "d.npz", 12, 5)
+    save_few_digits(tmp_path / "d.npz", 12, 5)
     with pytest.raises(DataError, match="12 training images are too few: at least 20 are needed"):
         run_training(replace(config, data=tmp_path / "d.npz"))
 
