@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitscan.imaging.damage import decode_jpeg, has_erased_bytes
+from digitscan.imaging.png_file import PNG_END
 
 PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 """A PNG's signature, and the length and type of its first chunk."""
@@ -39,8 +40,6 @@ _MAX_PNG_PIXELS = 1 << 16
 """A PNG is inflated twice, once to check that it is complete. For larger ones, Pillow is faster."""
 _PNG_GRAY_8 = b"\x08\x00\x00\x00\x00"
 """The end of an IHDR chunk: bit depth 8, gray, no interlacing."""
-_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-"""The whole IEND chunk."""
 _PNG_IGNORED_CHUNKS = frozenset([b"IHDR", b"gAMA", b"pHYs", b"sRGB", b"tEXt", b"tIME", b"cHRM", b"bKGD"])
 """Chunks that do not change the pixels that Pillow returns."""
 _PNG_EXIF_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
@@ -119,7 +118,7 @@ def decode_plain_png(data: bytes, max_megapixels: float) -> NDArray[Any] | None:
 def _join_image_data(data: bytes) -> bytes | None:
     """Return the contents of a PNG's IDAT chunks; None if a chunk is damaged, or may change the pixels."""
     position, compressed = 8, b""
-    while not data.startswith(_PNG_END, position):
+    while not data.startswith(PNG_END, position):
         if position + 12 > len(data):
             return None
         length, chunk_type = struct.unpack_from(">I4s", data, position)

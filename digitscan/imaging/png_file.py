@@ -17,6 +17,8 @@ from digitscan.imaging.formats import MAX_IMAGE_FILE_BYTES
 
 MAX_METADATA_BYTES = 16 << 20
 """Texts and colour profiles up to this size are read, for the orientation that they may hold."""
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+"""The whole IEND chunk: length, type and checksum."""
 
 _SIGNATURE_BYTES = 8
 _PIXEL_CHUNKS = frozenset([b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"])
@@ -55,7 +57,7 @@ def remove_metadata(file: IO[bytes]) -> io.BytesIO:
     for length, chunk_type in _iterate_chunks(file):
         if chunk_type in _PIXEL_CHUNKS and length <= MAX_IMAGE_FILE_BYTES:
             parts.append(struct.pack(">I", length) + chunk_type + file.read(length + 4))
-    parts.append(b"\0\0\0\0IEND\xaeB`\x82")
+    parts.append(PNG_END)
     return io.BytesIO(b"".join(parts))
 
 
