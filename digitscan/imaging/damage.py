@@ -21,6 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitscan.imaging.formats import MAX_IMAGE_FILE_BYTES
+from digitscan.imaging.jpeg_file import (
+    APPLICATION_SEGMENTS,
+    COMMENT,
+    HUFFMAN_TABLES,
+    PROGRESSIVE_FRAME,
+    START_OF_SCAN,
+    iterate_segments,
+)
 from digitscan.system.native_stderr import call_with_native_stderr
 
 if TYPE_CHECKING:
@@ -31,13 +39,7 @@ _LOST_JPEG_DATA = re.compile(
     rb"[Pp]remature end|bad Huffman code|bad arithmetic code|found marker|Inconsistent progression"
 )
 """Warnings of libjpeg that tell of lost data."""
-_JPEG_START_OF_SCAN, _JPEG_END_OF_IMAGE = 0xDA, 0xD9
-_JPEG_HUFFMAN_TABLES = 0xC4
-_JPEG_PROGRESSIVE_FRAME = 0xC2
-_JPEG_BARE_MARKERS = frozenset([0x00, 0x01, *range(0xD0, 0xD9)])
-"""Bytes behind 255 after which there is no length: a data byte of 255, TEM, restarts and start of image."""
-_JPEG_METADATA = frozenset([*range(0xE0, 0xF0), 0xFE])
-"""Application segments and comments."""
+_JPEG_METADATA = frozenset([*APPLICATION_SEGMENTS, COMMENT])
 _JPEG_SEQUENTIAL_SCAN = b"\x00\x3f\x00"
 """The end of a scan's header if it is not progressive: all coefficients, in full precision."""
 _JPEG_END_OF_DATA = re.compile(rb"(\xff[\xd0-\xd7\xd9])")
@@ -101,48 +103,16 @@ def _remove_harmless_oddities(data: bytes) -> bytes:
     """
     parts = [data[:2]]
     is_progressive = False
-    for marker, start, end in _iterate_segments(data):
-        if marker == _JPEG_START_OF_SCAN:
+    for marker, start, end in iterate_segments(data):
+        if marker == START_OF_SCAN:
             header = data[start:end]
             parts.append(header if is_progressive else header[:-3] + _JPEG_SEQUENTIAL_SCAN)
             parts.extend(_remove_zero_padding(data[end:]))
             break
-        is_progressive |= marker == _JPEG_PROGRESSIVE_FRAME
+        is_progressive |= marker == PROGRESSIVE_FRAME
         if marker not in _JPEG_METADATA:
             parts.append(data[start:end])
     return b"".join(parts)
-
-
-def _iterate_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the second byte of each marker of a header, the first is 255, and where its segment is.
-
-    Ends with the first scan's header, or before a segment that the end of the data or of the image cuts off.
-    """
-    position = 2
-    while 0 <= (position := data.find(b"\xff", position)) < len(data) - 3:
-        marker = data[position + 1]
-        if marker == 0xFF:  # any number of them may precede a marker
-            position += 1
-        elif marker in _JPEG_BARE_MARKERS:
-            position += 2
-        else:
-            end = position + 2 + int.from_bytes(data[position + 2 : position + 4])
-            if marker == _JPEG_END_OF_IMAGE or end > len(data):
-                return
-            yield marker, position, end
-            if marker == _JPEG_START_OF_SCAN:
-                return
-            position = end
-
-
-def is_jpeg_header_cut(data: bytes) -> bool:
-    """Return whether a JPEG ends before its first scan: in a segment of the header or between two."""
-    position = 2
-    for marker, _, end in _iterate_segments(data):
-        if marker == _JPEG_START_OF_SCAN:
-            return False
-        position = end
-    return len(data) < position + 4 or data[position] == 0xFF
 
 
 def _remove_zero_padding(scans: bytes) -> Iterator[bytes]:
@@ -168,9 +138,9 @@ def has_erased_bytes(data: bytes, start: int, end: int) -> bool:
 
 def _codes_blank_blocks_as_zeros(data: bytes) -> bool:
     """Tell whether in each of a JPEG's AC tables the shortest code, which is all zeros, ends a block."""
-    for marker, start, end in _iterate_segments(data):
+    for marker, start, end in iterate_segments(data):
         position = start + 4
-        while marker == _JPEG_HUFFMAN_TABLES and position + 17 < end:
+        while marker == HUFFMAN_TABLES and position + 17 < end:
             is_for_ac = data[position] >> 4 == 1
             if is_for_ac and data[position + 17] != 0:
                 return False

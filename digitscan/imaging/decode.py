@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitscan.errors import ImageError
-from digitscan.imaging.damage import is_damaged_jpeg, is_damaged_tiff, is_jpeg_header_cut
+from digitscan.imaging.damage import is_damaged_jpeg, is_damaged_tiff
 from digitscan.imaging.fast_decode import (
     JPEG_START,
     PNG_START,
@@ -28,6 +28,7 @@ from digitscan.imaging.fast_decode import (
     has_full_contrast,
 )
 from digitscan.imaging.formats import MAX_IMAGE_FILE_BYTES, MAX_MEGAPIXELS, detect_format
+from digitscan.imaging.jpeg_file import is_header_cut
 from digitscan.imaging.png_file import MAX_METADATA_BYTES, lacks_rows, remove_metadata, verify_checksums
 from digitscan.prediction import path_to_text
 from digitscan.system.files import describe_os_error, read_regular_file
@@ -415,7 +416,7 @@ def _describe_damage(file: IO[bytes], image_format: str, error: Exception) -> st
         return f"truncated {image_format}"
     if image_format == "JPEG":
         file.seek(0)
-        if is_jpeg_header_cut(file.read(MAX_IMAGE_FILE_BYTES)):
+        if is_header_cut(file.read(MAX_IMAGE_FILE_BYTES)):
             return "truncated JPEG"
     if isinstance(error, UnidentifiedImageError):
         return f"damaged {image_format}: its header cannot be read"
