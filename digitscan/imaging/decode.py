@@ -22,8 +22,8 @@ from digitscan.imaging.damage import is_damaged_jpeg, is_damaged_tiff
 from digitscan.imaging.fast_decode import (
     JPEG_START,
     PNG_START,
+    DecodedJpeg,
     decode_complete_jpeg,
-    decode_plain_jpeg,
     decode_plain_png,
     has_full_contrast,
 )
@@ -103,10 +103,11 @@ def _decode_bytes(data: bytes, max_megapixels: float, min_short_side: int) -> De
         if pixels is not None:
             return DecodedImage(pixels, ())
     elif data.startswith(JPEG_START):
-        decoded = decode_plain_jpeg(data, max_megapixels, min_short_side)
-        if decoded is not None:
-            notes = (_DAMAGE_NOTE,) if decoded.is_damaged else ()
-            return DecodedImage(decoded.pixels, notes, decoded.is_reduced, decoded.is_damaged)
+        luminance = decode_complete_jpeg(data, max_megapixels, min_short_side)
+        if luminance is not None and luminance.is_plain and luminance.shows_all_ink:
+            notes = (_DAMAGE_NOTE,) if luminance.is_damaged else ()
+            return DecodedImage(luminance.pixels, notes, luminance.is_reduced, luminance.is_damaged)
+        return _decode_with_pillow(io.BytesIO(data), "JPEG", max_megapixels, min_short_side, luminance)
     return _decode_file(io.BytesIO(data), max_megapixels, min_short_side)
 
 
@@ -119,18 +120,28 @@ def _decode_file(file: IO[bytes], max_megapixels: float, min_short_side: int) ->
         raise ImageError(_describe_unknown_content(head))
     if image_format in {"HEIC", "AVIF"}:
         raise ImageError(f"{image_format} is not supported: convert it to PNG or JPEG")
-    if image_format == "PNG":
+    luminance = None
+    if image_format == "JPEG":
+        luminance = decode_complete_jpeg(file.read(MAX_IMAGE_FILE_BYTES), max_megapixels, min_short_side)
+    elif image_format == "PNG":
         verify_checksums(file)
     elif image_format == "WEBP":
         # Pillow allocates memory for the whole image before its own check of the size.
         _check_size(_parse_webp_size(head), max_megapixels)
-    return _decode_with_pillow(file, image_format, max_megapixels, min_short_side)
+    return _decode_with_pillow(file, image_format, max_megapixels, min_short_side, luminance)
 
 
 def _decode_with_pillow(
-    file: IO[bytes], image_format: str, max_megapixels: float, min_short_side: int
+    file: IO[bytes],
+    image_format: str,
+    max_megapixels: float,
+    min_short_side: int,
+    luminance: DecodedJpeg | None,
 ) -> DecodedImage:
-    """Decode with Pillow's limit set to `max_megapixels`, and all its errors as ImageError."""
+    """Decode with Pillow's limit set to `max_megapixels`, and all its errors as ImageError.
+
+    `luminance` is what OpenCV has decoded of a JPEG.
+    """
     from PIL import Image
 
     limit_before = Image.MAX_IMAGE_PIXELS
@@ -144,7 +155,7 @@ def _decode_with_pillow(
                 from PIL import TiffImagePlugin  # noqa: F401  # the import registers the format
             elif image_format == "WEBP":
                 from PIL import WebPImagePlugin  # noqa: F401  # the import registers the format
-            return _load_grayscale(file, image_format, max_megapixels, min_short_side)
+            return _load_grayscale(file, image_format, max_megapixels, min_short_side, luminance)
         except ImageError:
             raise
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -153,14 +164,14 @@ def _decode_with_pillow(
         except MemoryError:
             raise ImageError("too large: not enough memory to decode it") from None
         except Exception as error:
-            if image_format == "PNG" and (decoded := _load_odd_png(file, max_megapixels, min_short_side)):
+            if image_format == "PNG" and (decoded := _load_odd_png(file, max_megapixels)):
                 return decoded
             raise ImageError(_describe_damage(file, image_format, error)) from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit_before
 
 
-def _load_odd_png(file: IO[bytes], max_megapixels: float, min_short_side: int) -> DecodedImage | None:
+def _load_odd_png(file: IO[bytes], max_megapixels: float) -> DecodedImage | None:
     """Return a PNG that Pillow refuses for its metadata: they are very large or damaged. Else None.
 
     The first try accepts large ones, because they may hold an orientation. The second leaves them out.
@@ -171,33 +182,44 @@ def _load_odd_png(file: IO[bytes], max_megapixels: float, min_short_side: int) -
     try:
         PngImagePlugin.MAX_TEXT_CHUNK = MAX_METADATA_BYTES
         with contextlib.suppress(Exception):
-            file.seek(0)
-            return _load_grayscale(file, "PNG", max_megapixels, min_short_side)
+            return _load_grayscale(file, "PNG", max_megapixels)
         with contextlib.suppress(Exception):
-            return _load_grayscale(remove_metadata(file), "PNG", max_megapixels, min_short_side)
+            return _load_grayscale(remove_metadata(file), "PNG", max_megapixels)
     finally:
         PngImagePlugin.MAX_TEXT_CHUNK = limit_before
     return None
 
 
 def _load_grayscale(
-    file: IO[bytes], image_format: str, max_megapixels: float, min_short_side: int
+    file: IO[bytes],
+    image_format: str,
+    max_megapixels: float,
+    min_short_side: int = MIN_SHORT_SIDE,
+    luminance: DecodedJpeg | None = None,
 ) -> DecodedImage:
+    """Return an image in one channel and upright.
+
+    The luminance of a JPEG is taken as it is, unless its colours may show more.
+    """
     from PIL import Image
 
     notes: list[str] = []
+    file.seek(0)
     image: PillowImage = Image.open(file, formats=(image_format,))
     _check_size(image.size, max_megapixels)
+    size = image.size
     # Pillow turns a TIFF while it loads it, and forgets the orientation.
     is_turned_tiff = image_format == "TIFF" and _is_turned(image)
-    is_reduced = False
-    if image_format == "JPEG":
-        pixels, is_reduced, is_damaged = _load_jpeg(image, file, max_megapixels, min_short_side, notes)
+    if luminance is not None and luminance.shows_all_ink:
+        pixels, is_reduced = luminance.pixels, luminance.is_reduced
     else:
-        # libtiff prints; whoever decodes the next file must not take its messages for theirs.
-        call_with_native_stderr(image.load)
-        pixels = _to_pixels(image, notes)
-        is_damaged = _is_damaged(image, file, pixels)
+        if image_format == "JPEG":
+            image = _load_jpeg(image, file, min_short_side, luminance is not None)
+        else:
+            # libtiff prints; whoever decodes the next file must not take its messages for theirs.
+            call_with_native_stderr(image.load)
+        pixels, is_reduced = _to_pixels(image, notes), image_format == "JPEG" and image.size != size
+    is_damaged = _is_damaged(image, file, pixels) if luminance is None else luminance.is_damaged
     if is_turned_tiff:
         notes.append("rotated by EXIF")
     elif image_format != "TIFF" and any(key in image.info for key in _EXIF_KEYS):
@@ -210,10 +232,40 @@ def _load_grayscale(
     return DecodedImage(pixels, tuple(notes), is_reduced, is_damaged)
 
 
+def _load_jpeg(image: PillowImage, file: IO[bytes], min_short_side: int, needs_colours: bool) -> PillowImage:
+    """Return a JPEG loaded at a reduced scale, in gray unless its colours are needed or may show more.
+
+    Pillow raises errors for incomplete files, OpenCV does not.
+    """
+    from PIL import Image
+
+    mode = image.mode
+    _request_scale(image, mode if needs_colours else "L", min_short_side)
+    image.load()
+    if image.mode != mode and not _has_full_contrast(image):
+        file.seek(0)
+        image = Image.open(file, formats=("JPEG",))
+        _request_scale(image, mode, min_short_side)
+        image.load()
+    return image
+
+
+def _request_scale(image: PillowImage, mode: str, min_short_side: int) -> None:
+    """Have the JPEG decoder return `mode` at the smallest scale that is large enough, in less time."""
+    short_side = min(image.size)
+    wanted = min(short_side, min_short_side)
+    # Rounded down: Pillow takes the scale at which neither side is smaller than asked for.
+    image.draft(mode, (image.width * wanted // short_side, image.height * wanted // short_side))
+
+
 def _is_damaged(image: PillowImage, file: IO[bytes], pixels: NDArray[Any]) -> bool:
-    """Return whether a part of an image that Pillow has loaded is missing; a JPEG is not asked for here."""
+    """Return whether a part of an image that Pillow has loaded is missing."""
     if image.format == "PNG":
         return _may_lack_rows(image, pixels) and lacks_rows(file)
+    if image.format in {"JPEG", "MPO"}:
+        file.seek(0)
+        data = file.read(MAX_IMAGE_FILE_BYTES)
+        return len(data) < MAX_IMAGE_FILE_BYTES and is_damaged_jpeg(data)
     return image.format == "TIFF" and is_damaged_tiff(image, file)
 
 
@@ -226,51 +278,6 @@ def _may_lack_rows(image: PillowImage, pixels: NDArray[Any]) -> bool:
     if image.mode == "P" or image.has_transparency_data:  # what a zero looks like depends on the picture
         rows = np.asarray(image.crop((0, max(image.height - 2, 0), image.width, image.height)))
     return not (rows[0].any() and rows[-1].any())
-
-
-def _load_jpeg(
-    image: PillowImage, file: IO[bytes], max_megapixels: float, min_short_side: int, notes: list[str]
-) -> tuple[NDArray[Any], bool, bool]:
-    """Return a JPEG's pixels at a reduced scale, whether that has fewer pixels, and whether some are missing.
-
-    OpenCV decodes the luminance, because it tells what is missing. Pillow decodes the colours, if those may
-    show more, and files that may be incomplete, for which it raises errors.
-    """
-    from PIL import Image
-
-    size = image.size
-    file.seek(0)
-    data = file.read(MAX_IMAGE_FILE_BYTES)
-    decoded = decode_complete_jpeg(data, max_megapixels, min_short_side)
-    if decoded is not None and decoded.shows_all_ink:
-        return decoded.pixels, decoded.is_reduced, decoded.is_damaged
-    file.seek(0)
-    colours = Image.open(file, formats=("JPEG",))
-    _request_scale(colours, "L" if decoded is None else colours.mode, min_short_side)
-    colours.load()
-    if (
-        decoded is None
-        and image.mode not in {"1", "L"}
-        and colours.mode == "L"
-        and not _has_full_contrast(colours)
-    ):
-        file.seek(0)
-        colours = Image.open(file, formats=("JPEG",))
-        _request_scale(colours, colours.mode, min_short_side)
-        colours.load()
-    if decoded is not None:
-        is_damaged = decoded.is_damaged
-    else:
-        is_damaged = len(data) < MAX_IMAGE_FILE_BYTES and is_damaged_jpeg(data)
-    return _to_pixels(colours, notes), colours.size != size, is_damaged
-
-
-def _request_scale(image: PillowImage, mode: str, min_short_side: int) -> None:
-    """Have the JPEG decoder return `mode` at the smallest scale that is large enough, in less time."""
-    short_side = min(image.size)
-    wanted = min(short_side, min_short_side)
-    # Rounded down: Pillow takes the scale at which neither side is smaller than asked for.
-    image.draft(mode, (image.width * wanted // short_side, image.height * wanted // short_side))
 
 
 def _to_pixels(image: PillowImage, notes: list[str]) -> NDArray[Any]:

@@ -12,8 +12,9 @@ surely complete and has nothing that Pillow would treat in another way:
 - a gray JPEG, or one in colour whose luminance has full contrast, of Huffman-coded 8-bit samples, without
   EXIF or colour profile, with no foreign marker in its scans and the end marker as its last bytes.
 
-For any other file the functions return None, and `decode` uses Pillow. For a JPEG that is complete, but has
-EXIF, a colour profile, or something behind its end, it uses Pillow for these, and OpenCV for the luminance.
+For any other PNG `decode` uses Pillow, and for a JPEG that is not complete. For a complete one that has EXIF,
+a colour profile, something behind its end, or little contrast, it uses Pillow for these and for the colours,
+and OpenCV for the luminance.
 Specifications: "Portable Network Graphics (PNG) Specification" (W3C) and ITU-T T.81 (JPEG).
 """
 
@@ -87,6 +88,8 @@ class DecodedJpeg(NamedTuple):
     """Whether the decoder tells that a part of it is missing."""
     shows_all_ink: bool
     """Whether the file has no colours, or none that may show more than the luminance."""
+    is_plain: bool
+    """Whether there is nothing else in the file that Pillow would look at."""
 
 
 class _JpegLayout(NamedTuple):
@@ -99,7 +102,6 @@ class _JpegLayout(NamedTuple):
     data_end: int
     """Where the end marker is."""
     is_plain: bool
-    """Whether there is nothing else in the file that Pillow would look at."""
 
 
 def decode_plain_png(data: bytes, max_megapixels: float) -> NDArray[Any] | None:
@@ -148,34 +150,16 @@ def _has_all_rows(compressed: bytes, width: int, height: int) -> bool:
     return len(rows) == size and inflater.eof and max(rows[:: width + 1]) <= _PNG_MAX_FILTER
 
 
-def decode_plain_jpeg(data: bytes, max_megapixels: float, min_short_side: int) -> DecodedJpeg | None:
-    """Return a complete JPEG whose luminance shows all of its ink; None for any other file.
+def decode_complete_jpeg(data: bytes, max_megapixels: float, min_short_side: int) -> DecodedJpeg | None:
+    """Return the luminance of a JPEG whose scans are complete, whatever else is in it; else None.
 
     `data` begins with `JPEG_START`. A large image is decoded at the smallest scale of 1/2, 1/4 and 1/8 whose
-    shorter side is still at least `min_short_side` pixels.
-    """
-    if not data.endswith(b"\xff\xd9"):
-        return None
-    layout = _find_layout(data)
-    if layout is None or not layout.is_plain:
-        return None
-    decoded = _decode_luminance(data, layout, max_megapixels, min_short_side)
-    return decoded if decoded is not None and decoded.shows_all_ink else None
-
-
-def decode_complete_jpeg(data: bytes, max_megapixels: float, min_short_side: int) -> DecodedJpeg | None:
-    """Return the luminance of a JPEG at the same scale, if its scans are complete, whatever else is in it.
-
-    EXIF orientation is not applied.
+    shorter side is still at least `min_short_side` pixels. EXIF orientation is not applied.
     """
     layout = _find_layout(data)
-    return None if layout is None else _decode_luminance(data, layout, max_megapixels, min_short_side)
-
-
-def _decode_luminance(
-    data: bytes, layout: _JpegLayout, max_megapixels: float, min_short_side: int
-) -> DecodedJpeg | None:
-    width, height, component_count, is_progressive, data_start, data_end, _ = layout
+    if layout is None:
+        return None
+    width, height, component_count, is_progressive, data_start, data_end, is_plain = layout
     if component_count not in {1, 3} or not 0 < width * height <= max_megapixels * 1e6:
         return None
     flags = _choose_scale(min(width, height) // min_short_side) | cv2.IMREAD_IGNORE_ORIENTATION
@@ -188,7 +172,7 @@ def _decode_luminance(
         shows_all_ink = has_full_contrast(int(darkest), int(brightest))
     if not (is_damaged or is_progressive):
         is_damaged = has_erased_bytes(data, data_start, data_end)
-    return DecodedJpeg(pixels, pixels.shape != (height, width), is_damaged, shows_all_ink)
+    return DecodedJpeg(pixels, pixels.shape != (height, width), is_damaged, shows_all_ink, is_plain)
 
 
 def _find_layout(data: bytes) -> _JpegLayout | None:
