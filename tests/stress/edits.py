@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from digitscan.errors import ExitCode
-from digitscan.scanning.output.row_file import RESCUE_SUFFIX
+from digitscan.scanning.output.rescue import RESCUE_SUFFIX
 from tests.stress.harness import (
     FINISHED,
     Report,

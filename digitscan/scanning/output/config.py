@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from digitscan.errors import UsageError
 
+DEFAULT_NAME = "predictions.csv"
+
 
 @dataclass(frozen=True)
 class OutputConfig:

@@ -10,9 +10,25 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from digitscan.errors import OutputError
+from digitscan.scanning.output.config import DEFAULT_NAME
 from digitscan.system.stdio import BlockingWriter
 
-RESCUE_SUFFIX = ".digitscan-rescued"
+
+def check_can_be_row_file(path: Path) -> None:
+    """Raise OutputError if a path is a folder, a pipe, a socket or a device, or its folder is missing."""
+    if os.path.isdir(path):
+        raise OutputError(f"{path} is a folder: name a file in it, such as {path / DEFAULT_NAME}")
+    if not os.path.isdir(path.parent):
+        raise OutputError(f"{path} cannot be written: the folder {path.parent} does not exist")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise _not_regular_error(path)
+
+
+def _not_regular_error(path: Path) -> OutputError:
+    return OutputError(
+        f"{path} is a pipe, socket or device: write the rows to stdout (-o -) and redirect it there"
+    )
 
 
 def open_row_file(path: Path, flags: int = 0) -> BinaryIO:
@@ -26,6 +42,15 @@ def open_row_file(path: Path, flags: int = 0) -> BinaryIO:
     return BlockingWriter(os.open(path, flags, 0o666), "rb+")
 
 
+def reopen_row_file(path: Path) -> BinaryIO:
+    """Open a file that exists. Raises OutputError if it has become a pipe, socket or device, and OSError."""
+    file = open_row_file(path)
+    if not is_regular(file):
+        file.close()
+        raise _not_regular_error(path)
+    return file
+
+
 def create_first_free(paths: Iterable[Path]) -> tuple[Path, BinaryIO]:
     """Create and open the first of the files that does not exist yet. Raises OSError."""
     for path in paths:
@@ -34,12 +59,11 @@ def create_first_free(paths: Iterable[Path]) -> tuple[Path, BinaryIO]:
     raise AssertionError("the paths never end")
 
 
-def rescue_paths(output: Path) -> Iterator[Path]:
-    """Yield the names for rows that cannot be in the output, in the order in which they are tried."""
-    first = output.with_name(output.name + RESCUE_SUFFIX)
+def numbered_paths(first: Path) -> Iterator[Path]:
+    """Yield a path, then the same with `-2`, `-3`, ... before its suffix, without an end."""
     yield first
     for suffix in itertools.count(2):
-        yield first.with_name(f"{first.name}-{suffix}")
+        yield first.with_stem(f"{first.stem}-{suffix}")
 
 
 def is_regular(file: BinaryIO) -> bool:
@@ -61,6 +85,13 @@ def describe_state(file: BinaryIO) -> tuple[int, int]:
     """Return what shows whether an open file was written to: its size and the time of the last change."""
     state = os.fstat(file.fileno())
     return state.st_size, state.st_mtime_ns
+
+
+def ends_in_newline(file: BinaryIO) -> bool:
+    """Tell whether the last row is whole; after an error, a part of one may have been written."""
+    size = os.fstat(file.fileno()).st_size
+    file.seek(max(0, size - 1))
+    return size == 0 or file.read(1) == b"\n"
 
 
 def copy_permissions(source: BinaryIO, target: BinaryIO) -> None:

@@ -2,13 +2,12 @@
 
 A named file that exists is never overwritten without being asked. Two scans never write the same file: each
 holds a lock on it, which the system releases when the process ends, however it ends. Other programs heed no
-lock. If one deletes, replaces or saves the output meanwhile, the scan goes on in a file beside it.
+lock. If one deletes, replaces or saves the output meanwhile, the scan goes on beside it (see `rescue`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -16,23 +15,25 @@ from pathlib import Path
 from typing import BinaryIO
 
 from digitscan.errors import OutputClosedError, OutputError, UsageError
-from digitscan.scanning.output.config import OutputConfig
+from digitscan.scanning.output.config import DEFAULT_NAME, OutputConfig
 from digitscan.scanning.output.csv_format import CsvReader
 from digitscan.scanning.output.manifest import WrittenLength, manifest_path
+from digitscan.scanning.output.rescue import describe_change, has_changed, open_rescue_file
+from digitscan.scanning.output.rewrite import atomic_rewrite
 from digitscan.scanning.output.row_file import (
-    copy_permissions,
+    check_can_be_row_file,
     create_first_free,
-    describe_state,
+    ends_in_newline,
     is_at,
     is_regular,
+    numbered_paths,
     open_row_file,
-    rescue_paths,
+    reopen_row_file,
 )
-from digitscan.system.files import Replacement, lock_file
+from digitscan.system.files import lock_file
 from digitscan.system.log import log
 from digitscan.system.stdio import find_stream, open_stream, reserve_stdout, stdout_is_redirected
 
-DEFAULT_NAME = "predictions.csv"
 STDOUT = "-"
 SYNC_SECONDS = 5.0
 """The rows of so many seconds may be lost if the power fails."""
@@ -73,12 +74,7 @@ class OutputSink:
             raise UsageError(f"{self._stream_name} cannot be resumed: name a file with -o")
 
     def _check_named_file(self, path: Path) -> None:
-        if os.path.isdir(path):
-            raise OutputError(f"{path} is a folder: name a file in it, such as {path / DEFAULT_NAME}")
-        if not os.path.isdir(path.parent):
-            raise OutputError(f"{path} cannot be written: the folder {path.parent} does not exist")
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise self._not_regular_error(path)
+        check_can_be_row_file(path)
         # A scan that is killed before its first row leaves an empty file, which is started again.
         self.appending = self._continues and os.path.isfile(path) and path.stat().st_size > 0
         if os.path.lexists(path) and not self._reuses_file:
@@ -151,7 +147,7 @@ class OutputSink:
         self._is_new = True
         if self.takes_free_name:
             # The manifest of an output that was moved away is not overwritten either.
-            names = (name for name in _default_paths(path) if not os.path.lexists(manifest_path(name)))
+            names = (name for name in numbered_paths(path) if not os.path.lexists(manifest_path(name)))
             self.path, file = create_first_free(names)
             return file
         try:
@@ -160,11 +156,7 @@ class OutputSink:
             if not self._reuses_file:
                 raise
         self._is_new = False
-        file = open_row_file(path)
-        if not is_regular(file):  # it was when it was checked
-            file.close()
-            raise self._not_regular_error(path)
-        return file
+        return reopen_row_file(path)
 
     def remove_if_new(self) -> None:
         """Delete the file if this scan has created it, and it is empty: the next try must not find it."""
@@ -204,36 +196,12 @@ class OutputSink:
 
     @contextlib.contextmanager
     def atomic_rewrite(self) -> Iterator[BinaryIO]:
-        """Give a new file that replaces the old one when the block ends without an exception.
-
-        Until then the old file is whole, whatever fails. The new one has the lock and the permissions of the
-        old one. If another program changes the old one meanwhile, it stays, and the new one is kept beside
-        it. Raises OutputError.
-        """
+        """Give a file that replaces the old one when the block ends, see `rewrite`. Raises OutputError."""
         assert self.path is not None
-        target = Path(os.path.realpath(self.path))
-        before = describe_state(self.file)
-        with self.translate_os_errors():
-            replacement = Replacement(target)
-        try:
-            with self.translate_os_errors():
-                lock_file(replacement.file)
-                copy_permissions(self.file, replacement.file)
-                yield replacement.file
-                replacement.prepare()
-                if not is_at(self.file, target) or describe_state(self.file) != before:
-                    beside = next(path for path in rescue_paths(target) if not os.path.lexists(path))
-                    replacement.replace(beside)
-                    raise OutputError(
-                        f"{self.path} was changed by another program while files were read again: it stays "
-                        f"as it is, and the new rows are in {beside}"
-                    )
-                replacement.replace()
-        except BaseException:
-            replacement.discard()
-            raise
+        with self.translate_os_errors(), atomic_rewrite(self.file, self.path) as new_file:
+            yield new_file
         self.file.close()
-        self._file = replacement.file
+        self._file = new_file
         self._length = WrittenLength(self.path)
         self._update_length()
 
@@ -244,17 +212,14 @@ class OutputSink:
         """
         if not is_regular(self.file):
             return False
-        if self.path is None:
-            if os.fstat(self.file.fileno()).st_size < self.file.tell():
-                raise OutputError(
-                    f"The file behind {self._stream_name} was changed by another program while rows were "
-                    "written to it: rows are missing there, so scan again"
-                )
-            return False
-        return self._is_saved_over() or not is_at(self.file, self.path)
-
-    def _is_saved_over(self) -> bool:
-        return os.fstat(self.file.fileno()).st_size != self.file.tell()
+        if self.path:
+            return has_changed(self.file, self.path)
+        if os.fstat(self.file.fileno()).st_size < self.file.tell():
+            raise OutputError(
+                f"The file behind {self._stream_name} was changed by another program while rows were "
+                "written to it: rows are missing there, so scan again"
+            )
+        return False
 
     def rescue(self, has_more_rows: bool = True) -> bool:
         """Go on beside an output that has changed; return whether the rows so far are there as well.
@@ -264,43 +229,20 @@ class OutputSink:
         OutputError.
         """
         assert self.path is not None
-        is_saved_over = self._is_saved_over()
-        done = "changed" if is_saved_over else "replaced" if os.path.lexists(self.path) else "deleted"
-        what = f"{self.path} was {done} by another program during the scan"
+        change = describe_change(self.file, self.path)
         if self.change:
-            raise OutputError(f"{self.change} But {what} as well: scan again")
-        if is_saved_over and not has_more_rows:
-            self.change = f"{what}. Rows may be missing: --resume adds those behind its last row."
+            raise OutputError(f"{self.change} But {change.message} as well: scan again")
+        if not change.keeps_rows and not has_more_rows:
+            self.change = f"{change.message}. Rows may be missing: --resume adds those behind its last row."
             return False
-        try:
-            path, file = self._start_rescue(with_rows=not is_saved_over)
-        except OSError as error:
-            reason = error.strerror or error
-            raise OutputError(f"{what}, and rows cannot be kept beside it ({reason}): scan again") from error
-        if is_saved_over:
-            self.change = (
-                f"{what}. The rows since then are in {path}. Rows before them may be missing: --resume adds "
-                f"all that are behind the last row of {self.path}."
-            )
-        else:
-            self.change = f"{what}. All rows are in {path}."
-        log(f"{what}: it goes on in {path}")
+        path, file = open_rescue_file(self.file, change)
+        self.change = change.describe_rescue(path)
+        log(f"{change.message}: it goes on in {path}")
         self._update_length()
         self._length = None
         self.file.close()
         self._file, self.path = file, path
-        return not is_saved_over
-
-    def _start_rescue(self, with_rows: bool) -> tuple[Path, BinaryIO]:
-        import shutil
-
-        assert self.path is not None
-        path, file = create_first_free(rescue_paths(self.path))
-        lock_file(file)
-        if with_rows:
-            self.file.seek(0)
-            shutil.copyfileobj(self.file, file)
-        return path, file
+        return change.keeps_rows
 
     def sync(self) -> None:
         """Flush the rows to the disk if SYNC_SECONDS have passed since the last time. Raises OutputError."""
@@ -328,14 +270,9 @@ class OutputSink:
         incomplete row behind them is this scan's.
         """
         if self._length and self.path:
+            is_whole = is_last and ends_in_newline(self.file)
             size = os.fstat(self.file.fileno()).st_size
-            is_whole = is_last and self._ends_in_newline(size)
             self._length.update(None if self.change or is_whole else size)
-
-    def _ends_in_newline(self, size: int) -> bool:
-        """Tell whether the last row is whole; after an error, a part of one may have been written."""
-        self.file.seek(max(0, size - 1))
-        return size == 0 or self.file.read(1) == b"\n"
 
     @contextlib.contextmanager
     def translate_os_errors(self) -> Iterator[None]:
@@ -359,12 +296,6 @@ class OutputSink:
             "or name another file"
         )
 
-    @staticmethod
-    def _not_regular_error(path: Path) -> OutputError:
-        return OutputError(
-            f"{path} is a pipe, socket or device: write the rows to stdout (-o -) and redirect it there"
-        )
-
 
 def _find_descriptor(config: OutputConfig) -> int | None:
     """Return the descriptor of the stream that rows go to, None if they go to a file."""
@@ -373,9 +304,3 @@ def _find_descriptor(config: OutputConfig) -> int | None:
     if config.path is not None:
         return find_stream(Path(config.path))
     return None if config.continues or not stdout_is_redirected() else _STDOUT_DESCRIPTOR
-
-
-def _default_paths(first: Path) -> Iterator[Path]:
-    yield first
-    for suffix in itertools.count(2):
-        yield first.with_stem(f"{first.stem}-{suffix}")
