@@ -4,41 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
 from digitscan.errors import ExitCode, NoImagesError, OutputError, UsageError
-from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.prediction import ImageFile, Prediction
 from digitscan.scanning.config import ScanConfig
-from digitscan.scanning.discovery import WalkStats, check_paths, count_images, find_images, is_one_folder
+from digitscan.scanning.discovery import WalkStats, check_paths, find_images
 from digitscan.scanning.output.config import OutputConfig
-from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter
-from digitscan.scanning.output.manifest import (
-    ScanManifest,
-    check_can_start,
-    check_manifest,
-    start_output,
-)
+from digitscan.scanning.output.csv_format import CsvFormat, CsvReader, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
+from digitscan.scanning.preparation import check_can_continue, create_manifest, open_output
+from digitscan.scanning.progress import progress_bar
 from digitscan.scanning.report import SummaryContext, SummaryCounts, describe_model, print_summary
 from digitscan.scanning.resume import RemainingFiles
 from digitscan.scanning.retry import retry_errors
 from digitscan.scanning.scheduler import Scheduler, predict
 from digitscan.system.log import log
-from digitscan.version import __version__
 from digitscan.workers.kind_detector import KindDetector
 from digitscan.workers.supervisor import ProcessFactory
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from tqdm import tqdm
 
     from digitscan.model.registry import Model
 
@@ -191,43 +182,31 @@ def _scan_into_output(
     start: float,
 ) -> ExitCode:
     """Do what `run_scan` says, with processes of the factory; `start` is when the scan began."""
-    config = scan.config
     sink = OutputSink(output_config)
-    manifest = _create_manifest(scan, output_config)
-    _check_can_continue(sink, manifest, output_config)
-    files = _find_files(scan.paths, scan.stats, config, process_factory, exclude=sink.own_files)
+    manifest = create_manifest(scan.paths, scan.model, scan.config, output_config)
+    check_can_continue(sink, manifest, output_config)
+    files = _find_files(scan.paths, scan.stats, scan.config, process_factory, exclude=sink.own_files)
     if sink.path is None and output_config.path is None and not output_config.quiet:
         log("The rows go to stdout; -o FILE keeps them in a file.")
     counts = SummaryCounts()
     try:
-        sink.open()
-        _prepare_output(sink, manifest)
+        open_output(sink, manifest)
         if output_config.retry_errors and sink.appending:
-            retry_errors(sink, scan.paths, scan.model, config, manifest.csv_format)
+            retry_errors(sink, scan.paths, scan.model, scan.config, manifest.csv_format)
         previous_rows = sink.read_rows(manifest.raw)
         remaining = RemainingFiles(files, counts.count_previous(previous_rows or ()), manifest.roots)
         with (
-            Scheduler(remaining, scan.model, config, process_factory) as scheduler,
-            _progress_bar(scan.paths, sink, output_config.quiet) as update_progress,
+            Scheduler(remaining, scan.model, scan.config, process_factory) as scheduler,
+            progress_bar(scan.paths, not (output_config.quiet or sink.is_terminal)) as update_progress,
         ):
             batches = scheduler.batches()
-            # The first batch comes when all previous rows have been read: until then nothing is changed.
-            first = next(batches, [])
-            sink.prepare_to_append(previous_rows)
-            _write_rows(chain([first], batches), sink, manifest.csv_format, counts, update_progress)
+            _write_rows(batches, previous_rows, sink, manifest.csv_format, counts, update_progress)
     except (KeyboardInterrupt, SystemExit):
-        # Rows that were rescued are in a file without a manifest.
-        hint = "; --resume continues" if sink.is_resumable and not sink.change else ""
-        log(f"Stopped. {counts.total:,} rows are written: {sink.description}{hint}")
+        _log_stop(sink, counts)
         raise
     finally:
         sink.close()
-    if remaining.missed_count:
-        log(
-            f"{remaining.missed_count:,} files were added before the point that this scan had reached, "
-            f"for example {remaining.missed_example}: they have no row; scan them alone, or everything "
-            "again with --overwrite"
-        )
+    _log_missed_files(remaining)
     if not output_config.quiet:
         _print_summary(scan, sink, counts, time.perf_counter() - start, console)
     if sink.change:
@@ -236,70 +215,18 @@ def _scan_into_output(
     return ExitCode.UNREADABLE_FILES if has_failures else ExitCode.OK
 
 
-def _create_manifest(scan: Scan, output_config: OutputConfig) -> ScanManifest:
-    """Return what the rows of this scan depend on."""
-    model, config = scan.model, scan.config
-    csv_format = CsvFormat(config.probabilities, output_config.raw, output_config.excel)
-    return ScanManifest(
-        digitscan=__version__,
-        roots=() if is_one_folder(scan.paths) else tuple(path.as_posix() for path in scan.paths),
-        targets=tuple(_resolve(path) for path in scan.paths),
-        model=model.digest,
-        fast_model=model.fast_model.digest if model.fast_model else None,
-        preprocess_version=PREPROCESS_VERSION,
-        input_maximum=model.metadata.input_maximum,
-        min_confidence=config.min_confidence,
-        max_megapixels=config.max_megapixels,
-        columns=csv_format.columns,
-        raw=csv_format.raw,
-        excel=csv_format.excel,
-    )
-
-
-def _resolve(path: Path) -> str:
-    """Return the real path; the path itself if it begins in a current folder that was deleted."""
-    try:
-        return os.path.realpath(path)
-    except OSError:
-        return os.fspath(path)
-
-
-def _check_can_continue(sink: OutputSink, manifest: ScanManifest, output_config: OutputConfig) -> None:
-    """Raise OutputError if the rows to be continued are missing or were made with other settings."""
-    if sink.appending and sink.path:
-        check_manifest(sink.path, manifest)
-    elif output_config.retry_errors:
-        raise OutputError(f"{sink.description} holds no rows yet: there is nothing to read again")
-    elif sink.path and not sink.takes_free_name:
-        check_can_start(sink.path, manifest, output_config.overwrite, output_config.resume)
-
-
-def _prepare_output(sink: OutputSink, manifest: ScanManifest) -> None:
-    """Bring the open output to a state to which rows can be added.
-
-    A new file gets its manifest before its first row. Streams have none.
-    """
-    if sink.path is None:
-        return
-    if sink.appending:
-        check_manifest(sink.path, manifest)  # again, now that the lock keeps others from writing
-        return
-    try:
-        with sink.translate_os_errors():
-            start_output(sink.path, sink.file, manifest)
-    except BaseException:
-        sink.remove_if_new()
-        raise
-
-
 def _write_rows(
-    batches: Iterable[list[Prediction]],
+    batches: Iterator[list[Prediction]],
+    previous_rows: CsvReader | None,
     sink: OutputSink,
     csv_format: CsvFormat,
     counts: SummaryCounts,
     update_progress: Callable[[SummaryCounts], None],
 ) -> None:
-    """Write the batches as they come, whole rows at a time."""
+    """Write the batches as they come, whole rows at a time, behind the previous rows."""
+    # The first batch comes when all previous rows have been read: until then nothing is changed.
+    first = next(batches, [])
+    sink.prepare_to_append(previous_rows)
 
     def start_writer(header: bool) -> CsvWriter:
         return CsvWriter(sink.file, csv_format, header, for_terminal=sink.is_terminal)
@@ -307,7 +234,7 @@ def _write_rows(
     with sink.translate_os_errors():
         writer = start_writer(header=not sink.appending)
     try:
-        for batch in batches:
+        for batch in chain([first], batches):
             with sink.translate_os_errors():
                 if sink.has_changed():
                     writer = start_writer(header=not sink.rescue())
@@ -321,35 +248,19 @@ def _write_rows(
                 sink.rescue(has_more_rows=False)
 
 
-@contextlib.contextmanager
-def _progress_bar(
-    paths: Sequence[Path], sink: OutputSink, quiet: bool
-) -> Iterator[Callable[[SummaryCounts], None]]:
-    """Show a progress bar if stderr is a terminal; give a function that updates it.
+def _log_stop(sink: OutputSink, counts: SummaryCounts) -> None:
+    # Rows that were rescued are in a file without a manifest.
+    hint = "; --resume continues" if sink.is_resumable and not sink.change else ""
+    log(f"Stopped. {counts.total:,} rows are written: {sink.description}{hint}")
 
-    A thread counts the files meanwhile, so that the bar can tell the time left.
-    """
-    if quiet or sink.is_terminal or not sys.stderr.isatty():
-        yield lambda counts: None
-        return
-    from tqdm import tqdm
 
-    tqdm.monitor_interval = 0  # no thread that redraws the bar: every batch does
-    # tqdm's own lock is one of multiprocessing, which may start a Python that imports from this folder.
-    tqdm.set_lock(threading.RLock())
-    bar: tqdm[Never]
-    with tqdm(unit=" images", leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
-
-        def count_files() -> None:
-            bar.total = max(count_images(paths), bar.n)
-
-        def update(counts: SummaryCounts) -> None:
-            bar.initial = counts.previous_rows  # rows that took no time say nothing about the time left
-            bar.update(counts.total - bar.n)
-
-        with contextlib.suppress(RuntimeError):  # the system has no more threads: the bar shows no time left
-            threading.Thread(target=count_files, daemon=True).start()
-        yield update
+def _log_missed_files(remaining: RemainingFiles) -> None:
+    if remaining.missed_count:
+        log(
+            f"{remaining.missed_count:,} files were added before the point that this scan had reached, "
+            f"for example {remaining.missed_example}: they have no row; scan them alone, or everything "
+            "again with --overwrite"
+        )
 
 
 def _print_summary(

@@ -1,0 +1,84 @@
+"""Prepare the output of a scan: check that rows may go there, and write the manifest before the first row."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from digitscan.errors import OutputError
+from digitscan.imaging.version import PREPROCESS_VERSION
+from digitscan.scanning.config import ScanConfig
+from digitscan.scanning.discovery import is_one_folder
+from digitscan.scanning.output.config import OutputConfig
+from digitscan.scanning.output.csv_format import CsvFormat
+from digitscan.scanning.output.manifest import (
+    ScanManifest,
+    check_can_start,
+    check_manifest,
+    start_output,
+)
+from digitscan.scanning.output.sink import OutputSink
+from digitscan.version import __version__
+
+if TYPE_CHECKING:
+    from digitscan.model.registry import Model
+
+
+def create_manifest(
+    paths: Sequence[Path], model: Model, config: ScanConfig, output_config: OutputConfig
+) -> ScanManifest:
+    """Return what the rows of a scan depend on."""
+    csv_format = CsvFormat(config.probabilities, output_config.raw, output_config.excel)
+    return ScanManifest(
+        digitscan=__version__,
+        roots=() if is_one_folder(paths) else tuple(path.as_posix() for path in paths),
+        targets=tuple(_resolve(path) for path in paths),
+        model=model.digest,
+        fast_model=model.fast_model.digest if model.fast_model else None,
+        preprocess_version=PREPROCESS_VERSION,
+        input_maximum=model.metadata.input_maximum,
+        min_confidence=config.min_confidence,
+        max_megapixels=config.max_megapixels,
+        columns=csv_format.columns,
+        raw=csv_format.raw,
+        excel=csv_format.excel,
+    )
+
+
+def _resolve(path: Path) -> str:
+    """Return the real path; the path itself if it begins in a current folder that was deleted."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return os.fspath(path)
+
+
+def check_can_continue(sink: OutputSink, manifest: ScanManifest, output_config: OutputConfig) -> None:
+    """Raise OutputError if the rows to be continued are missing or were made with other settings."""
+    if sink.appending and sink.path:
+        check_manifest(sink.path, manifest)
+    elif output_config.retry_errors:
+        raise OutputError(f"{sink.description} holds no rows yet: there is nothing to read again")
+    elif sink.path and not sink.takes_free_name:
+        check_can_start(sink.path, manifest, output_config.overwrite, output_config.resume)
+
+
+def open_output(sink: OutputSink, manifest: ScanManifest) -> None:
+    """Open the output, and bring it to a state to which rows can be added. Raises OutputError.
+
+    A new file gets its manifest before its first row. Streams have none.
+    """
+    sink.open()
+    if sink.path is None:
+        return
+    if sink.appending:
+        check_manifest(sink.path, manifest)  # again, now that the lock keeps others from writing
+        return
+    try:
+        with sink.translate_os_errors():
+            start_output(sink.path, sink.file, manifest)
+    except BaseException:
+        sink.remove_if_new()
+        raise
