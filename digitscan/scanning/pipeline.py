@@ -131,7 +131,7 @@ def _find_with_detector(
     paths: Sequence[Path], stats: WalkStats, detector: KindDetector, exclude: Collection[Path]
 ) -> Iterator[ImageFile]:
     """Yield what `find_images` does, and close the detector at the end."""
-    with contextlib.closing(detector):
+    with detector:
         yield from find_images(paths, stats, detector.detect, exclude)
 
 

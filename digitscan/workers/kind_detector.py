@@ -2,83 +2,62 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
 from collections.abc import Sequence
+from typing import Any
 
 from digitscan.errors import DigitscanError
 from digitscan.workers.file_kinds import FileKind
 from digitscan.workers.protocol import FileLocation, WorkerSetup
-from digitscan.workers.supervisor import NO_PROCESS, POLL_SECONDS, Event, ProcessFactory, Task, Worker
+from digitscan.workers.supervisor import ProcessFactory, Task
+from digitscan.workers.worker_pool import WorkerPool
 
-_MAX_IDLE_DEATHS = 5
-"""Processes that end in a row with no file to blame, before the walk gives up."""
+_KINDS = {kind.value: kind for kind in FileKind}
 
 
-class KindDetector:
-    """Tells the kinds of files. Its process is started when it is first asked."""
+class KindDetector(WorkerPool):
+    """Tells the kinds of files with one worker, which is started when there is a file to ask about."""
 
     def __init__(self, process_factory: ProcessFactory, timeout: float) -> None:
-        """Take what starts the process, and the seconds that one file may take."""
-        self._process_factory = process_factory
-        self._timeout = timeout
-        self._worker: Worker | None = None
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._idle_deaths = 0
+        """Take what starts the worker, and the seconds that one file may take."""
+        setup = WorkerSetup(does="detect kinds", shared_path=None)
+        super().__init__(setup, timeout, 1, process_factory, closes_factory=False)
+        self._files: Sequence[FileLocation] = ()
+        self._kinds: dict[int, FileKind] = {}
+        self._waiting: Task | None = None
 
     def detect(self, files: Sequence[FileLocation]) -> list[FileKind]:
-        """Return the kind of each file; UNREADABLE for one that blocks, or ends the process.
+        """Return the kind of each file; UNREADABLE for one that blocks, or ends the worker.
 
-        Raises DigitscanError if no process can be started or kept alive.
+        Raises DigitscanError if no worker can be started or kept alive.
         """
-        kinds: list[FileKind] = []
-        while len(kinds) < len(files):
-            rest = files[len(kinds) :]
-            answer, current = self._ask(rest)
-            if answer is None and current is not None:
-                before, _ = self._ask(rest[:current]) if current else ([], None)
-                answer = [*(before or [FileKind.UNREADABLE] * current), FileKind.UNREADABLE]
-            kinds += answer or []
-        return kinds
+        self._files, self._kinds = files, {}
+        self._waiting = Task(None, range(len(files)))
+        while self._has_work():
+            if not self._workers:
+                self._start_worker()
+            self._assign_tasks()
+            self._wait_for_events()
+            self._replace_hanging_workers()
+        return [self._kinds[index] for index in range(len(files))]
 
-    def close(self) -> None:
-        """End the process."""
-        worker, self._worker = self._worker, None
-        if worker:
-            worker.kill()
-            worker.wait()
+    def _has_work(self) -> bool:
+        return len(self._kinds) < len(self._files)
 
-    def _ask(self, files: Sequence[FileLocation]) -> tuple[list[FileKind] | None, int | None]:
-        """Return the kinds, None if the process failed; and at which file it did, None if at no file."""
-        worker = self._worker = self._worker or self._start()
-        worker.assign(Task(None, range(len(files))), files)
-        while True:
-            with contextlib.suppress(queue.Empty):
-                event = self._events.get(timeout=POLL_SECONDS)
-                if event.worker is not worker:  # it was replaced
-                    continue
-                if event.frame is None:
-                    break
-                worker.is_ready = True
-                if "rows" in event.frame:
-                    del worker.tasks[event.frame["serial"]]
-                    self._idle_deaths = 0
-                    return [FileKind(value) for value in event.frame["rows"]], None
-            if worker.is_hanging(self._timeout):
-                break
-        self.close()
-        task, index = worker.current_file()
-        self._idle_deaths += task is None
-        if self._idle_deaths > _MAX_IDLE_DEATHS:
-            raise DigitscanError(
-                "The process that looks for images among the files ends as soon as it starts. "
-                "Free some memory, or install digitscan again."
-            )
-        return None, min(index, len(files) - 1) if task else None
+    def _next_task(self) -> Task | None:
+        task, self._waiting = self._waiting, None
+        return task
 
-    def _start(self) -> Worker:
-        setup = WorkerSetup(does="detect kinds", shared_path=None)
-        try:
-            return Worker(self._process_factory, setup, self._events)
-        except OSError as error:
-            raise DigitscanError(NO_PROCESS.format(error)) from error
+    def _list_files(self, task: Task) -> list[FileLocation]:
+        return [self._files[index] for index in task.positions]
+
+    def _set_rows(self, task: Task, rows: Sequence[Any], seconds: float) -> None:
+        self._kinds.update(zip(task.positions, map(_KINDS.__getitem__, rows), strict=True))
+
+    def _set_error(self, task: Task, position: int, reason: str) -> None:
+        self._kinds[position] = FileKind.UNREADABLE
+
+    def _explain_idle_deaths(self) -> DigitscanError:
+        return DigitscanError(
+            "The process that looks for images among the files ends as soon as it starts. "
+            "Free some memory, or install digitscan again."
+        )

@@ -14,11 +14,12 @@ Started as `stub_worker.py PACKAGE_FOLDER [MARKER]`. If the file MARKER does not
 and kills itself at the tenth file that it reads.
 """
 
+import itertools
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])
@@ -40,36 +41,40 @@ def load_processor(setup: ImageSetup) -> ProcessFiles:
         raise ModelError("the stub refuses this model")
     if setup["model"]["compiled_path"] == "die":
         os._exit(1)
-    read_count = 0
-
-    def process_files(files: list[FileLocation], set_current: SetCurrent) -> list[WorkerRow]:
-        nonlocal read_count
-        texts = []
-        rows = []
-        for index, file in enumerate(files):
-            set_current(index)
-            read_count += 1
-            if len(sys.argv) > 2 and read_count == KILLED_AT_FILE and not Path(sys.argv[2]).exists():
-                Path(sys.argv[2]).touch()
-                os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-            texts.append(Path(file.path).read_text())
-            rows.append(process_file(texts[-1]))
-        set_current(len(files))
-        if "crash while classifying" in texts:
-            os._exit(1)
-        return rows
-
     return process_files
+
+
+def process_files(files: Sequence[FileLocation], set_current: SetCurrent) -> list[WorkerRow]:
+    """Do what the texts of the files say; return their rows."""
+    texts = []
+    rows = []
+    for text in read_texts(files, set_current):
+        texts.append(text)
+        rows.append(process_file(text))
+    set_current(len(files))
+    if "crash while classifying" in texts:
+        os._exit(1)
+    return rows
 
 
 def detect_kinds(files: Sequence[FileLocation], set_current: SetCurrent) -> list[FileKind]:
     """Stands in for the function of that name; returns the kinds of files by their text."""
-    kinds = []
+    rows = map(process_file, read_texts(files, set_current))
+    return [FileKind.OTHER if row.digit is None else FileKind.IMAGE for row in rows]
+
+
+read_numbers = itertools.count(1)
+
+
+def read_texts(files: Sequence[FileLocation], set_current: SetCurrent) -> Iterator[str]:
+    """Yield the texts of the files, one when the one before it is done."""
     for index, file in enumerate(files):
         set_current(index)
-        row = process_file(Path(file.path).read_text())
-        kinds.append(FileKind.OTHER if row.digit is None else FileKind.IMAGE)
-    return kinds
+        is_killed = next(read_numbers) == KILLED_AT_FILE
+        if is_killed and len(sys.argv) > 2 and not Path(sys.argv[2]).exists():
+            Path(sys.argv[2]).touch()
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+        yield Path(file.path).read_text()
 
 
 def process_file(text: str) -> WorkerRow:

@@ -79,6 +79,15 @@ def test_a_file_that_blocks_or_ends_the_process_is_unreadable_and_no_other(detec
         assert kind is (UNREADABLE if text == trouble else IMAGE if text == "7" else OTHER), index
 
 
+def test_a_file_whose_process_was_killed_from_outside_is_asked_about_again(
+    detect_texts, stub_command, tmp_path
+):
+    """It may be no image, and then gets no row."""
+    mark = tmp_path / "mark"
+    assert detect_texts(["text"] * 15 + ["7"], (*stub_command, str(mark))) == [OTHER] * 15 + [IMAGE]
+    assert mark.exists()
+
+
 def test_processes_that_end_as_they_start_end_the_walk_with_a_sentence(detect_texts):
     with pytest.raises(DigitscanError, match="ends as soon as it starts"):
         detect_texts(["7"], (sys.executable, "-c", "pass"))
