@@ -1,5 +1,6 @@
 """Fixtures for the tests of several packages: a picture of a digit, and a stub worker with a stub model."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from hypothesis import settings
 
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model
+from digitscan.workers.supervisor import ProcessFactory
 from tests.support.command import PACKAGE_FOLDER
 from tests.support.pictures import digit_picture
 
@@ -22,6 +24,13 @@ STUB_WORKER = Path(__file__).parent / "support" / "stub_worker.py"
 def picture():
     """A seven, black on white, as a Pillow image."""
     return digit_picture()
+
+
+@pytest.fixture
+def process_factory():
+    """What starts the workers of a scan: on Linux by a fork server, which is closed after the test."""
+    with contextlib.closing(ProcessFactory()) as process_factory:
+        yield process_factory
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ def _scan_into_output(
     try:
         open_output(sink, manifest)
         if output_config.retry_errors and sink.appending:
-            retry_errors(sink, scan.paths, scan.model, scan.config, manifest.csv_format)
+            retry_errors(sink, scan.paths, scan.model, scan.config, manifest.csv_format, process_factory)
         previous_rows = sink.read_rows(manifest.raw)
         remaining = RemainingFiles(files, counts.count_previous(previous_rows or ()), manifest.roots)
         with (

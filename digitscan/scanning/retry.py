@@ -15,6 +15,7 @@ from digitscan.scanning.discovery import locate_file
 from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.scheduler import predict
+from digitscan.workers.supervisor import ProcessFactory
 
 if TYPE_CHECKING:
     from digitscan.model.registry import Model
@@ -23,13 +24,19 @@ _ROWS_PER_WRITE = 1000
 
 
 def retry_errors(
-    sink: OutputSink, paths: Sequence[Path], model: Model, config: ScanConfig, csv_format: CsvFormat
+    sink: OutputSink,
+    paths: Sequence[Path],
+    model: Model,
+    config: ScanConfig,
+    csv_format: CsvFormat,
+    process_factory: ProcessFactory,
 ) -> None:
     """Replace the output by one with new rows for the files that could not be read.
 
     `paths` are those of the scan that wrote it. Raises OutputError; the old file is then unchanged.
     """
-    with contextlib.closing(predict(_find_failed_files(sink, paths, csv_format), model, config)) as new_rows:
+    files = _find_failed_files(sink, paths, csv_format)
+    with contextlib.closing(predict(files, model, config, process_factory)) as new_rows:
         rows = sink.read_rows(csv_format.raw) or ()
         updated_rows = (_next_row(new_rows, row, sink) if row.status is Status.ERROR else row for row in rows)
         with sink.atomic_rewrite() as file:

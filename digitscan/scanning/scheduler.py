@@ -49,8 +49,8 @@ _STATUSES = {status.value: status for status in Status}
 def predict(
     files: Iterable[ImageFile],
     model: Model,
-    config: ScanConfig | None = None,
-    process_factory: ProcessFactory | None = None,
+    config: ScanConfig,
+    process_factory: ProcessFactory,
 ) -> Generator[Prediction, None, None]:
     """Yield one prediction for each file, in order. Takes and raises what `Scheduler` does."""
     with Scheduler(files, model, config, process_factory) as scheduler:
@@ -65,20 +65,19 @@ class Scheduler(WorkerPool):
         self,
         files: Iterable[ImageFile],
         model: Model,
-        config: ScanConfig | None = None,
-        process_factory: ProcessFactory | None = None,
+        config: ScanConfig,
+        process_factory: ProcessFactory,
     ) -> None:
         """Take the files, which are consumed lazily. No worker is started yet.
 
-        `process_factory` starts the workers, and the caller closes it; None is one of this scheduler's own.
+        `process_factory` starts the workers, and the caller closes it.
         """
-        self._config = config or ScanConfig()
+        self._config = config
         super().__init__(
-            _worker_setup(model, self._config),
-            self._config.timeout,
-            self._config.workers or count_usable_cores(),
-            process_factory or ProcessFactory(),
-            closes_factory=process_factory is None,
+            _worker_setup(model, config),
+            config.timeout,
+            config.workers or count_usable_cores(),
+            process_factory,
         )
         self._files = iter(files)
         self._model = model
@@ -95,11 +94,6 @@ class Scheduler(WorkerPool):
     def worker_pids(self) -> list[int]:
         """The processes that read files now."""
         return [worker.pid for worker in self._workers]
-
-    @property
-    def fork_server_pid(self) -> int | None:
-        """The process that forks the workers, None if they are spawned."""
-        return self._process_factory.fork_server_pid
 
     def batches(self) -> Iterator[list[Prediction]]:
         """Yield the predictions that are ready, in order, in lists that are each worth one write.

@@ -20,7 +20,7 @@ class KindDetector(WorkerPool):
     def __init__(self, process_factory: ProcessFactory, timeout: float) -> None:
         """Take what starts the worker, and the seconds that one file may take."""
         setup = WorkerSetup(does="detect kinds", shared_path=None)
-        super().__init__(setup, timeout, 1, process_factory, closes_factory=False)
+        super().__init__(setup, timeout, 1, process_factory)
         self._files: Sequence[FileLocation] = ()
         self._kinds: dict[int, FileKind] = {}
         self._waiting: Task | None = None

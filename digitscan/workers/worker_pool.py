@@ -44,18 +44,17 @@ class WorkerPool(ABC):
         timeout: float,
         max_workers: int,
         process_factory: ProcessFactory,
-        closes_factory: bool,
     ) -> None:
         """Start no worker yet.
 
         `setup` is what each worker gets first; `timeout` is the seconds that one file may take. There are
-        fewer workers than `max_workers` where there are too few descriptors for them.
+        fewer workers than `max_workers` where there are too few descriptors for them. The caller closes the
+        `process_factory`.
         """
         self._setup = setup
         self._timeout = timeout
         self._max_workers = _count_possible_workers(max_workers)
         self._process_factory = process_factory
-        self._closes_factory = closes_factory
         self._workers: list[Worker] = []
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._retries: deque[Task] = deque()
@@ -78,8 +77,6 @@ class WorkerPool(ABC):
         for worker in self._workers:  # all are killed first, because each takes its time to end
             worker.wait(max(0.0, deadline - time.monotonic()))
         self._workers.clear()
-        if self._closes_factory:
-            self._process_factory.close()
 
     @abstractmethod
     def _has_work(self) -> bool:

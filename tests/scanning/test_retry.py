@@ -4,8 +4,13 @@ import os
 
 import pytest
 
+from digitscan.errors import ExitCode
 from digitscan.prediction import Status
+from digitscan.scanning.config import ScanConfig
+from digitscan.scanning.output.config import OutputConfig
 from digitscan.scanning.output.csv_format import CsvReader
+from digitscan.scanning.pipeline import run_scan
+from digitscan.workers.supervisor import ProcessFactory
 from tests.support.command import run
 from tests.support.outputs import leave_as_killed
 from tests.support.pictures import digit_picture
@@ -46,6 +51,17 @@ def test_mended_files_get_their_rows_and_the_csv_is_that_of_a_new_scan(folder, o
     code, _, rows = scanned(folder, *options, "--retry-errors")
     assert code == 0
     assert rows == scanned(folder, *options, "--overwrite")[2]
+
+
+def test_files_are_read_again_by_processes_of_the_one_factory_that_a_scan_has(folder, monkeypatch):
+    """A second one would start a second fork server."""
+    scanned(folder)
+    mend(folder, *BROKEN)
+    started, start = [], ProcessFactory.__init__
+    monkeypatch.setattr(ProcessFactory, "__init__", lambda self: started.append(start(self)))
+    output_config = OutputConfig(folder.parent / "rows.csv", retry_errors=True, quiet=True)
+    assert run_scan([folder], ScanConfig(), output_config) == ExitCode.OK
+    assert len(started) == 1
 
 
 def test_files_that_were_read_are_not_read_again(folder):

@@ -137,13 +137,15 @@ def test_long_names_are_taken_fewer_at_a_time(make_files, stub_model, stub_comma
             taken += 1
             yield file._replace(name="n" * (1 << 20))
 
-    with Scheduler(endless_files(), stub_model, None, ProcessFactory(stub_command)) as scheduler:
+    with Scheduler(endless_files(), stub_model, ScanConfig(), ProcessFactory(stub_command)) as scheduler:
         done = sum(len(batch) for batch in itertools.islice(scheduler.batches(), 3))
     assert done > 0 and taken - done < 300
 
 
 def test_no_process_outlives_a_scan_that_is_given_up(make_files, stub_model, stub_command):
-    with Scheduler(make_files(["7"] * 100), stub_model, None, ProcessFactory(stub_command)) as scheduler:
+    with Scheduler(
+        make_files(["7"] * 100), stub_model, ScanConfig(), ProcessFactory(stub_command)
+    ) as scheduler:
         next(scheduler.batches())
         pids = scheduler.worker_pids
     assert pids and not any(Path(f"/proc/{pid}").exists() for pid in pids)
@@ -164,14 +166,14 @@ def test_a_scan_works_in_a_child_process_however_that_was_started(
 
 
 def _predict_into(queue, files, model, worker_command):
-    queue.put(digits_or_notes(predict(files, model, None, ProcessFactory(worker_command))))
+    queue.put(digits_or_notes(predict(files, model, ScanConfig(), ProcessFactory(worker_command))))
 
 
-def test_libraries_start_no_threads_of_their_own_in_a_worker(picture, tmp_path):
+def test_libraries_start_no_threads_of_their_own_in_a_worker(picture, process_factory, tmp_path):
     """There is one worker for each core; it has a thread that works and one that receives tasks. Linux."""
     picture.save(tmp_path / "a.png")
     files = [ImageFile(str(tmp_path / "a.png"), "a.png")] * 40
-    with Scheduler(files, load_model("cnn"), ScanConfig(workers=1)) as scheduler:
+    with Scheduler(files, load_model("cnn"), ScanConfig(workers=1), process_factory) as scheduler:
         next(scheduler.batches())
         (pid,) = scheduler.worker_pids
         assert len(list(Path(f"/proc/{pid}/task").iterdir())) == 2
@@ -180,20 +182,20 @@ def test_libraries_start_no_threads_of_their_own_in_a_worker(picture, tmp_path):
 def test_a_model_that_the_workers_refuse_ends_the_scan(make_files, stub_model, stub_command):
     model = replace(stub_model, compiled_path=Path("refuse"))
     with pytest.raises(ModelError, match="the stub refuses this model"):
-        list(predict(make_files(["1"]), model, None, ProcessFactory(stub_command)))
+        list(predict(make_files(["1"]), model, ScanConfig(), ProcessFactory(stub_command)))
 
 
 def test_workers_that_never_get_ready_end_the_scan_with_a_sentence(make_files, stub_model, stub_command):
     model = replace(stub_model, name="cnn", compiled_path=Path("die"))
     with pytest.raises(DigitscanError, match="end as soon as they start") as caught:
-        list(predict(make_files(["1"]), model, None, ProcessFactory(stub_command)))
+        list(predict(make_files(["1"]), model, ScanConfig(), ProcessFactory(stub_command)))
     assert caught.value.exit_code == ExitCode.BUG
 
 
 def test_a_model_that_ends_the_workers_is_named_with_what_to_do(make_files, stub_model, stub_command):
     model = replace(stub_model, compiled_path=Path("die"))
     with pytest.raises(ModelError, match=r"end while they load the model .*stub\.h5: .* form die, which is"):
-        list(predict(make_files(["1"]), model, None, ProcessFactory(stub_command)))
+        list(predict(make_files(["1"]), model, ScanConfig(), ProcessFactory(stub_command)))
 
 
 @pytest.fixture
@@ -238,5 +240,5 @@ def test_few_small_files_start_one_process_and_many_or_large_ones_more(make_file
 def test_a_name_that_is_not_utf8_has_a_note(stub_model, stub_command, tmp_path):
     (tmp_path / "a").write_text("7")
     files = [ImageFile(str(tmp_path / "a"), r"\xff", ("name is not UTF-8",))]
-    (row,) = predict(files, stub_model, None, ProcessFactory(stub_command))
+    (row,) = predict(files, stub_model, ScanConfig(), ProcessFactory(stub_command))
     assert (row.digit, row.note) == (7, "name is not UTF-8")

@@ -33,9 +33,10 @@ if sys.platform == "linux":
         ]
 
     @pytest.fixture
-    def two_workers(files):
+    def two_workers(files, process_factory):
         """A scheduler with two workers that has returned its first rows, and these rows."""
-        with Scheduler(files, load_model("cnn"), ScanConfig(workers=2, chunk_size=8)) as scheduler:
+        config = ScanConfig(workers=2, chunk_size=8)
+        with Scheduler(files, load_model("cnn"), config, process_factory) as scheduler:
             batches = scheduler.batches()
             yield scheduler, batches, next(batches)
 
@@ -45,27 +46,30 @@ if sys.platform == "linux":
     def is_running(pid):
         return Path(f"/proc/{pid}").exists()
 
-    def test_workers_are_forked_from_one_process_and_all_are_gone_at_the_end(two_workers):
+    def test_workers_are_forked_from_one_process_and_all_are_gone_at_the_end(two_workers, process_factory):
         scheduler, _, _ = two_workers
-        fork_server, workers = scheduler.fork_server_pid, scheduler.worker_pids
+        fork_server, workers = process_factory.fork_server_pid, scheduler.worker_pids
         assert len(workers) == 2
         assert {parent_of(pid) for pid in workers} == {fork_server}
         assert parent_of(fork_server) == os.getpid()
         scheduler.close()
+        process_factory.close()
         assert not any(is_running(pid) for pid in (*workers, fork_server))
 
     @pytest.mark.parametrize("kill_fork_server", [False, True])
-    def test_killed_workers_are_replaced_and_cost_no_row(files, two_workers, kill_fork_server):
+    def test_killed_workers_are_replaced_and_cost_no_row(
+        files, two_workers, process_factory, kill_fork_server
+    ):
         """Also if the fork server is killed with them."""
         scheduler, batches, rows = two_workers
         killed = scheduler.worker_pids
-        for pid in (*([scheduler.fork_server_pid] if kill_fork_server else []), *killed):
+        for pid in (*([process_factory.fork_server_pid] if kill_fork_server else []), *killed):
             os.kill(pid, signal.SIGKILL)
         replacements = []
         for batch in batches:
             rows += batch
             replacements = scheduler.worker_pids
-        assert rows == list(predict(files, load_model("cnn")))
+        assert rows == list(predict(files, load_model("cnn"), ScanConfig(), process_factory))
         assert replacements and not set(replacements) & set(killed)
 
     def test_workers_that_nobody_has_ended_end_with_the_fork_server():
@@ -77,11 +81,11 @@ if sys.platform == "linux":
         assert not is_running(process.pid)
         process.wait()
 
-    def test_a_scan_makes_no_temporary_file(files, tmp_path, monkeypatch):
+    def test_a_scan_makes_no_temporary_file(files, process_factory, tmp_path, monkeypatch):
         """So a killed scan leaves none, and a full disk for temporary files hinders none."""
         (tmp_path / "temporary").mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-        with Scheduler(files, load_model("cnn")) as scheduler:
+        with Scheduler(files, load_model("cnn"), ScanConfig(), process_factory) as scheduler:
             next(scheduler.batches())
             assert not list((tmp_path / "temporary").iterdir())
 
@@ -127,7 +131,7 @@ if sys.platform == "linux":
             assert is_running(pid)
         assert not is_running(pid)
 
-    def test_where_no_more_can_be_started_those_that_were_go_on(files, monkeypatch):
+    def test_where_no_more_can_be_started_those_that_were_go_on(files, process_factory, monkeypatch):
         """The first failure must not end the fork server, which would end its workers."""
         fork, forked = ForkServer.fork, []
 
@@ -138,7 +142,8 @@ if sys.platform == "linux":
             return forked[-1]
 
         monkeypatch.setattr(ForkServer, "fork", fork_two)
-        with Scheduler(files, load_model("cnn"), ScanConfig(workers=8, chunk_size=8)) as scheduler:
+        config = ScanConfig(workers=8, chunk_size=8)
+        with Scheduler(files, load_model("cnn"), config, process_factory) as scheduler:
             rows = [row for batch in scheduler.batches() for row in batch]
             assert scheduler.worker_pids == [process.pid for process in forked]
         assert [row.path for row in rows] == [file.name for file in files]

@@ -7,6 +7,7 @@ a file that hangs or crashes its decoder is left out, and the others are read.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +47,10 @@ def read_image_folders(folder: Path, on_unusable: Callable[[Path, str], object])
     files = list(_list_labelled_files(folder))
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
-    with _ImageReader([path for _, path in files]) as reader:
+    with (
+        contextlib.closing(_start_process_factory()) as process_factory,
+        _ImageReader([path for _, path in files], process_factory) as reader,
+    ):
         rows = reader.read()
     for (label, path), row in zip(files, rows, strict=True):
         if isinstance(row, str):
@@ -78,14 +82,17 @@ def _list_labelled_files(folder: Path) -> Iterator[tuple[int, Path]]:
                 yield digit, path
 
 
+def _start_process_factory() -> ProcessFactory:
+    return ProcessFactory(python_command("digitscan.workers.preprocess_worker", "run_preprocess_worker"))
+
+
 class _ImageReader(WorkerPool):
     """Reads image files with worker processes. A context manager: leaving it ends all workers."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        """Take the files. No worker is started yet."""
-        command = python_command("digitscan.workers.preprocess_worker", "run_preprocess_worker")
+    def __init__(self, paths: Sequence[Path], process_factory: ProcessFactory) -> None:
+        """Take the files, and what starts the workers. No worker is started yet."""
         max_workers = min(count_usable_cores(), -(-len(paths) // _MIN_FILES_FOR_WORKER))
-        super().__init__({}, TIMEOUT_SECONDS, max_workers, ProcessFactory(command), closes_factory=True)
+        super().__init__({}, TIMEOUT_SECONDS, max_workers, process_factory)
         self._paths = paths
         self._rows: dict[int, NDArray[np.uint8] | str] = {}
         indices = range(len(paths))
