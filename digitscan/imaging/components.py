@@ -94,8 +94,9 @@ def find_touched_edges(component: Component, shape: tuple[int, ...]) -> list[int
 
 def touches_edge(component: Component, shape: tuple[int, ...]) -> bool:
     """Tell whether a component touches an edge of the image."""
+    _, left, top, component_width, component_height, _ = component
     height, width = shape
-    return component.left == 0 or component.top == 0 or component.right == width or component.bottom == height
+    return left == 0 or top == 0 or left + component_width == width or top + component_height == height
 
 
 def take_edge_lines(labels: GrayImage, edge: int) -> GrayImage:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitscan.imaging.components import Component, compute_gap, is_cut
+from digitscan.imaging.components import Component, compute_gap, is_cut, touches_edge
 from digitscan.imaging.ink import square_kernel
 from digitscan.imaging.types import GrayImage
 
@@ -117,6 +117,21 @@ def _is_enclosed(inner: Component, outer: Component, labels: GrayImage) -> bool:
     )
 
 
+def may_be_frame(stroke: Component, shape: tuple[int, ...]) -> bool:
+    """Tell whether a component is wide and high enough for `is_frame`, which takes longer.
+
+    A corner is at two edges of the image, an empty box may be anywhere.
+    """
+    _, _, _, width, height, _ = stroke
+    min_size = MIN_CORNER_SIZE if touches_edge(stroke, shape) else MIN_EMPTY_FRAME_SIZE
+    return width >= min_size * shape[1] and height >= min_size * shape[0]
+
+
+def is_frame(stroke: Component, labels: GrayImage) -> bool:
+    """Tell whether a component is an empty box or a corner of one."""
+    return is_corner(stroke, labels) or is_empty_frame(stroke, labels)
+
+
 def is_empty_frame(stroke: Component, labels: GrayImage) -> bool:
     """Tell whether a component is a box, with square or round corners, that no stroke enters.
 
@@ -142,22 +157,23 @@ def is_corner(stroke: Component, labels: GrayImage) -> bool:
 
     It is a corner of a table or a box. A 7 or an L that ends at two edges of the image would be cut by both.
     """
+    _, left, top, stroke_width, stroke_height, area = stroke
     height, width = labels.shape
-    at_right, at_bottom = stroke.right < width, stroke.bottom < height
-    at_left, at_top = stroke.left > 0, stroke.top > 0
+    at_right, at_bottom = left + stroke_width < width, top + stroke_height < height
+    at_left, at_top = left > 0, top > 0
     # On each axis, one end is at an edge of the image, and the lines meet at the other.
     if at_right == at_left or at_bottom == at_top:
         return False
-    if stroke.width < MIN_CORNER_SIZE * width or stroke.height < MIN_CORNER_SIZE * height:
+    if stroke_width < MIN_CORNER_SIZE * width or stroke_height < MIN_CORNER_SIZE * height:
         return False
-    box = labels[stroke.top : stroke.bottom, stroke.left : stroke.right] == stroke.label
+    box = labels[top : top + stroke_height, left : left + stroke_width] == stroke.label
     box = box[:: -1 if at_bottom else 1, :: -1 if at_right else 1]
-    thickness = round(1.5 * stroke.area / (stroke.width + stroke.height)) + 1
-    if thickness > MAX_EMPTY_FRAME_THICKNESS * 2 * min(stroke.width, stroke.height):
+    thickness = round(1.5 * area / (stroke_width + stroke_height)) + 1
+    if thickness > MAX_EMPTY_FRAME_THICKNESS * 2 * min(stroke_width, stroke_height):
         return False
     is_whole = box[:thickness].any(axis=0).all() and box[:, :thickness].any(axis=1).all()
     rest = np.count_nonzero(box[thickness:, thickness:])
-    return bool(is_whole and rest <= MAX_CORNER_REST * stroke.area)
+    return bool(is_whole and rest <= MAX_CORNER_REST * area)
 
 
 def _is_straight_side(box: NDArray[np.bool_]) -> bool:

@@ -50,15 +50,21 @@ from digitscan.imaging.marks import (
     has_point,
     is_corner,
     is_empty_frame,
+    is_frame,
+    may_be_frame,
 )
 from digitscan.imaging.types import GrayImage
 
+MASK_LABEL = 255
+"""A mask is the label image of its ink: 255 is the label of the only component."""
 MAX_COMPONENTS = 25
 """A digit has no more components of its size; a page of text, a texture or a photo has."""
 MAX_SMALL_DIGIT = 0.25
 """Size of the largest digit, as a share of the image, that is one of several on a page."""
 MIN_SMALL_DIGIT_GAP = 0.5
 """Paper between two such digits, as a share of their size; the parts of a broken digit are nearer."""
+MAX_GRID_FILL = 0.12
+"""A grid's lines fill a smaller share of its bounding box."""
 MIN_TIGHT_EDGES = 3
 """A tight crop touches the ink with at least so many edges: none of the ink may be another digit's."""
 MIN_CUT_MARGIN = 0.08
@@ -125,7 +131,7 @@ def segment_digit(ink: GrayImage, mask: GrayImage) -> list[Segmentation]:
     """Return the digit without specks, lines and neighbours, or why there is none.
 
     There are two results where components may be parts of the digit or neighbours: the first one keeps
-    them. `ink` is (H, W) uint8, 0 for paper; `mask` (H, W) uint8 is not 0 where there is ink.
+    them. `ink` is (H, W) uint8, 0 for paper; `mask` (H, W) uint8 is 255 where there is ink, 0 elsewhere.
     """
     box = left, top, width, height = cv2.boundingRect(mask)
     if width == 0:
@@ -134,22 +140,28 @@ def segment_digit(ink: GrayImage, mask: GrayImage) -> list[Segmentation]:
     count, _ = cv2.connectedComponents(part, connectivity=8, ltype=cv2.CV_16U)
     # The usual case is one component. It may fill its box: then there is no background.
     if count == 2 or (count == 1 and part[0, 0]):
-        return [_segment_single_component(ink, mask, *box)]
+        return [_segment_single_component(ink, mask, Component(MASK_LABEL, *box, 0))]
     return _segment_components(ink, mask)
 
 
-def _segment_single_component(
-    ink: GrayImage, mask: GrayImage, left: int, top: int, width: int, height: int
-) -> Segmentation:
-    """Return what `_segment_components` would, in half the time: the component's area is not needed."""
-    if spans_image(left, width, height, ink.shape):
+def _segment_single_component(ink: GrayImage, mask: GrayImage, component: Component) -> Segmentation:
+    """Return what `_segment_components` would, in half the time: the mask is the label image.
+
+    The component's area may be 0: it is counted where it is needed.
+    """
+    _, left, top, width, height, _ = component
+    shape = ink.shape
+    is_at_edge = touches_edge(component, shape)
+    if is_at_edge and spans_image(left, width, height, shape):
         return Segmentation(None, EMPTY_FIELD, (LINE_REMOVED,))
     digit = _cut_out(ink, left, top, width, height)
-    is_inside = left and top and left + width < ink.shape[1] and top + height < ink.shape[0]
-    extent = Component(0, left, top, width, height, 0)
-    if not is_inside and _is_cut(extent, mask):
+    if max(shape) > MAX_CLEAN_SIDE and may_be_frame(component, shape):
+        area = cv2.countNonZero(mask[top : top + height, left : left + width])
+        if is_frame(component._replace(area=area), mask):
+            return Segmentation(None, EMPTY_FIELD, (BOX_REMOVED,))
+    if is_at_edge and _is_cut(component, mask):
         return Segmentation(digit, None, (CUT_BY_EDGE,), needs_review=True)
-    if _may_be_line(extent, ink.shape):
+    if _may_be_line(component, shape):
         return Segmentation(digit, None, (MAY_BE_LINE,), needs_review=True)
     return Segmentation(digit)
 
@@ -199,7 +211,7 @@ def remove_printed_components(ink: GrayImage, mask: GrayImage) -> PrintRemoval |
 def _remove_lines_and_frames(image: _Components) -> tuple[list[Component], tuple[str, ...]]:
     """Return the components that are neither lines nor frames, and what was left out."""
     shape = image.ink.shape
-    strokes = [component for component in image.components if not _is_form_line(component, shape)]
+    strokes = [component for component in image.components if not _is_form_line(component, image)]
     if max(shape) <= MAX_CLEAN_SIDE:
         return strokes, (LINE_REMOVED,) if len(strokes) < len(image.components) else ()
     underlines = find_underlines(strokes, image.min_area)
@@ -210,15 +222,11 @@ def _remove_lines_and_frames(image: _Components) -> tuple[list[Component], tuple
     frames = find_frames(strokes, image.labels, image.min_area)
     frames += [stroke for stroke in strokes if is_corner(stroke, image.labels)]
     rest = [stroke for stroke in strokes if stroke not in frames]
-    if _is_empty_frame(rest, image):
+    large = [stroke for stroke in rest if stroke.area >= image.min_area]
+    # Specks beside a corner are no digit, nor are specks in an empty box.
+    if (frames and not large) or (len(large) == 1 and is_empty_frame(large[0], image.labels)):
         rest = []
     return rest, (*notes, BOX_REMOVED) if len(rest) < len(strokes) else notes
-
-
-def _is_empty_frame(strokes: list[Component], image: _Components) -> bool:
-    """Tell whether there is only a box, and specks."""
-    large = [stroke for stroke in strokes if stroke.area >= image.min_area]
-    return len(large) == 1 and is_empty_frame(large[0], image.labels)
 
 
 def _segment_without_neighbours(
@@ -319,15 +327,28 @@ def _may_be_line(extent: Component, shape: tuple[int, ...]) -> bool:
     return not LINE_BORDER < centre < 1 - LINE_BORDER
 
 
-def _is_form_line(component: Component, shape: tuple[int, ...]) -> bool:
-    """Tell whether a component is a line from edge to edge, or a thin grid that reaches three edges."""
-    _, left, _, component_width, component_height, area = component
-    edge_count = len(find_touched_edges(component, shape))
-    if edge_count == 0:
+def _is_form_line(component: Component, image: _Components) -> bool:
+    """Tell whether a component is a line from edge to edge, or a thin grid beside other strokes."""
+    shape = image.ink.shape
+    if not touches_edge(component, shape):
         return False
-    is_sparse = area < 0.12 * component_width * component_height
-    is_grid = edge_count >= 3 and is_sparse and max(shape) > MAX_CLEAN_SIDE
-    return is_grid or bool(spans_image(left, component_width, component_height, shape))
+    _, left, _, width, height, _ = component
+    return bool(spans_image(left, width, height, shape)) or _is_grid(component, image)
+
+
+def _is_grid(component: Component, image: _Components) -> bool:
+    """Tell whether a component is thin, reaches three edges of the image and has another stroke beside it.
+
+    A digit of thin strokes in a tight crop reaches three edges too, but it is alone, but for specks.
+    """
+    ink, _, components, min_area = image
+    return (
+        len(components) > 1
+        and max(ink.shape) > MAX_CLEAN_SIDE
+        and component.area < MAX_GRID_FILL * component.width * component.height
+        and len(find_touched_edges(component, ink.shape)) >= 3
+        and any(other.area >= min_area for other in components if other is not component)
+    )
 
 
 def spans_image(left: Any, width: Any, height: Any, shape: tuple[int, ...]) -> Any:

@@ -9,7 +9,7 @@ from tests.support.pictures import draw_five
 
 
 def segment_all(image):
-    return segment_digit(image, (image > 127).astype(np.uint8))
+    return segment_digit(image, np.where(image > 127, 255, 0).astype(np.uint8))
 
 
 def segment(image):
@@ -168,3 +168,30 @@ def test_where_ink_is_at_three_edges_the_first_result_keeps_all_of_it():
     assert first.digit.ink.shape == (100, 68)
     assert second.digit.ink.shape == (100, 8)
     assert "neighbour left out" in second.notes
+
+
+@pytest.mark.parametrize("speck_count", [0, 1, 3])
+@pytest.mark.parametrize("size", [40, 44, 52])
+def test_an_empty_box_is_an_empty_field_with_and_without_specks(size, speck_count):
+    page = np.zeros((64, 64), np.uint8)
+    cv2.rectangle(page, (8, 8), (8 + size, 8 + size), 255, 2)
+    page[3, 10 : 10 + 10 * speck_count : 10] = 255
+    digit, rejection, notes, _ = segment(page)
+    assert (digit, rejection, notes) == (None, "empty field", ("box removed",))
+
+
+@pytest.mark.parametrize("speck_count", [0, 1, 3])
+def test_the_corner_of_a_box_is_an_empty_field_with_and_without_specks(speck_count):
+    page = np.zeros((64, 64), np.uint8)
+    page[10:12, 10:] = page[10:, 10:12] = 255
+    page[3, 10 : 10 + 10 * speck_count : 10] = 255
+    digit, rejection, notes, _ = segment(page)
+    assert (digit, rejection, notes) == (None, "empty field", ("box removed",))
+
+
+def test_a_digit_of_thin_strokes_that_fills_its_image_is_no_grid():
+    page = np.zeros((120, 80), np.uint8)
+    cv2.polylines(page, [np.array([(20, 0), (0, 70), (79, 70)])], False, 255, 2)
+    cv2.line(page, (60, 30), (60, 119), 255, 2)
+    digit, rejection, notes, _ = segment(page)
+    assert (digit.ink.shape, rejection, notes) == ((120, 80), None, ())
