@@ -31,7 +31,7 @@ from typing import Any
 
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
-from digitscan.system.child_python import exit_with_parent
+from digitscan.system.child_python import exit_with_parent, python_command
 from digitscan.system.resources import limit_memory
 
 MAX_CHECK_SECONDS = 30
@@ -45,12 +45,6 @@ MAX_TRIAL_SECONDS = 60
 """The time limit for starting a process and running one batch of images."""
 MAX_TRIAL_MEMORY_BYTES = 2 << 30
 """The trial's limit on memory (Linux), which the processes of a scan have for all but the pictures."""
-
-# The folder of the package is appended, and -P keeps the current folder off the path: otherwise a `json.py`
-# planted there would be imported in place of the real one.
-_CODE = "import sys; sys.path.append(sys.argv[1]); from digitscan.model.compile_worker import {0}; {0}()"
-_CHILD_CODE = _CODE.format("main")
-_TRIAL_CODE = _CODE.format("run_trial")
 
 
 def compile_in_child_process(
@@ -66,12 +60,7 @@ def compile_in_child_process(
             "TF_USE_LEGACY_KERAS is set, and old Keras runs code out of model files: unset it, then try again"
         )
     request = json.dumps({"input_maximum": input_maximum}).encode() + b"\n"
-    try:
-        child = _run_child(_CHILD_CODE, request + data, MAX_COMPILE_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(
-            f"{path} is refused: compiling it took over {MAX_COMPILE_SECONDS} seconds"
-        ) from error
+    child = _run_child("main", request + data, MAX_COMPILE_SECONDS, f"{path} is refused: compiling it")
     line, _, compiled = child.stdout.partition(b"\n")
     if child.returncode != 0 or not line:
         raise ModelError(f"{path} is broken: the process that checked it ended with {child.returncode}")
@@ -90,39 +79,39 @@ def compile_in_child_process(
 def _try_in_child_process(path: Path, metadata: ModelMetadata, compiled: bytes) -> None:
     """Run a compiled model once. Raises ModelError where that ends or blocks the process."""
     request = metadata.without_claims().to_json().encode() + b"\n"
-    try:
-        child = _run_child(_TRIAL_CODE, request + compiled, MAX_TRIAL_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(
-            f"{path} is refused: reading a few images with it took over {MAX_TRIAL_SECONDS} seconds"
-        ) from error
+    what = f"{path} is refused: reading a few images with it"
+    child = _run_child("run_trial", request + compiled, MAX_TRIAL_SECONDS, what)
     if child.returncode != 0:
         raise ModelError(
             f"{path} is refused: the process that read a few images with it ended with {child.returncode}"
         )
 
 
-def _run_child(code: str, data: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
-    """Run Python code in a child process with `data` on its stdin. Raises TimeoutExpired.
+def _run_child(function: str, data: bytes, timeout: float, what: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a function of this module in a child process with `data` on its stdin.
 
     It runs in a temporary folder, which is removed when it has ended, however that happened: a child that is
     killed leaves its copy of the model behind. Keras and matplotlib read and write their settings there, not
-    in the home folder, where Keras may be set up for another order of the dimensions.
+    in the home folder, where Keras may be set up for another order of the dimensions. Raises ModelError
+    after `timeout` seconds, which begins with `what`.
     """
     # Keras may be set up for another backend; a GPU is of no use here, and starting it takes seconds.
     settings = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryDirectory(prefix="digitscan-", ignore_cleanup_errors=True) as folder:
         settings |= dict.fromkeys(("TMPDIR", "KERAS_HOME", "MPLCONFIGDIR"), folder)
-        return subprocess.run(
-            [sys.executable, "-P", "-c", code, str(Path(__file__).resolve().parents[2])],
-            input=data,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **settings},
-            cwd=folder,
-            timeout=timeout,
-            check=False,
-        )
+        try:
+            return subprocess.run(
+                python_command(__name__, function),
+                input=data,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, **settings},
+                cwd=folder,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ModelError(f"{what} took over {timeout} seconds") from error
 
 
 def main() -> None:

@@ -23,8 +23,12 @@ _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from {module} import {func
 
 def python_command(module: str, function: str) -> list[str]:
     """Return the command that runs a function of one of our modules in a new Python."""
-    package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120  # pathlib would slow down the start
-    return [sys.executable, "-P", "-c", _CODE.format(module=module, function=function), package_parent]
+    return [sys.executable, "-P", "-c", _CODE.format(module=module, function=function), find_package_parent()]
+
+
+def find_package_parent() -> str:
+    """Return the folder that holds the package."""
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120  # pathlib would slow down the start
 
 
 @contextlib.contextmanager

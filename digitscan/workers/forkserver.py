@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
-from digitscan.system.child_python import python_command
+from digitscan.system.child_python import find_package_parent, python_command
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -154,8 +154,8 @@ def _fork_self(control: int) -> int:
         os.dup2(null, 1)
         os.dup2(null, 2)
         os.environ.update(worker_environment())
-        package_parent = worker_command("run_fork_server")[-1]
-        # The folder that this Python was started in may hold anything, see `_CODE`.
+        package_parent = find_package_parent()
+        # The folder that this Python was started in may hold anything, see `child_python`.
         if not sys.flags.safe_path and sys.path[0] != package_parent:
             sys.path[0] = package_parent
         from digitscan.workers.worker import run_fork_server

@@ -6,7 +6,7 @@ all that a worker can send is rows.
 
     supervisor -> worker   a setup, once; then tasks [serial, [[folder, [path, ...]], ...]], see `pack_files`
     worker -> supervisor   {"ready": pid} or {"refused": message}; then for each task
-                           {"serial": serial, "seconds": seconds, "rows": [WorkerRow or FileKind, ...]}
+                           {"serial": serial, "seconds": seconds, "rows": [a row of a file, ...]}
 
 The file that a worker is reading is noted in shared memory, so that the supervisor still knows it when the
 worker has crashed.
@@ -63,7 +63,7 @@ class ModelSetup(TypedDict):
 class WorkerSetup(TypedDict):
     """What every worker must know before its first task."""
 
-    does: Literal["read images", "detect kinds"]
+    does: Literal["read images", "detect kinds", "preprocess images"]
     shared_path: str | None
     """The file to map as shared memory; None for a forked worker, which has that already."""
 

@@ -20,6 +20,7 @@ from typing import IO, Any
 from digitscan.errors import DigitscanError
 from digitscan.workers.file_kinds import detect_kinds
 from digitscan.workers.image_processor import ProcessFiles, load_image_processor, preload_libraries
+from digitscan.workers.preprocessor import load_preprocessor
 from digitscan.workers.protocol import CURRENT_FILE, read_frame, unpack_files, write_frame
 
 _MAX_DESCRIPTORS = 1 << 12
@@ -27,32 +28,32 @@ _MAX_DESCRIPTORS = 1 << 12
 
 def run_worker() -> None:
     """Be a worker that was spawned: load the libraries, then answer tasks."""
-    answer_tasks(preload=preload_libraries)
+    answer_tasks()
 
 
 def load_processor(setup: Any) -> ProcessFiles:
     """Return what does a worker's tasks, by the setup that the supervisor sent. Raises ModelError."""
-    return detect_kinds if setup["does"] == "detect kinds" else load_image_processor(setup)
+    preload_libraries()
+    if setup["does"] == "read images":
+        return load_image_processor(setup)
+    return load_preprocessor() if setup["does"] == "preprocess images" else detect_kinds
 
 
 def answer_tasks(
     load_processor: Callable[[Any], ProcessFiles] = load_processor,
     shared_memory: mmap.mmap | None = None,
-    preload: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer the frames on stdin with frames on stdout until stdin closes.
 
     `load_processor` gets the supervisor's setup and returns what turns files into rows. `shared_memory` is
-    where the current file is noted; without it the setup names a file to map. `preload` is called when stdout
-    is already safe from what libraries print while they load.
+    where the current file is noted; without it the setup names a file to map.
     """
     # Ctrl-C reaches the whole process group; the supervisor decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = open(os.dup(1), "wb")  # noqa: SIM115, PTH123  # this process's real stdout, as long as it lives
-    os.dup2(2, 1)
+    os.dup2(2, 1)  # what libraries print to stdout must not come between the answers
     requests = open(os.dup(0), "rb")  # noqa: SIM115, PTH123  # its stdin, likewise
     tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    preload()
     try:
         setup = read_frame(requests)
     except EOFError:  # started ahead of a scan that never came

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -16,6 +18,19 @@ from digitscan.model import compile_worker
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model, load_model
 from tests.support.hostile_models import build_lambda, build_network, save_h5
+
+ReplaceChildren = Callable[..., None]
+
+
+@pytest.fixture
+def replace_children(monkeypatch: pytest.MonkeyPatch) -> ReplaceChildren:
+    """A function that has code of a test run in place of the functions that it names."""
+
+    def replace(**codes: str) -> None:
+        commands = {function: [sys.executable, "-c", code] for function, code in codes.items()}
+        monkeypatch.setattr(compile_worker, "python_command", lambda module, function: commands[function])
+
+    return replace
 
 
 def test_a_lambda_never_runs(tmp_path: Path) -> None:
@@ -67,25 +82,27 @@ def test_legacy_keras_which_runs_code_in_model_files_is_refused(
 
 
 def test_a_file_that_crashes_native_code_ends_only_the_child(
-    saved_model: Model, monkeypatch: pytest.MonkeyPatch
+    saved_model: Model, replace_children: ReplaceChildren
 ) -> None:
-    monkeypatch.setattr(compile_worker, "_CHILD_CODE", "import os; os.abort()")
+    replace_children(main="import os; os.abort()")
     with pytest.raises(ModelError, match=r"small\.h5 is broken: the process that checked it ended with"):
         load_model(saved_model.path)
 
 
-def test_a_file_that_takes_too_long_is_refused(saved_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compile_worker, "_CHILD_CODE", "import time; time.sleep(60)")
+def test_a_file_that_takes_too_long_is_refused(
+    saved_model: Model, monkeypatch: pytest.MonkeyPatch, replace_children: ReplaceChildren
+) -> None:
+    replace_children(main="import time; time.sleep(60)")
     monkeypatch.setattr(compile_worker, "MAX_COMPILE_SECONDS", 0.5)
     with pytest.raises(ModelError, match=r"is refused: compiling it took over 0\.5 seconds"):
         load_model(saved_model.path)
 
 
 def test_a_child_that_is_killed_leaves_no_copy_of_the_model(
-    saved_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saved_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace_children: ReplaceChildren
 ) -> None:
     code = "import os, tempfile; open(tempfile.mkdtemp() + '/copy', 'w').close(); os.abort()"
-    monkeypatch.setattr(compile_worker, "_CHILD_CODE", code)
+    replace_children(main=code)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     with pytest.raises(ModelError, match="the process that checked it ended with"):
@@ -104,13 +121,13 @@ def test_a_compiled_model_that_ends_or_blocks_its_readers_is_refused(
     saved_model: Model,
     metadata: ModelMetadata,
     monkeypatch: pytest.MonkeyPatch,
+    replace_children: ReplaceChildren,
     code: str,
     max_seconds: float,
     message: str,
 ) -> None:
     answer = json.dumps({"metadata": json.loads(metadata.to_json())})
-    monkeypatch.setattr(compile_worker, "_CHILD_CODE", f"print({answer!r})")
-    monkeypatch.setattr(compile_worker, "_TRIAL_CODE", code)
+    replace_children(main=f"print({answer!r})", run_trial=code)
     monkeypatch.setattr(compile_worker, "MAX_TRIAL_SECONDS", max_seconds)
     with pytest.raises(ModelError, match=f"is refused: {message}") as caught:
         load_model(saved_model.path)
@@ -118,9 +135,9 @@ def test_a_compiled_model_that_ends_or_blocks_its_readers_is_refused(
 
 
 def test_an_unexpected_error_in_the_child_is_told_with_its_name(
-    saved_model: Model, monkeypatch: pytest.MonkeyPatch
+    saved_model: Model, replace_children: ReplaceChildren
 ) -> None:
     code = """print('{"failed": "ImportError: no TensorFlow"}')"""
-    monkeypatch.setattr(compile_worker, "_CHILD_CODE", code)
+    replace_children(main=code)
     with pytest.raises(ModelError, match=r"could not be compiled \(ImportError: no TensorFlow\)"):
         load_model(saved_model.path)

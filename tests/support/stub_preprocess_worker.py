@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 
 from digitscan.workers.image_processor import ProcessFiles, SetCurrent
-from digitscan.workers.preprocess_worker import PreprocessedRow
+from digitscan.workers.preprocessor import PreprocessedRow
 from digitscan.workers.protocol import FileLocation
 from digitscan.workers.worker import answer_tasks
 

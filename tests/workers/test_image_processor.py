@@ -1,6 +1,6 @@
 """What a worker makes of files, without the process."""
 
-import subprocess
+import io
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.metadata import ModelMetadata
 from digitscan.prediction import Folder
 from digitscan.workers.image_processor import MAX_BUFFERED_PIXELS, ImageProcessor
-from digitscan.workers.protocol import FileLocation
+from digitscan.workers.protocol import CURRENT_FILE, FileLocation, write_frame
 from tests.imaging.drawing import INK, draw_box, draw_line, draw_strokes, make_paper, write
 from tests.support.command import run_code
 from tests.support.pictures import digit_picture, encode_image
@@ -196,10 +196,14 @@ def test_rows_are_the_same_however_many_pictures_are_buffered(processor, tmp_pat
     assert set(indices) == set(range(len(files) + 1)) and indices[-1] == len(files)
 
 
-def test_text_that_libraries_print_while_they_load_is_no_answer():
+def test_text_that_libraries_print_while_they_load_is_no_answer(tmp_path):
+    (tmp_path / "shared").write_bytes(bytes(CURRENT_FILE.size))
+    setup = io.BytesIO()
+    write_frame(setup, {"shared_path": str(tmp_path / "shared")})
     code = (
         "from digitscan.workers.worker import answer_tasks\n"
-        "answer_tasks(preload=lambda: print('loaded', flush=True))"
+        "answer_tasks(lambda setup: print('loaded', flush=True))"
     )
-    done = run_code(code, stdin=subprocess.DEVNULL)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"loaded\n")
+    done = run_code(code, input=setup.getvalue())
+    assert (done.returncode, done.stderr) == (0, b"loaded\n")
+    assert b"loaded" not in done.stdout

@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitscan.errors import DataError, DigitscanError
-from digitscan.system.child_python import python_command
 from digitscan.system.resources import count_usable_cores
 from digitscan.training.data.datasets import TrainTestData
-from digitscan.workers.preprocess_worker import PreprocessedRow
-from digitscan.workers.protocol import FileLocation
+from digitscan.workers.preprocessor import PreprocessedRow
+from digitscan.workers.protocol import FileLocation, WorkerSetup
 from digitscan.workers.supervisor import ProcessFactory, Task
 from digitscan.workers.worker_pool import WorkerPool
 
@@ -48,7 +47,7 @@ def read_image_folders(folder: Path, on_unusable: Callable[[Path, str], object])
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     with (
-        contextlib.closing(_start_process_factory()) as process_factory,
+        contextlib.closing(ProcessFactory()) as process_factory,
         _ImageReader([path for _, path in files], process_factory) as reader,
     ):
         rows = reader.read()
@@ -82,17 +81,14 @@ def _list_labelled_files(folder: Path) -> Iterator[tuple[int, Path]]:
                 yield digit, path
 
 
-def _start_process_factory() -> ProcessFactory:
-    return ProcessFactory(python_command("digitscan.workers.preprocess_worker", "run_preprocess_worker"))
-
-
 class _ImageReader(WorkerPool):
     """Reads image files with worker processes. A context manager: leaving it ends all workers."""
 
     def __init__(self, paths: Sequence[Path], process_factory: ProcessFactory) -> None:
         """Take the files, and what starts the workers. No worker is started yet."""
         max_workers = min(count_usable_cores(), -(-len(paths) // _MIN_FILES_FOR_WORKER))
-        super().__init__({}, TIMEOUT_SECONDS, max_workers, process_factory)
+        setup = WorkerSetup(does="preprocess images", shared_path=None)
+        super().__init__(setup, TIMEOUT_SECONDS, max_workers, process_factory)
         self._paths = paths
         self._rows: dict[int, NDArray[np.uint8] | str] = {}
         indices = range(len(paths))

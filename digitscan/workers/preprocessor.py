@@ -1,7 +1,4 @@
-"""The worker that decodes and preprocesses pictures without classifying them: for the images of a training.
-
-It answers tasks as the worker of a scan does, see `protocol`; only its rows are PreprocessedRows.
-"""
+"""What a worker does with the images of a training: decode and preprocess, without classifying them."""
 
 from __future__ import annotations
 
@@ -18,7 +15,6 @@ from digitscan.workers.image_processor import (
     describe_error,
 )
 from digitscan.workers.protocol import FileLocation
-from digitscan.workers.worker import answer_tasks
 
 if TYPE_CHECKING:
     from digitscan.imaging.preprocess import Preprocessed
@@ -33,22 +29,13 @@ class PreprocessedRow(NamedTuple):
     """Why there are no pixels; else empty."""
 
 
-def run_preprocess_worker() -> None:
-    """Be a worker that was spawned: load the libraries, then answer tasks."""
-    answer_tasks(load_preprocessor, preload=_preload_libraries)
-
-
-def load_preprocessor(setup: object) -> ProcessFiles:
+def load_preprocessor() -> ProcessFiles:
     """Return what reads files. The memory of this process is limited as that of a scan's worker."""
     import cv2
 
     limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * MAX_MEGAPIXELS))
     cv2.setNumThreads(1)
     return _preprocess_files
-
-
-def _preload_libraries() -> None:
-    from digitscan.imaging import decode, preprocess  # noqa: F401  # imported for later
 
 
 def _preprocess_files(files: list[FileLocation], set_current: SetCurrent) -> list[PreprocessedRow]:
