@@ -53,6 +53,13 @@ def _parse_architecture(value: str) -> Architecture:
         raise typer.BadParameter(f"{value!r} is not one of {names}.") from None
 
 
+def _parse_scan_path(value: str) -> Path:
+    """Refuse an empty path, as from a variable that is not set: `Path` makes the current folder of it."""
+    if not value:
+        raise typer.BadParameter("the path is empty: name a folder or an image.")
+    return Path(value)
+
+
 # --- options of several commands ---------------------------------------------------------------------------
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
@@ -63,10 +70,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show neither progress nor 
 ScanPaths = Annotated[
     list[Path],
     typer.Argument(
+        parser=_parse_scan_path,
         metavar="PATHS...",
         show_default=False,
         help="Folders, which are read with their subfolders, and image files.",
-        readable=False,  # a file without permission gets a row, and a folder a line in the summary
     ),
 ]
 ScanModel = Annotated[

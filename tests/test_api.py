@@ -128,6 +128,9 @@ def test_mistakes_are_errors_before_the_loop(images, tmp_path):
         digitscan.scan(images, ScanConfig(model="nothing.h5"))
     with pytest.raises(UsageError, match="no path was given"):
         digitscan.scan([])
+    for paths in ("", [str(images), ""]):
+        with pytest.raises(UsageError, match="an empty path was given"):
+            digitscan.scan(paths)
 
 
 @pytest.mark.parametrize("method", [None, "spawn", "forkserver"])

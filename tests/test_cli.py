@@ -82,6 +82,7 @@ def test_a_file_that_cannot_be_read_is_a_row_and_exit_code_3(folder):
     ("arguments", "exit_code", "message"),
     [
         (["scan", "missing"], 2, "'missing': does not exist"),
+        (["scan", ""], 2, "the path is empty"),
         (["scan", "images", "--workers", "0"], 2, "--workers"),
         (["scan", "images", "--max-megapixels", "nan"], 2, "a finite number is needed"),
         (["scan", "images", "--max-megapixels", "inf"], 2, "a finite number is needed"),

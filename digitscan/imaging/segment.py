@@ -133,14 +133,14 @@ def segment_digit(ink: GrayImage, mask: GrayImage) -> list[Segmentation]:
     There are two results where components may be parts of the digit or neighbours: the first one keeps
     them. `ink` is (H, W) uint8, 0 for paper; `mask` (H, W) uint8 is 255 where there is ink, 0 elsewhere.
     """
-    box = left, top, width, height = cv2.boundingRect(mask)
+    left, top, width, height = cv2.boundingRect(mask)
     if width == 0:
         return [Segmentation(None, "blank")]
     part = mask[top : top + height, left : left + width]
     count, _ = cv2.connectedComponents(part, connectivity=8, ltype=cv2.CV_16U)
     # The usual case is one component. It may fill its box: then there is no background.
     if count == 2 or (count == 1 and part[0, 0]):
-        return [_segment_single_component(ink, mask, Component(MASK_LABEL, *box, 0))]
+        return [_segment_single_component(ink, mask, Component(MASK_LABEL, left, top, width, height, 0))]
     return _segment_components(ink, mask)
 
 

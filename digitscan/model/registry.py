@@ -12,6 +12,7 @@ short.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable
@@ -136,18 +137,28 @@ def load_model(
     resolved = resolve_model(name_or_path)
     if resolved.message:
         log(resolved.message)
+    model = _load_resolved(resolved, input_maximum, sha256, log)
+    if model.name == FAST_CNN or not (bundled_folder() / f"{FAST_CNN}.h5").is_file():
+        return model
+    fast_model = _load_resolved(_resolve_name(FAST_CNN), None, None, log)
+    is_made_for_it = fast_model.metadata.cascade_target == model.digest
+    return dataclasses.replace(model, fast_model=fast_model) if is_made_for_it else model
+
+
+def _load_resolved(
+    resolved: ResolvedModel,
+    input_maximum: float | None,
+    sha256: str | None,
+    log: Callable[[str], object],
+) -> Model:
+    """Return what `load_model` does, without a fast model."""
     data = read_model_file(resolved.path) if resolved.data is None else resolved.data
     digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None and digest != sha256.strip().lower():
         raise ModelError(f"{resolved.path} is not the pinned model: its SHA-256 is {digest}")
     compiled = _find_compiled_for(digest, input_maximum)
     if compiled is None:
-        from digitscan.model.compile_worker import compile_in_child_process
-
-        check_cache_writable()
-        log(f"compiling {resolved.path} for this computer, once (some seconds)")
-        metadata, tflite = compile_in_child_process(resolved.path, data, input_maximum)
-        compiled = store_compiled(digest, metadata, tflite)
+        compiled = _compile(resolved.path, data, digest, input_maximum, log)
     if input_maximum is not None and compiled.metadata.input_maximum != input_maximum:
         raise UsageError(
             f"the metadata of {resolved.path} says that its input is 0..{compiled.metadata.input_maximum:g}: "
@@ -159,8 +170,19 @@ def load_model(
     metadata = compiled.metadata
     if not is_believed:
         metadata = _check_claims(metadata, resolved.path, digest, log)
-    fast_model = _load_fast_model_for(digest, log)
-    return Model(resolved.path, resolved.name, digest, metadata, compiled.path, compiled.digest, fast_model)
+    return Model(resolved.path, resolved.name, digest, metadata, compiled.path, compiled.digest)
+
+
+def _compile(
+    path: Path, data: bytes, digest: str, input_maximum: float | None, log: Callable[[str], object]
+) -> CompiledModel:
+    """Compile an `.h5` into the cache. Raises ModelError."""
+    from digitscan.model.compile_worker import compile_in_child_process
+
+    check_cache_writable()
+    log(f"compiling {path} for this computer, once (some seconds)")
+    metadata, compiled = compile_in_child_process(path, data, input_maximum)
+    return store_compiled(digest, metadata, compiled)
 
 
 def load_bundled_models() -> list[Model]:
@@ -278,15 +300,6 @@ def _check_claims(
             f"train it again, or pin it with --model-sha256 {digest}"
         )
     return claimed.without_claims()
-
-
-def _load_fast_model_for(digest: str, log: Callable[[str], object]) -> Model | None:
-    """Return the bundled fast model if it was made to answer in place of the model with this digest."""
-    path = bundled_folder() / f"{FAST_CNN}.h5"
-    if not path.is_file() or hashlib.sha256(read_model_file(path)).hexdigest() == digest:
-        return None
-    fast_model = load_model(FAST_CNN, log=log)
-    return fast_model if fast_model.metadata.cascade_target == digest else None
 
 
 def _load_single_classifier(model: Model) -> Classifier:

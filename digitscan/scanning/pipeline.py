@@ -52,7 +52,9 @@ class Scan(Iterator[Prediction]):
 
     def __init__(self, paths: str | Path | Iterable[str | Path], config: ScanConfig | None = None) -> None:
         """Take one path or several, of folders and image files. Raises UsageError if one does not exist."""
-        given = [paths] if isinstance(paths, str | os.PathLike) else paths
+        given = [paths] if isinstance(paths, str | os.PathLike) else [*paths]
+        if "" in given:  # `Path("")` is the current folder, which nobody asked for
+            raise UsageError("an empty path was given: name a folder or an image")
         self.paths = [Path(path) for path in given]
         if not self.paths:
             raise UsageError("no path was given: name a folder or an image")
@@ -249,9 +251,8 @@ def _write_rows(
 
 
 def _log_stop(sink: OutputSink, counts: SummaryCounts) -> None:
-    # Rows that were rescued are in a file without a manifest.
-    hint = "; --resume continues" if sink.is_resumable and not sink.change else ""
-    log(f"Stopped. {counts.total:,} rows are written: {sink.description}{hint}")
+    hint = "; --resume continues" if sink.is_resumable else ""
+    log(f"Stopped. {sink.change or f'{counts.total:,} rows are written: {sink.description}{hint}'}")
 
 
 def _log_missed_files(remaining: RemainingFiles) -> None:

@@ -40,6 +40,7 @@ def create_manifest(
         preprocess_version=PREPROCESS_VERSION,
         input_maximum=model.metadata.input_maximum,
         min_confidence=config.min_confidence,
+        is_calibrated=model.metadata.ok_confidence is not None,
         max_megapixels=config.max_megapixels,
         columns=csv_format.columns,
         raw=csv_format.raw,

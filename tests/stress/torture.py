@@ -42,6 +42,7 @@ from tests.stress.interruptions import (
 )
 from tests.stress.outputs import fill_disk, redirect_streams, start_second_scan
 from tests.stress.places import refuse_occupied_places, scan_formulas
+from tests.stress.terminals import show_names_on_terminal
 from tests.stress.training import kill_training, refuse_to_train, train_among_traps
 from tests.stress.trust import scan_with_forged_models
 
@@ -84,6 +85,7 @@ def run_trials(runner: ScanRunner, report: Report, file_count: int, kills: int, 
     fill_disk(runner, report, folder)
     start_second_scan(runner, report, folder, max(1, kills // 5))
     redirect_streams(runner, report, folder)
+    show_names_on_terminal(runner, report)
     refuse_occupied_places(runner, report)
     scan_formulas(runner, report)
     write_long_rows_to_slow_pipe(runner, report)

@@ -65,6 +65,7 @@ def crafted_files() -> Iterator[CraftedFile]:
     yield from _float_images()
     yield from _exif_files()
     yield _tiff_with_a_loop()
+    yield from _cut_headers()
 
 
 def _bombs() -> Iterator[CraftedFile]:
@@ -175,6 +176,13 @@ def _tiff_with_a_loop() -> CraftedFile:
     (entry_count,) = struct.unpack_from("<H", data, directory)
     struct.pack_into("<I", data, directory + 2 + 12 * entry_count, directory)
     return CraftedFile("pages-loop.tif", bytes(data))
+
+
+def _cut_headers() -> Iterator[CraftedFile]:
+    """Yield JPEGs that end in their header, in each of its segments and between them."""
+    data = _save(_digit(), "JPEG")
+    for length in range(3, data.index(b"\xff\xda"), 20):
+        yield CraftedFile(f"cut-at-{length}.jpg", data[:length], "truncated JPEG")
 
 
 def sparse_files() -> Iterator[tuple[str, bytes, int]]:

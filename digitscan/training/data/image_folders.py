@@ -77,7 +77,8 @@ def _list_labelled_files(folder: Path) -> Iterator[tuple[int, Path]]:
         if not subfolder.is_dir():
             continue
         for path in sorted(subfolder.iterdir(), key=lambda path: path.name):
-            if not path.name.startswith(".") and path.is_file():
+            # The reader says why it leaves out what is no file, such as a pipe or a link that leads nowhere.
+            if not path.name.startswith(".") and not path.is_dir():
                 yield digit, path
 
 

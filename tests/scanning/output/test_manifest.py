@@ -25,6 +25,7 @@ MANIFEST = ScanManifest(
     preprocess_version=2,
     input_maximum=1.0,
     min_confidence=None,
+    is_calibrated=True,
     max_megapixels=64.0,
     columns=("path", "digit", "confidence", "status", "note"),
     raw=False,
@@ -48,7 +49,7 @@ STORED_BY_OLDER_VERSIONS = {
 
 
 def test_the_stored_names_are_those_of_older_versions(tmp_path):
-    assert json.loads(MANIFEST.to_json()) == STORED_BY_OLDER_VERSIONS
+    assert json.loads(MANIFEST.to_json()) == {**STORED_BY_OLDER_VERSIONS, "is_calibrated": True}
     manifest_path(tmp_path / "rows.csv").write_text(json.dumps(STORED_BY_OLDER_VERSIONS))
     check_manifest(tmp_path / "rows.csv", MANIFEST)
 
@@ -60,6 +61,7 @@ def test_the_stored_names_are_those_of_older_versions(tmp_path):
         ({"targets": ("/other",)}, 'the real paths was ["/images"] and is ["/other"]'),
         ({"min_confidence": 0.5}, "min confidence was null and is 0.5"),
         ({"preprocess_version": 3}, "preprocess version was 2 and is 3"),
+        ({"is_calibrated": False}, "whether the model's calibration is believed was true and is false"),
     ],
 )
 def test_a_difference_is_named_in_the_words_of_the_settings(tmp_path, change, message):

@@ -93,10 +93,12 @@ def test_images_are_what_a_scan_sees_and_crafted_ones_are_left_out(tmp_path):
         file.write(b"II*\0" + (8).to_bytes(4, "little"))
         file.truncate(8 << 30)
     os.mkfifo(folder / "pipe.png")
+    (folder / "link.png").symlink_to("nowhere")
+    (folder / "sub").mkdir()
     count, reasons = read(tmp_path)
     assert count == 14
     assert reasons["large.png"].startswith("too large: 65.61 megapixels")
-    assert reasons.keys() == {"six bytes.jpg", "empty.png", "large.png", "sparse.tif"}
+    assert reasons.keys() == {"six bytes.jpg", "empty.png", "large.png", "sparse.tif", "pipe.png", "link.png"}
     data = read_image_folders(tmp_path, lambda path, reason: None)
     expected = [preprocess(decode_image(path).pixels).pixels for path in sorted(folder.glob("[0-9]*.png"))]
     assert sorted(image.tobytes() for image in np.concatenate([data.x_train, data.x_test])) == sorted(
