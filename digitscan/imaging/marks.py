@@ -45,7 +45,7 @@ MIN_UNDERLINE_GAP = 0.04
 """Paper between a digit and its underline, as a share of the digit's height. The base of a broken 2 is
 nearer.
 """
-SLANTS = (0.0, 0.25, 0.5)
+SLANTS = (0.25, 0.5)
 """Columns to the right per row up, of lines that may separate neighbours: handwriting leans to the right."""
 MIN_LIKE_SIZE = 0.6
 """Height and width of a second digit, as shares of the main one's."""
@@ -293,7 +293,7 @@ def _is_beside(stroke: Component, main: Component, labels: GrayImage) -> bool:
         return True
     rows, columns = np.nonzero(labels == stroke.label)
     main_rows, main_columns = np.nonzero(labels == main.label)
-    for slant in SLANTS[1:]:
+    for slant in SLANTS:
         positions, main_positions = columns + slant * rows, main_columns + slant * main_rows
         if positions.max() <= main_positions.min() or positions.min() >= main_positions.max():
             return True

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from digitscan.errors import ModelError
-from digitscan.imaging.version import COMPATIBLE_VERSIONS, PREPROCESS_VERSION
-from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
+from digitscan.imaging.version import PREPROCESS_VERSION
+from digitscan.model.metadata import ModelMetadata
 from digitscan.prediction import Status
 
 if TYPE_CHECKING:
@@ -45,11 +45,7 @@ class Classifier:
 
         from digitscan.system.stdio import silence_native_stderr
 
-        # A model without metadata was trained elsewhere, without our preprocessing of any version.
-        if (
-            metadata.architecture != UNKNOWN_ARCHITECTURE
-            and metadata.preprocess_version not in COMPATIBLE_VERSIONS
-        ):
+        if not metadata.is_compatible:
             raise ModelError(
                 f"the model was trained with preprocessing version {metadata.preprocess_version}, "
                 f"this digitscan has version {PREPROCESS_VERSION}: train it again"

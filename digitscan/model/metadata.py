@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from digitscan.errors import ModelError
+from digitscan.imaging.version import COMPATIBLE_VERSIONS
 
 FORMAT_VERSION = 1
 """The version of the stored form. Raise it when older code would misread what newer code writes."""
@@ -64,6 +65,14 @@ class ModelMetadata:
     the command that trains a model again."""
     scores: Mapping[str, Any] = field(default_factory=dict)
     """The model's scores on test images, for people; only `resolve_model` compares two accuracies."""
+
+    @property
+    def is_compatible(self) -> bool:
+        """Whether the model was trained on what preprocessing gives today.
+
+        One without metadata was trained elsewhere, without preprocessing of any version.
+        """
+        return self.architecture == UNKNOWN_ARCHITECTURE or self.preprocess_version in COMPATIBLE_VERSIONS
 
     def ok_limit(self, is_clean: bool) -> float | None:
         """Return the confidence from which a row of an image is `ok`; None: the model is not calibrated."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitscan.errors import ModelError, UsageError
-from digitscan.imaging.version import COMPATIBLE_VERSIONS, PREPROCESS_VERSION
+from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.compiled_cache import (
     CompiledModel,
     bundled_folder,
@@ -164,7 +164,7 @@ def _load_resolved(
             f"the metadata of {resolved.path} says that its input is 0..{compiled.metadata.input_maximum:g}: "
             "--input-range is for models that digitscan did not make, leave it out"
         )
-    if not _is_compatible(compiled.metadata):
+    if not compiled.metadata.is_compatible:
         raise ModelError(_describe_incompatible(resolved.path, compiled.metadata))
     is_believed = sha256 is not None or resolved.is_bundled or compiled.is_bundled
     metadata = compiled.metadata
@@ -236,7 +236,7 @@ def _find_objection(digest: str) -> str:
             "an earlier version of digitscan, or if you trust it, train it again, or name it with "
             f"--model {DEFAULT_PATH} --model-sha256 {digest}"
         )
-    if not _is_compatible(trained.metadata):
+    if not trained.metadata.is_compatible:
         return f"not used: {_describe_incompatible(DEFAULT_PATH, trained.metadata)}"
     accuracy = _get_test_accuracy(trained.metadata) if trained.is_tested_on_mnist else None
     bundled_accuracy = _get_bundled_test_accuracy() if accuracy is not None else None
@@ -306,14 +306,6 @@ def _load_single_classifier(model: Model) -> Classifier:
     from digitscan.model.classifier import Classifier
 
     return Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata)
-
-
-def _is_compatible(metadata: ModelMetadata) -> bool:
-    """Tell whether a model was trained on what preprocessing gives today.
-
-    One without metadata was trained elsewhere, without preprocessing of any version.
-    """
-    return metadata.architecture == UNKNOWN_ARCHITECTURE or metadata.preprocess_version in COMPATIBLE_VERSIONS
 
 
 def _describe_incompatible(path: Path, metadata: ModelMetadata) -> str:

@@ -268,7 +268,7 @@ def _choose_for_training(augmented: _Augmented, rng: np.random.Generator) -> Pre
         return None
     if augmented.is_negative_field:
         chosen = candidates[int(rng.integers(len(candidates)))]
-        return None if augmented.may_be_line and _looks_like_a_one(chosen) else chosen
+        return None if augmented.may_be_line and _is_as_thin_as_a_line(chosen) else chosen
     if augmented.original is None:
         return candidates[0]
     best, correlation = _find_most_alike(augmented.original, candidates)
@@ -280,7 +280,7 @@ def _choose_as_scanned(augmented: _Augmented, rng: np.random.Generator) -> Prepr
     candidates = list_candidates(augmented.result)
     if not candidates:
         return None
-    if augmented.may_be_line and any(_looks_like_a_one(candidate) for candidate in candidates):
+    if augmented.may_be_line and any(_is_as_thin_as_a_line(candidate) for candidate in candidates):
         return None
     if augmented.original is not None:
         _, correlation = _find_most_alike(augmented.original, candidates)
@@ -289,7 +289,7 @@ def _choose_as_scanned(augmented: _Augmented, rng: np.random.Generator) -> Prepr
     return augmented.result
 
 
-def _looks_like_a_one(negative: Preprocessed) -> bool:
+def _is_as_thin_as_a_line(negative: Preprocessed) -> bool:
     """Tell whether the ink of a field without a digit may be taken for a 1; see MAX_LINE_WIDTH."""
     if negative.pixels is None:
         return True

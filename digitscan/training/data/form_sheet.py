@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from digitscan.imaging.types import GrayImage
-
-SUBPIXEL_BITS = 4
-"""OpenCV draws at coordinates in 1/16 of a pixel."""
+from digitscan.training.data.stroke_glyphs import SUBPIXEL_BITS
 
 
 class Rect(NamedTuple):
