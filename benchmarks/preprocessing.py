@@ -1,8 +1,8 @@
 """Measure preprocessing alone: microseconds per image by size, `python -m benchmarks.preprocessing`.
 
 Three kinds of images are made from MNIST's training digits: dark ink on even paper, a photograph with uneven
-light and grain, and a printed box with the digit in it. The figure is the mean over the images, each at the best of several runs, on one core.
-Each image has just been written to memory, as when a scan has decoded it.
+light and grain, and a printed box with the digit in it. The figure is the mean over the images, each at the
+best of several runs, on one core. Each image has just been written to memory, as when a scan has decoded it.
 """
 
 from __future__ import annotations

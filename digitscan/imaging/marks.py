@@ -98,17 +98,17 @@ def find_frames(strokes: list[Component], labels: GrayImage, min_area: float) ->
 
 def _is_enclosed(inner: Component, outer: Component, labels: GrayImage) -> bool:
     """Tell whether a component is large enough for a digit and has the other one on all four sides."""
-    if inner.height < MIN_ENCLOSED_HEIGHT * outer.height or not (
-        outer.left < inner.left
-        and outer.top < inner.top
-        and inner.right < outer.right
-        and inner.bottom < outer.bottom
+    # Unpacked, because this runs for each pair of components, and attributes take twice as long.
+    label, outer_left, outer_top, outer_width, outer_height, _ = outer
+    _, inner_left, inner_top, width, height, _ = inner
+    left, top = inner_left - outer_left, inner_top - outer_top
+    right, bottom = left + width, top + height
+    if height < MIN_ENCLOSED_HEIGHT * outer_height or not (
+        left > 0 and top > 0 and right < outer_width and bottom < outer_height
     ):
         return False
-    box = labels[outer.top : outer.bottom, outer.left : outer.right] == outer.label
-    left, top = inner.left - outer.left, inner.top - outer.top
-    right, bottom = left + inner.width, top + inner.height
-    side, end = MIN_ENCLOSED_SIDE * inner.height, MIN_ENCLOSED_SIDE * inner.width
+    box = labels[outer_top : outer_top + outer_height, outer_left : outer_left + outer_width] == label
+    side, end = MIN_ENCLOSED_SIDE * height, MIN_ENCLOSED_SIDE * width
     return bool(
         np.count_nonzero(box[top:bottom, :left].any(axis=1)) >= side
         and np.count_nonzero(box[top:bottom, right:].any(axis=1)) >= side

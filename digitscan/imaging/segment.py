@@ -121,6 +121,7 @@ class _Components(NamedTuple):
     """The ink of an image and its components."""
 
     ink: GrayImage
+    mask: GrayImage
     labels: GrayImage
     components: list[Component]
     min_area: float
@@ -170,7 +171,7 @@ def _segment_components(ink: GrayImage, mask: GrayImage) -> list[Segmentation]:
     """Return the main group and what belongs to it, or why there is no single digit."""
     labels, components = find_components(mask)
     shape = ink.shape
-    image = _Components(ink, labels, components, compute_min_area(shape))
+    image = _Components(ink, mask, labels, components, compute_min_area(shape))
     strokes, notes = _remove_lines_and_frames(image)
     if not strokes:
         return [Segmentation(None, EMPTY_FIELD, notes)]
@@ -198,13 +199,13 @@ def _segment_components(ink: GrayImage, mask: GrayImage) -> list[Segmentation]:
 def remove_printed_components(ink: GrayImage, mask: GrayImage) -> PrintRemoval | None:
     """Return the ink without the components that are printed lines and frames; None where there are none."""
     labels, components = find_components(mask)
-    image = _Components(ink, labels, components, compute_min_area(ink.shape))
+    image = _Components(ink, mask, labels, components, compute_min_area(ink.shape))
     strokes, notes = _remove_lines_and_frames(image)
     if not notes or (len(components) == 1 and BOX_REMOVED not in notes):
         return None
     printed = [component for component in components if component not in strokes]
     whole_image = _cut_out(ink, 0, 0, ink.shape[1], ink.shape[0])
-    rest = _erase_others(whole_image, labels, strokes, printed).ink
+    rest = _erase(image, whole_image, printed).ink
     return PrintRemoval(rest, notes, bool(strokes))
 
 
@@ -239,7 +240,7 @@ def _segment_without_neighbours(
 
 def _segment_strokes(image: _Components, strokes: list[Component], notes: tuple[str, ...]) -> Segmentation:
     """Return the main group of these components and what belongs to it, or why there is no single digit."""
-    ink, labels, components, min_area = image
+    ink, _, labels, components, min_area = image
     shape = ink.shape
     groups = group_broken_strokes(strokes, shape)
     main = max(groups, key=lambda group: compute_prominence(group.extent, shape))
@@ -255,7 +256,7 @@ def _segment_strokes(image: _Components, strokes: list[Component], notes: tuple[
         return Segmentation(digit, SEVERAL_DIGITS, notes)
     left_out = [component for component in components if component not in digit_components]
     if left_out:
-        digit = _erase_others(digit, labels, digit_components, left_out)
+        digit = _erase(image, digit, left_out)
         if not notes and any(component.area >= min_area for component in left_out):
             notes = ("parts left out",)
     is_digit = np.zeros(len(components) + 1, np.uint8)
@@ -341,7 +342,7 @@ def _is_grid(component: Component, image: _Components) -> bool:
 
     A digit of thin strokes in a tight crop reaches three edges too, but it is alone, but for specks.
     """
-    ink, _, components, min_area = image
+    ink, _, _, components, min_area = image
     return (
         len(components) > 1
         and max(ink.shape) > MAX_CLEAN_SIDE
@@ -375,22 +376,18 @@ def _remove_specks(strokes: list[Component], min_area: float) -> list[Component]
     return [component for component in strokes if component.area >= min_area] or strokes
 
 
-def _erase_others(
-    digit: Digit, labels: GrayImage, digit_components: list[Component], left_out: list[Component]
-) -> Digit:
+def _erase(image: _Components, digit: Digit, left_out: list[Component]) -> Digit:
     """Return the digit without the components that were left out, where they reach into its box.
 
-    Their soft edges, a pixel wide, are erased too, but nothing of the digit's own components.
+    Their soft edges, a pixel wide, are erased too, but nothing of the other components.
     """
     height, width = digit.ink.shape
-    box = slice(digit.top, digit.top + height), slice(digit.left, digit.left + width)
-    count = 1 + len(digit_components) + len(left_out)
-    is_other = np.zeros(count, np.uint8)
-    is_other[[component.label for component in left_out]] = 1
-    others = cv2.dilate(is_other.take(labels), square_kernel(3))[box]
-    if cv2.countNonZero(others) == 0:
-        return digit
-    is_digit = np.zeros(count, np.uint8)
-    is_digit[[component.label for component in digit_components]] = 1
-    others = cv2.subtract(others, is_digit.take(labels[box]))
-    return digit._replace(ink=cv2.multiply(digit.ink, 1 - others))
+    top, left = max(0, digit.top - 1), max(0, digit.left - 1)
+    part = slice(top, digit.top + height + 1), slice(left, digit.left + width + 1)
+    is_other = np.zeros(1 + len(image.components), np.uint8)
+    is_other[[component.label for component in left_out]] = 255
+    others = is_other.take(image.labels[part])
+    kept = cv2.subtract(image.mask[part], others)
+    erased = cv2.subtract(cv2.dilate(others, square_kernel(3)), kept)
+    erased = erased[digit.top - top :, digit.left - left :][:height, :width]
+    return digit._replace(ink=cv2.subtract(digit.ink, erased)) if cv2.countNonZero(erased) else digit
