@@ -1,6 +1,7 @@
 """What a worker makes of files, without the process."""
 
 import io
+import os
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.metadata import ModelMetadata
 from digitscan.prediction import Folder
 from digitscan.workers.image_processor import MAX_BUFFERED_PIXELS, ImageProcessor
-from digitscan.workers.protocol import CURRENT_FILE, FileLocation, write_frame
+from digitscan.workers.protocol import CURRENT_FILE, FileLocation, read_frame, write_frame
 from tests.imaging.drawing import INK, draw_box, draw_line, draw_strokes, make_paper, write
 from tests.support.command import run_code
 from tests.support.pictures import digit_picture, encode_image
@@ -200,10 +201,18 @@ def test_text_that_libraries_print_while_they_load_is_no_answer(tmp_path):
     (tmp_path / "shared").write_bytes(bytes(CURRENT_FILE.size))
     setup = io.BytesIO()
     write_frame(setup, {"shared_path": str(tmp_path / "shared")})
-    code = (
-        "from digitscan.workers.worker import answer_tasks\n"
-        "answer_tasks(lambda setup: print('loaded', flush=True))"
-    )
-    done = run_code(code, input=setup.getvalue())
+    code = """
+from digitscan.errors import ModelError
+from digitscan.workers.worker import answer_tasks
+def load_processor(setup):
+    print("loaded", flush=True)
+    raise ModelError("not this one")
+answer_tasks(load_processor)
+"""
+    stdin, supervisors_end = os.pipe()  # it stays open: a worker whose supervisor is gone ends at once
+    os.write(supervisors_end, setup.getvalue())
+    done = run_code(code, stdin=stdin)
+    os.close(stdin)
+    os.close(supervisors_end)
     assert (done.returncode, done.stderr) == (0, b"loaded\n")
-    assert b"loaded" not in done.stdout
+    assert read_frame(io.BytesIO(done.stdout)) == {"refused": "not this one"}
