@@ -2,7 +2,7 @@
 
 Damaged files, interrupted scans, full disks, closed pipes, edited outputs, changing folders, hostile models
 and trainings, all made from the seed. Prints a Markdown table of what was tried and what was lost, and exits
-with 1 if anything was. With the defaults it takes about half an hour on two cores.
+with 1 if anything was. With the defaults it takes 20 to 30 minutes on two cores.
 
 Linux only. As root it mounts a small disk to fill; otherwise it limits the size of files instead.
 """
