@@ -163,6 +163,12 @@ def _list_redirections(rows: bytes) -> list[_Redirection]:
                 "COLUMNS=0",
             )
         ),
+        _Redirection(
+            "in a folder that was deleted",
+            f"mkdir -p gone && cd gone && rmdir ../gone && {scan} -o - | cat; {exit_with_its_code}",
+            unreadable,
+            rows,
+        ),
         # Colours are asked for, so the control characters on stderr are no fault.
         _Redirection(
             "FORCE_COLOR=1",

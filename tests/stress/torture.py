@@ -43,7 +43,7 @@ from tests.stress.interruptions import (
 from tests.stress.outputs import fill_disk, redirect_streams, start_second_scan
 from tests.stress.places import refuse_occupied_places, scan_formulas
 from tests.stress.terminals import show_names_on_terminal
-from tests.stress.training import kill_training, refuse_to_train, train_among_traps
+from tests.stress.training import kill_training, refuse_to_train, train_among_traps, train_on_crafted_images
 from tests.stress.trust import scan_with_forged_models
 
 
@@ -98,6 +98,7 @@ def run_trials(runner: ScanRunner, report: Report, file_count: int, kills: int, 
     scan_with_bad_models(runner, report, seed, kills)
     scan_with_forged_models(runner, report, seed, max(1, kills // 5))
     refuse_to_train(runner, report)
+    train_on_crafted_images(runner, report)
     train_among_traps(runner, report)
     kill_training(runner, report, max(1, kills // 10), seed)
 

@@ -23,12 +23,15 @@ from tests.stress.harness import (
     wait_for_end,
 )
 from tests.support.command import Argument
+from tests.support.crafted_files import crafted_files
+from tests.support.pictures import digit_picture
 from tests.support.processes import find_process_tree
 from tests.support.training_data import save_few_digits
 
 MAX_SECONDS_TO_REFUSE = 30
 MAX_SECONDS_TO_TRAIN = 120
 _MAX_LINES = 3
+_MIN_DIGITS = 14
 _TRAP_MODULES = ("multiprocessing", "json", "pickle", "numpy", "keras", "matplotlib", "_strptime")
 
 
@@ -124,6 +127,27 @@ def _make_npz(x_train: bytes, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
         }.items():
             archive.writestr(f"{name}.npy", data)
     return file.getvalue()
+
+
+def train_on_crafted_images(runner: ScanRunner, report: Report) -> None:
+    """Train on a folder with bombs and odd files among the digits; those that cannot be read are named."""
+    folder = runner.new_path("crafted")
+    (folder / "data" / "7").mkdir(parents=True)
+    for index in range(_MIN_DIGITS):
+        digit_picture(28 + index).save(folder / "data" / "7" / f"digit-{index}.png")
+    files = list(crafted_files())
+    for file in files:
+        (folder / "data" / "7" / file.name).write_bytes(file.data)
+    arguments = ("--data", folder / "data", "--epochs", "1", "-o", "a.h5", "--no-plots")
+    start = time.monotonic()
+    outcome = _train(runner, folder, MAX_SECONDS_TO_TRAIN, *arguments)
+    losses = outcome.find_faults()
+    if outcome.exit_code != ExitCode.OK:
+        losses.append(f"exit code {outcome.exit_code}: {outcome.stderr}")
+    unreadable = [file.name for file in files if file.error is not None]
+    losses += [f"{name} is not named" for name in unreadable if f"/7/{name}: " not in outcome.stderr]
+    summary = f"{len(unreadable)} are named as left out, trained after {time.monotonic() - start:.0f} s"
+    report.add("a training on crafted files among digits", f"{len(files)} files", losses, summary)
 
 
 def train_among_traps(runner: ScanRunner, report: Report) -> None:
