@@ -122,11 +122,17 @@ def test_ctrl_c_leaves_the_old_model_and_a_checkpoint_to_continue_from(few_digit
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "a.h5.checkpoint.npz"]
 
 
-def test_a_run_that_is_stopped_while_it_saves_its_checkpoint_knows_that_there_is_one(tmp_path, monkeypatch):
+def test_a_run_that_is_stopped_while_it_saves_its_checkpoint_knows_that_there_is_one(
+    tmp_path, monkeypatch, request
+):
     def save_and_stop(path, checkpoint):
         save_checkpoint(path, checkpoint)
         signal.raise_signal(signal.SIGINT)
 
+    previous = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored in background jobs of a shell
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))
     monkeypatch.setattr("digitscan.training.checkpoint.save_checkpoint", save_and_stop)
     keras_model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     keras_model.compile("adam", "mse")
