@@ -4,7 +4,8 @@ Damaged files, interrupted scans, full disks, closed pipes, edited outputs, chan
 and trainings, all made from the seed. Prints a Markdown table of what was tried and what was lost, and exits
 with 1 if anything was. With the defaults it takes 20 to 30 minutes on two cores.
 
-Linux only. As root it mounts a small disk to fill; otherwise it limits the size of files instead.
+Linux only. As root it mounts a small disk to fill, and files that block; otherwise it limits the size of
+files instead, and leaves out those that block.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from tests.stress.interruptions import (
 )
 from tests.stress.outputs import fill_disk, redirect_streams, start_second_scan
 from tests.stress.places import refuse_occupied_places, scan_formulas
+from tests.stress.slow_files import scan_slow_files
 from tests.stress.terminals import show_names_on_terminal
 from tests.stress.training import kill_training, refuse_to_train, train_among_traps, train_on_crafted_images
 from tests.stress.trust import scan_with_forged_models
@@ -93,6 +95,7 @@ def run_trials(runner: ScanRunner, report: Report, file_count: int, kills: int, 
     edit_after_kill(runner, report, folder, max(1, kills // 2), seed)
     scan_with_few_descriptors(runner, report, folder)
     scan_files_that_cannot_be_opened(runner, report)
+    scan_slow_files(runner, report)
     swap_folders_for_links(runner, report, max(1, kills // 5))
     scan_deep_tree(runner, report)
     scan_with_bad_models(runner, report, seed, kills)
