@@ -212,7 +212,7 @@ def remove_printed_components(ink: GrayImage, mask: GrayImage) -> PrintRemoval |
 def _remove_lines_and_frames(image: _Components) -> tuple[list[Component], tuple[str, ...]]:
     """Return the components that are neither lines nor frames, and what was left out."""
     shape = image.ink.shape
-    strokes = [component for component in image.components if not _is_form_line(component, image)]
+    strokes = [component for component in image.components if not _is_form_line(component, shape)]
     if max(shape) <= MAX_CLEAN_SIDE:
         return strokes, (LINE_REMOVED,) if len(strokes) < len(image.components) else ()
     underlines = find_underlines(strokes, image.min_area)
@@ -328,28 +328,15 @@ def _may_be_line(extent: Component, shape: tuple[int, ...]) -> bool:
     return not LINE_BORDER < centre < 1 - LINE_BORDER
 
 
-def _is_form_line(component: Component, image: _Components) -> bool:
-    """Tell whether a component is a line from edge to edge, or a thin grid beside other strokes."""
-    shape = image.ink.shape
+def _is_form_line(component: Component, shape: tuple[int, ...]) -> bool:
+    """Tell whether a component is a line from edge to edge, or a thin grid that reaches three edges."""
     if not touches_edge(component, shape):
         return False
-    _, left, _, width, height, _ = component
-    return bool(spans_image(left, width, height, shape)) or _is_grid(component, image)
-
-
-def _is_grid(component: Component, image: _Components) -> bool:
-    """Tell whether a component is thin, reaches three edges of the image and has another stroke beside it.
-
-    A digit of thin strokes in a tight crop reaches three edges too, but it is alone, but for specks.
-    """
-    ink, _, _, components, min_area = image
-    return (
-        len(components) > 1
-        and max(ink.shape) > MAX_CLEAN_SIDE
-        and component.area < MAX_GRID_FILL * component.width * component.height
-        and len(find_touched_edges(component, ink.shape)) >= 3
-        and any(other.area >= min_area for other in components if other is not component)
-    )
+    _, left, _, width, height, area = component
+    if spans_image(left, width, height, shape):
+        return True
+    is_sparse = area < MAX_GRID_FILL * width * height and max(shape) > MAX_CLEAN_SIDE
+    return is_sparse and len(find_touched_edges(component, shape)) >= 3
 
 
 def spans_image(left: Any, width: Any, height: Any, shape: tuple[int, ...]) -> Any:

@@ -246,3 +246,11 @@ def test_an_underlined_digit_is_read_without_its_line_in_the_close_up():
     result = preprocess(page)
     assert "line removed" in result.notes
     assert correlate(result.pixels, preprocess(write(make_paper(260), digit, 60)).pixels) > 0.9
+
+
+@pytest.mark.parametrize("speck_count", [0, 1, 4])
+def test_squared_paper_with_and_without_specks_is_an_empty_field(speck_count):
+    image = np.full((100, 100), 230, np.uint8)
+    image[::25] = image[:, ::25] = 120
+    image[12 : 12 + 20 * speck_count : 20, 40] = 120
+    assert preprocess(image).rejection == "empty field"
