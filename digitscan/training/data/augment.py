@@ -1,8 +1,9 @@
 """Data augmentation: training images that vary as users' images do, and MNIST's do not.
 
-A digit is taken from MNIST or drawn anew (`stroke_glyphs`, `font_glyphs`, `pen_strokes`), distorted
-(Simard 2003), and degraded (`degrade`) or put into a field of a form (`printed_fields`). Negatives come from
-`negatives` and `pen_strokes`, or are fields that hold no digit, or several. The result goes through
+A digit is taken from MNIST, perhaps with one of the `added_strokes`, or drawn anew (`stroke_glyphs`,
+`font_glyphs`, `pen_strokes`); then it is distorted (`distort`), and degraded (`degrade`) or put into a field
+of a form (`printed_fields`). Negatives come from `negatives` and `pen_strokes`, or are fields that hold no
+digit, or several. The result goes through
 `preprocess`, as a user's image does. `generator` calls this module in its worker processes.
 
 Every image has a random generator of its own, seeded by the seed of the dataset and the index of the image.
@@ -22,15 +23,16 @@ from numpy.typing import NDArray
 
 from digitscan.imaging.normalize import IMAGE_SIZE
 from digitscan.imaging.preprocess import Preprocessed, list_candidates, preprocess
-from digitscan.imaging.preprocess_batch import preprocess_batch
 from digitscan.imaging.types import GrayImage
+from digitscan.training.data.added_strokes import STROKE_LABELS, add_stroke
 from digitscan.training.data.datasets import Split
 from digitscan.training.data.degrade import degrade
+from digitscan.training.data.distort import distort
 from digitscan.training.data.font_glyphs import FontGlyphs, choose_glyph, load_font_glyphs
 from digitscan.training.data.negatives import draw_negative
 from digitscan.training.data.pen_strokes import PenStrokes, draw_pen_digit, draw_pen_non_digit
 from digitscan.training.data.printed_fields import draw_empty_field, draw_printed_field, join_digits
-from digitscan.training.data.stroke_glyphs import draw_digit, draw_stroke
+from digitscan.training.data.stroke_glyphs import draw_digit
 
 WEAK_STRENGTH = 0.65
 """The strength of the distortion of weakly augmented digits; others have 1."""
@@ -55,16 +57,6 @@ SEVERAL_DIGITS = 0.2
 """The share of the negative fields that have two to six digits, and not none."""
 MAX_ATTEMPTS = 8
 """After this many images that cannot be used, the image stays black."""
-MIN_INK = 100
-"""Pixels of MNIST's digits brighter than this are ink."""
-CANVAS_SIZE = 64
-"""Pixels on each side of a distorted image: larger than MNIST's 28, so that pens and resolutions can vary."""
-
-_CENTER = (IMAGE_SIZE - 1) / 2
-_CANVAS_COORDINATES = np.stack(np.meshgrid(np.arange(CANVAS_SIZE), np.arange(CANVAS_SIZE)), axis=-1).astype(
-    np.float32
-)
-"""The x and y of every pixel of the canvas, (CANVAS_SIZE, CANVAS_SIZE, 2)."""
 
 
 @dataclass(frozen=True)
@@ -106,28 +98,6 @@ class AugmentationConfig:
 
     They keep the accuracy on MNIST: with them the CNN misread 29 of 5,000 validation digits instead of 46.
     """
-
-
-def apply_random_affine(images: GrayImage, indices: NDArray[Any], seed: int) -> GrayImage:
-    """Return the images at `indices`, slightly rotated, sheared and stretched, then preprocessed.
-
-    `images` are (N, 28, 28) uint8; the result is (len(indices), 28, 28) uint8, black where `preprocess` finds
-    no digit.
-    """
-    transformed = []
-    for index in indices.tolist():
-        rng = np.random.default_rng((seed, index))
-        rotation, shear, stretch_x, stretch_y = (rng.standard_normal(4) * (0.07, 0.1, 0.07, 0.07)).tolist()
-        matrix = np.array([[1.0 + stretch_x, shear - rotation], [rotation, 1.0 + stretch_y]])
-        offset = _CENTER - matrix @ (_CENTER, _CENTER)
-        transformed.append(
-            cv2.warpAffine(images[index], np.column_stack((matrix, offset)), (IMAGE_SIZE, IMAGE_SIZE))
-        )
-    pixels = np.zeros((len(indices), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    for position, preprocessed in enumerate(preprocess_batch(transformed)):
-        if preprocessed.pixels is not None:
-            pixels[position] = preprocessed.pixels
-    return pixels
 
 
 def augment_images(
@@ -332,111 +302,6 @@ def vary_handwriting(
     if source < config.stroke_glyphs + config.font_glyphs:
         return choose_glyph(font_glyphs.digits[label], rng)
     probability = config.added_strokes * (0.5 if label == 1 else 0.25)
-    if label not in (0, 1, 7) or rng.random() > probability:
+    if label not in STROKE_LABELS or rng.random() > probability:
         return digit
-    ink = _find_ink(digit)
-    if ink is None:
-        return digit
-    varied = digit.copy()
-    width = min(4, max(1, round(ink.stroke_width * rng.uniform(0.7, 1.0))))
-    if label == 1:
-        _add_flag(varied, ink, width, rng)
-    elif label == 0:
-        _add_slash(varied, ink, width, rng)
-    else:
-        _add_bar(varied, ink, width, rng)
-    return varied
-
-
-class _Ink(NamedTuple):
-    """The rows and columns of a digit's ink pixels, (N,) each, and its bounding box, with the last pixels."""
-
-    rows: NDArray[np.intp]
-    columns: NDArray[np.intp]
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def height(self) -> int:
-        """The distance of the last row from the first."""
-        return self.bottom - self.top
-
-    @property
-    def width(self) -> int:
-        """The distance of the last column from the first."""
-        return self.right - self.left
-
-    @property
-    def stroke_width(self) -> float:
-        """The width of the strokes in pixels, if all the ink were one straight stroke."""
-        return self.rows.size / max(self.height, self.width, 1)
-
-
-def _find_ink(digit: GrayImage) -> _Ink | None:
-    """Return the digit's ink, or None if there is too little to add a stroke to."""
-    rows, columns = np.nonzero(digit > MIN_INK)
-    if rows.size < 10:
-        return None
-    return _Ink(rows, columns, int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max()))
-
-
-def _add_flag(digit: GrayImage, ink: _Ink, width: int, rng: np.random.Generator) -> None:
-    """Draw the flag of a 1, from its top down to the left, and at times a base line."""
-    top_x, top_y = float(ink.columns[ink.rows <= ink.top + 1].mean()), ink.top + 0.7
-    length = ink.height * rng.uniform(0.2, 0.95)
-    angle = np.deg2rad(rng.uniform(15.0, 75.0))
-    end = (top_x - length * np.sin(angle), top_y + length * np.cos(angle))
-    draw_stroke(digit, ((top_x, top_y), end), width, rng)
-    if rng.random() < 0.3:
-        base_x, base_y = float(ink.columns[ink.rows >= ink.bottom - 1].mean()), ink.bottom - 0.5
-        half_length = ink.height * rng.uniform(0.15, 0.35)
-        draw_stroke(digit, ((base_x - half_length, base_y), (base_x + half_length, base_y)), width, rng)
-
-
-def _add_slash(digit: GrayImage, ink: _Ink, width: int, rng: np.random.Generator) -> None:
-    """Draw the slash of a 0, from its upper right to its lower left."""
-    inset = rng.uniform(-0.15, 0.3)
-    start = (ink.right - inset * ink.width, ink.top + inset * ink.height)
-    end = (ink.left + inset * ink.width, ink.bottom - inset * ink.height)
-    draw_stroke(digit, (start, end), min(width, 2), rng)
-
-
-def _add_bar(digit: GrayImage, ink: _Ink, width: int, rng: np.random.Generator) -> None:
-    """Draw the bar of a 7, across its stem."""
-    y = ink.top + ink.height * rng.uniform(0.4, 0.62)
-    stem_columns = ink.columns[np.abs(ink.rows - y) <= 1]
-    x = float(stem_columns.mean()) if stem_columns.size else (ink.left + ink.right) / 2
-    half_length = rng.uniform(3.0, 7.0)
-    tilt = rng.uniform(-1.5, 1.5)
-    ends = ((x - half_length, y + tilt), (x + half_length * rng.uniform(0.7, 1.1), y - tilt))
-    draw_stroke(digit, ends, min(width, 3), rng)
-
-
-def distort(image: GrayImage, rng: np.random.Generator, strength: float = 1.0) -> GrayImage:
-    """Return the image on a 64x64 canvas with a random affine and elastic distortion (Simard 2003).
-
-    The image is square, 28 pixels on each side or more, and is taken as one of 28. It is rotated, sheared,
-    stretched and enlarged to about twice that size. `strength`, 0 to 1, scales all but the enlargement. The
-    elastic field is random at 3x3 to 6x6 points and interpolated between them.
-    """
-    angle = np.deg2rad(strength * np.clip(rng.normal(0.0, 6.0), -16.0, 16.0))
-    shear = strength * np.clip(rng.normal(0.0, 0.15), -0.4, 0.4)
-    scale = rng.uniform(1.7, 2.2)
-    stretch = np.exp(strength * rng.normal(0.0, 0.1))
-    cosine, sine = np.cos(angle), np.sin(angle)
-    matrix = np.array([[cosine, -sine], [sine, cosine]]) @ np.array([[1.0, shear], [0.0, 1.0]])
-    matrix = matrix @ np.diag([scale * stretch, scale / stretch])
-    inverse = np.linalg.inv(matrix)
-    offset = _CENTER - inverse @ [(CANVAS_SIZE - 1) / 2, (CANVAS_SIZE - 1) / 2]
-    # For each pixel of the canvas, the point of the image that it shows.
-    sources = _CANVAS_COORDINATES @ inverse.T.astype(np.float32) + offset.astype(np.float32)
-    grid_size = int(rng.integers(3, 7))
-    displacement = strength * rng.uniform(0.2, 1.1) * 4.0 / grid_size
-    field = rng.normal(0.0, displacement, (grid_size, grid_size, 2)).astype(np.float32)
-    sources += cv2.resize(field, (CANVAS_SIZE, CANVAS_SIZE), interpolation=cv2.INTER_CUBIC)
-    if len(image) != IMAGE_SIZE:
-        # Pixels are counted at their centres: the first is at 0, its border at -0.5.
-        sources = (sources + np.float32(0.5)) * np.float32(len(image) / IMAGE_SIZE) - np.float32(0.5)
-    return cv2.remap(image, sources[..., 0], sources[..., 1], cv2.INTER_LINEAR)
+    return add_stroke(digit, label, rng)

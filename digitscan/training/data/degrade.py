@@ -3,7 +3,7 @@
 `degrade` applies random degradations one after another; `augment` uses it for digits and negatives. Each
 function takes an image of light ink on black, (height, width) uint8, and returns another; what
 `simulate_camera` returns is mostly dark ink on light paper. Sizes in pixels are meant for the 64x64 pixels
-that `augment.distort` returns.
+that `distort.distort` returns.
 """
 
 from __future__ import annotations

@@ -27,7 +27,6 @@ from digitscan.system.process_pool import PoolError, ProcessPool
 from digitscan.system.resources import count_usable_cores
 from digitscan.training.data.augment import (
     AugmentationConfig,
-    apply_random_affine,
     augment_as_scanned,
     augment_images,
 )
@@ -38,6 +37,7 @@ from digitscan.training.data.datasets import (
     Split,
     preprocess_dataset,
 )
+from digitscan.training.data.distort import apply_random_affine
 from digitscan.training.data.pen_strokes import PenStrokes
 
 CALIBRATION_COPIES = 4

@@ -84,7 +84,7 @@ def draw_printed_field(
 ) -> PrintedField:
     """Return a picture of a printed field in which the digit is written.
 
-    `digit` is (height, width) uint8, light ink on black, with some ink, as `augment.distort` returns it.
+    `digit` is (height, width) uint8, light ink on black, with some ink, as `distort.distort` returns it.
     Neighbours are taken from `glyphs`, arrays (N, 28, 28) uint8 of digits or letters.
     """
     varied = change_stroke_width(digit, rng)

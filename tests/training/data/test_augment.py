@@ -10,12 +10,11 @@ from digitscan.imaging.preprocess import preprocess
 from digitscan.training.data.augment import (
     MAX_LINE_WIDTH,
     AugmentationConfig,
-    apply_random_affine,
     augment_as_scanned,
     augment_images,
-    distort,
     vary_handwriting,
 )
+from digitscan.training.data.distort import apply_random_affine, distort
 from digitscan.training.data.font_glyphs import load_font_glyphs
 from digitscan.training.data.pen_files import load_pen_strokes
 from digitscan.training.data.pen_strokes import draw_pen_digit

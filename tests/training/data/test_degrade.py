@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from digitscan.training.data.augment import distort
 from digitscan.training.data.degrade import (
     break_strokes,
     change_stroke_width,
@@ -12,6 +11,7 @@ from digitscan.training.data.degrade import (
     reduce_resolution,
     simulate_camera,
 )
+from digitscan.training.data.distort import distort
 
 
 @pytest.fixture(scope="module")

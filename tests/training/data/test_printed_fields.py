@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from digitscan.training.data.augment import CANVAS_SIZE, distort
+from digitscan.training.data.distort import CANVAS_SIZE, distort
 from digitscan.training.data.font_glyphs import load_font_glyphs
 from digitscan.training.data.form_prints import FRAMES, FRAMES_OF_EMPTY_FIELDS, PAPERS
 from digitscan.training.data.printed_fields import (
