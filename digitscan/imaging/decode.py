@@ -28,6 +28,13 @@ from digitscan.imaging.fast_decode import (
     has_full_contrast,
 )
 from digitscan.imaging.formats import MAX_IMAGE_FILE_BYTES, MAX_MEGAPIXELS, detect_format
+from digitscan.imaging.grayscale import (
+    apply_exif_orientation,
+    find_range,
+    is_turned,
+    may_be_turned,
+    to_pixels,
+)
 from digitscan.imaging.jpeg_file import is_header_cut
 from digitscan.imaging.png_file import MAX_METADATA_BYTES, lacks_rows, remove_metadata, verify_checksums
 from digitscan.prediction import path_to_text
@@ -46,11 +53,6 @@ MIN_SHORT_SIDE_CLOSE_UP = 384
 
 _MAX_BUFFERED_BYTES = 8 << 20
 """Larger files are read in chunks by Pillow and not held in memory."""
-_EXIF_KEYS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
-"""Where Pillow keeps the metadata that may hold an orientation."""
-_ORIENTATION_TAG = 0x0112
-_TURNED_ORIENTATIONS = range(2, 9)
-_MIN_OPAQUE_ALPHA = 200
 _DAMAGE_NOTE = "damaged: part of the picture is missing"
 
 
@@ -209,7 +211,7 @@ def _load_grayscale(
     _check_size(image.size, max_megapixels)
     size = image.size
     # Pillow turns a TIFF while it loads it, and forgets the orientation.
-    is_turned_tiff = image_format == "TIFF" and _is_turned(image)
+    is_turned_tiff = image_format == "TIFF" and is_turned(image)
     if luminance is not None and luminance.shows_all_ink:
         pixels, is_reduced = luminance.pixels, luminance.is_reduced
     else:
@@ -218,12 +220,12 @@ def _load_grayscale(
         else:
             # libtiff prints; whoever decodes the next file must not take its messages for theirs.
             call_with_native_stderr(image.load)
-        pixels, is_reduced = _to_pixels(image, notes), image_format == "JPEG" and image.size != size
+        pixels, is_reduced = to_pixels(image, notes), image_format == "JPEG" and image.size != size
     is_damaged = _is_damaged(image, file, pixels) if luminance is None else luminance.is_damaged
     if is_turned_tiff:
         notes.append("rotated by EXIF")
-    elif image_format != "TIFF" and any(key in image.info for key in _EXIF_KEYS):
-        pixels = _apply_exif_orientation(image, pixels, notes)
+    elif image_format != "TIFF" and may_be_turned(image):
+        pixels = apply_exif_orientation(image, pixels, notes)
     frame_count = _count_frames(image)
     if frame_count > 1:
         notes.append(f"frame 1 of {frame_count}")
@@ -242,7 +244,7 @@ def _load_jpeg(image: PillowImage, file: IO[bytes], min_short_side: int, needs_c
     mode = image.mode
     _request_scale(image, mode if needs_colours else "L", min_short_side)
     image.load()
-    if image.mode != mode and not _has_full_contrast(image):
+    if image.mode != mode and not has_full_contrast(*find_range(image)):
         file.seek(0)
         image = Image.open(file, formats=("JPEG",))
         _request_scale(image, mode, min_short_side)
@@ -278,102 +280,6 @@ def _may_lack_rows(image: PillowImage, pixels: NDArray[Any]) -> bool:
     if image.mode == "P" or image.has_transparency_data:  # what a zero looks like depends on the picture
         rows = np.asarray(image.crop((0, max(image.height - 2, 0), image.width, image.height)))
     return not (rows[0].any() and rows[-1].any())
-
-
-def _to_pixels(image: PillowImage, notes: list[str]) -> NDArray[Any]:
-    """Return a loaded image in one channel; append to `notes` what was done."""
-    pixels = np.asarray(_convert_to_one_channel(image, notes))
-    if pixels.dtype == np.int32:
-        return pixels.astype(np.float32)
-    if pixels.dtype in (np.uint8, np.float32):
-        return pixels
-    return pixels.astype(np.uint16, copy=False)
-
-
-def _convert_to_one_channel(image: PillowImage, notes: list[str]) -> PillowImage:
-    """Return the image in one channel, of 8 bits unless it has more; append to `notes` what was done."""
-    if image.mode.startswith("I;16"):
-        notes.append("16-bit")
-        return image
-    if image.mode in {"I", "F"}:
-        notes.append("32-bit")
-        return image
-    if image.has_transparency_data:
-        image = _flatten_transparency(image.convert("RGBA"), notes)
-    if image.mode in {"1", "L"}:
-        return image.convert("L")
-    return _choose_channel(image if image.mode == "RGB" else image.convert("RGB"), notes)
-
-
-def _choose_channel(image: PillowImage, notes: list[str]) -> PillowImage:
-    """Return an RGB image's luminance, or the channel that has clearly more contrast, if there is one."""
-    gray = image.convert("L")
-    if _has_full_contrast(gray):
-        return gray
-    low, high = _find_range(gray)
-    ranges = [_find_range(channel) for channel in image.split()]
-    contrasts = [channel_high - channel_low for channel_low, channel_high in ranges]
-    best = max(range(3), key=contrasts.__getitem__)
-    if contrasts[best] <= 1.5 * (high - low) + 24:
-        return gray
-    notes.append(f"read from its {('red', 'green', 'blue')[best]} channel")
-    return image.getchannel(best)
-
-
-def _find_range(gray: PillowImage) -> tuple[int, int]:
-    """Return the darkest and the brightest value."""
-    low, high = gray.getextrema()
-    assert isinstance(low, int | float) and isinstance(high, int | float)
-    return int(low), int(high)
-
-
-def _has_full_contrast(gray: PillowImage) -> bool:
-    return has_full_contrast(*_find_range(gray))
-
-
-def _flatten_transparency(image: PillowImage, notes: list[str]) -> PillowImage:
-    """Return an RGBA image as RGB on white or black paper, whichever keeps the ink visible.
-
-    If the opaque part has both ink and paper, the rest becomes like that paper; if it is all of one
-    brightness, it is ink, and the rest becomes unlike it.
-    """
-    from PIL import Image
-
-    alpha = image.getchannel("A")
-    if _find_range(alpha)[0] == 255:
-        return image.convert("RGB")
-    notes.append("transparent")
-    opaque = np.asarray(image.convert("RGB").convert("L"))[np.asarray(alpha) >= _MIN_OPAQUE_ALPHA]
-    paper = 255
-    if opaque.size:
-        dark, median, light = np.percentile(opaque, (5, 50, 95))
-        has_paper = light - dark > 80
-        paper = 255 if (median >= 128) == has_paper else 0
-    flat = Image.new("RGB", image.size, (paper, paper, paper))
-    flat.paste(image, mask=alpha)
-    return flat
-
-
-def _is_turned(image: PillowImage) -> bool:
-    return image.getexif().get(_ORIENTATION_TAG, 1) in _TURNED_ORIENTATIONS
-
-
-def _apply_exif_orientation(image: PillowImage, pixels: NDArray[Any], notes: list[str]) -> NDArray[Any]:
-    """Return the pixels upright, by the image's EXIF orientation (CIPA DC-008, tag 274)."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # broken metadata makes no image unreadable
-        return pixels
-    if orientation not in _TURNED_ORIENTATIONS:
-        return pixels
-    notes.append("rotated by EXIF")
-    if orientation in {5, 6, 7, 8}:
-        pixels = pixels.T
-    if orientation in {3, 4, 7, 8}:
-        pixels = pixels[::-1]
-    if orientation in {2, 3, 6, 7}:
-        pixels = pixels[:, ::-1]
-    return pixels
 
 
 def _count_frames(image: PillowImage) -> int:

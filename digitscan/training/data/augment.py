@@ -3,8 +3,8 @@
 A digit is taken from MNIST, perhaps with one of the `added_strokes`, or drawn anew (`stroke_glyphs`,
 `font_glyphs`, `pen_strokes`); then it is distorted (`distort`), and degraded (`degrade`) or put into a field
 of a form (`printed_fields`). Negatives come from `negatives` and `pen_strokes`, or are fields that hold no
-digit, or several. The result goes through
-`preprocess`, as a user's image does. `generator` calls this module in its worker processes.
+digit, or several. The result goes through `preprocess`, as a user's image does. `generator` calls this module
+in its worker processes.
 
 Every image has a random generator of its own, seeded by the seed of the dataset and the index of the image.
 So the images do not depend on how they are divided among processes. Any change of the order or number of
