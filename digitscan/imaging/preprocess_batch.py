@@ -27,7 +27,7 @@ from digitscan.imaging.ink import (
     is_clearly_light_on_dark,
     is_faint,
 )
-from digitscan.imaging.lines import MIN_LENGTH
+from digitscan.imaging.line_search import MIN_LENGTH
 from digitscan.imaging.normalize import BOX_SIZE, IMAGE_SIZE, INK_CUTOFF, PAPER_CUTOFF, moment_weights
 from digitscan.imaging.preprocess import Preprocessed, preprocess
 from digitscan.imaging.segment import spans_image
