@@ -28,9 +28,11 @@ from digitscan.training.distillation import Teacher
 
 MAX_OK_WRONG = 0.003
 """The largest share of wrong digits among the validation digits marked `ok`."""
-MAX_NEGATIVES_OK = 0.035
+MAX_NEGATIVES_OK = 0.0225
 """The largest share of the negatives among the validation images that is marked `ok`."""
-MAX_DIGITS_REJECTED = 0.003
+MAX_UNCLEAN_NEGATIVES_OK = 0.035
+"""The same among the images that are not clean; there are fewer of them."""
+MAX_DIGITS_REJECTED = 0.005
 """The largest share of the validation digits that is rejected as "not a digit"."""
 MAX_CASCADE_DISAGREEMENT = 0.001
 """The largest share, of the images that the fast model answers, in which its teacher does not agree."""
@@ -127,10 +129,12 @@ def _fit_ok_thresholds(metadata: ModelMetadata, answers: _Answers) -> ModelMetad
     """Return the metadata with the limits for `ok`: of clean images, and of others, never below the first."""
     may_be_ok = answers.select(~answers.needs_review)
     clean, unclean = may_be_ok.select(may_be_ok.is_clean), may_be_ok.select(~may_be_ok.is_clean)
-    ok_confidence = fit_ok_threshold(clean.probabilities, clean.labels, MAX_OK_WRONG)
+    ok_confidence = fit_ok_threshold(clean.probabilities, clean.labels, MAX_OK_WRONG, MAX_NEGATIVES_OK)
     if np.count_nonzero(unclean.labels < NOT_A_DIGIT) < MIN_UNCLEAN_DIGITS:
         return replace(metadata, ok_confidence=ok_confidence)
-    unclean_threshold = fit_ok_threshold(unclean.probabilities, unclean.labels, MAX_OK_WRONG)
+    unclean_threshold = fit_ok_threshold(
+        unclean.probabilities, unclean.labels, MAX_OK_WRONG, MAX_UNCLEAN_NEGATIVES_OK
+    )
     return replace(
         metadata, ok_confidence=ok_confidence, unclean_ok_confidence=max(ok_confidence, unclean_threshold)
     )
@@ -194,10 +198,12 @@ def fit_rejection_bias(probabilities: Probabilities, labels: Labels, max_rejecte
     return max(0.0, float(margins[int(max_rejected * len(margins))]))
 
 
-def fit_ok_threshold(probabilities: Probabilities, labels: Labels, max_wrong: float) -> float:
+def fit_ok_threshold(
+    probabilities: Probabilities, labels: Labels, max_wrong: float, max_negatives_ok: float
+) -> float:
     """Return the lowest confidence, 0.5 to 1, from which a row is `ok`.
 
-    At most the share `max_wrong` of the digits marked `ok` is wrong, and at most the share MAX_NEGATIVES_OK
+    At most the share `max_wrong` of the digits marked `ok` is wrong, and at most the share `max_negatives_ok`
     of the negatives is marked `ok`. `probabilities` are (N, 10) or (N, 11); `labels` (N,) are 10 for
     negatives. The result is 1.0 where no threshold keeps the first promise.
     """
@@ -213,7 +219,7 @@ def fit_ok_threshold(probabilities: Probabilities, labels: Labels, max_wrong: fl
     negatives = np.sort(confidences[~is_digit])[::-1]
     if negatives.size:
         # Just above the most confident negative that must not be `ok`.
-        threshold = max(threshold, float(negatives[int(MAX_NEGATIVES_OK * negatives.size)]) + 1e-6)
+        threshold = max(threshold, float(negatives[int(max_negatives_ok * negatives.size)]) + 1e-6)
     return round(min(0.9999, threshold), 4)
 
 

@@ -50,7 +50,7 @@ def test_the_temperature_that_was_applied_is_found(temperature):
 @pytest.mark.parametrize("classes", [10, 11])
 def test_at_most_the_promised_share_of_ok_rows_is_wrong(classes):
     probabilities, labels = draw_predictions(1.0, classes)
-    threshold = fit_ok_threshold(probabilities, labels, 0.02)
+    threshold = fit_ok_threshold(probabilities, labels, 0.02, MAX_NEGATIVES_OK)
     predictions = probabilities.argmax(axis=1)
     is_ok = (probabilities[:, :10].max(axis=1) >= threshold) & (predictions < 10)
     if classes == 11:
@@ -73,7 +73,7 @@ def test_few_digits_are_rejected_after_the_bias_is_lowered_and_more_before():
 def test_a_model_that_is_always_wrong_marks_nothing_ok():
     probabilities = np.full((100, 10), 0.01)
     probabilities[:, 3] = 0.9
-    assert fit_ok_threshold(probabilities, np.zeros(100, np.uint8), 0.003) == 1.0
+    assert fit_ok_threshold(probabilities, np.zeros(100, np.uint8), 0.003, 0.035) == 1.0
 
 
 def test_few_answers_differ_from_the_cascade_threshold_on_and_more_below():
