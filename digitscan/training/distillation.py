@@ -1,8 +1,10 @@
 """Teachers and the targets that a network learns from them.
 
 Knowledge distillation is that of Hinton et al. 2015, "Distilling the Knowledge in a Neural Network": a
-network learns a mixture of the labels and the teachers' softened probabilities. The cross-entropy with such
-a mixture is the same mixture of the two cross-entropies.
+network learns a mixture of the labels and the teachers' probabilities. The cross-entropy with such a mixture
+is the same mixture of the two cross-entropies. The probabilities are not softened, as they are there: those
+of a calibrated teacher say already how likely each class is, and students of softened answers (temperature 2
+or 4) marked 2 to 3 % fewer validation digits `ok`, with the same share of them wrong.
 """
 
 from __future__ import annotations
@@ -21,8 +23,6 @@ from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset
 
 TEACHER_WEIGHT = 0.7
 """The weight of the teachers' probabilities in a target; the label has the rest."""
-TEACHER_TEMPERATURE = 2.0
-"""Softens the teachers' probabilities: above 1, the classes that they find less likely weigh more."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,6 @@ def compute_distillation_targets(
         [teacher.classifier.classify(dataset.images)[:, :class_count] for teacher in teachers], axis=0
     )
     is_missed = (dataset.labels == NOT_A_DIGIT) & (targets.argmax(axis=1) != NOT_A_DIGIT)
-    targets = np.maximum(targets, 1e-12) ** (1.0 / TEACHER_TEMPERATURE)
     targets *= TEACHER_WEIGHT / targets.sum(axis=1, keepdims=True)
     targets[is_missed] = 0.0
     targets[np.arange(len(targets)), dataset.labels] += np.where(is_missed, 1.0, 1.0 - TEACHER_WEIGHT)
