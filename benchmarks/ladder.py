@@ -41,6 +41,7 @@ NO_AUGMENTATION = AugmentationConfig(
     font_glyphs=0.0,
     negatives=0.0,
     letters=0.0,
+    stretched=0.0,
     distorted=0.0,
     degraded=0.0,
     printed_fields=0.0,
@@ -49,7 +50,8 @@ NO_AUGMENTATION = AugmentationConfig(
 )
 FULL_AUGMENTATION = AugmentationConfig()
 DISTORTED = replace(NO_AUGMENTATION, distorted=FULL_AUGMENTATION.distorted)
-WITHOUT_FIELDS = replace(FULL_AUGMENTATION, printed_fields=0.0, empty_fields=0.0)
+WITHOUT_STRETCHING = replace(FULL_AUGMENTATION, stretched=0.0)
+WITHOUT_FIELDS = replace(WITHOUT_STRETCHING, printed_fields=0.0, empty_fields=0.0)
 STRONG = replace(WITHOUT_FIELDS, weakly_augmented=0.0)
 STEPS = (
     Step("MNIST, preprocessed", NO_AUGMENTATION),
@@ -67,10 +69,11 @@ STEPS = (
     Step("+ negatives", replace(STRONG, letters=0.0)),
     Step("+ letters of handwriting fonts among the negatives", STRONG),
     Step("+ a share of weakly augmented MNIST digits", WITHOUT_FIELDS),
-    Step("+ digits in printed fields", replace(FULL_AUGMENTATION, empty_fields=0.0)),
-    Step("+ empty fields among the negatives", FULL_AUGMENTATION),
-    Step("+ digits of pen strokes", replace(FULL_AUGMENTATION, pen_non_digits=0.0), has_pens=True),
-    Step("+ letters of pen strokes among the negatives", FULL_AUGMENTATION, has_pens=True),
+    Step("+ digits in printed fields", replace(WITHOUT_STRETCHING, empty_fields=0.0)),
+    Step("+ empty fields among the negatives", WITHOUT_STRETCHING),
+    Step("+ digits of pen strokes", replace(WITHOUT_STRETCHING, pen_non_digits=0.0), has_pens=True),
+    Step("+ letters of pen strokes among the negatives", WITHOUT_STRETCHING, has_pens=True),
+    Step("+ images stretched to a square", FULL_AUGMENTATION, has_pens=True),
 )
 
 

@@ -53,6 +53,7 @@ DISTILLED_MLP_RECIPE = Recipe(
         font_glyphs=0.0,
         pen_digits=0.0,
         pen_non_digits=0.0,
+        stretched=0.0,
         negatives=0.0,
         degraded=0.0,
         printed_fields=0.0,

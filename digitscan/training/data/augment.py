@@ -27,7 +27,7 @@ from digitscan.imaging.types import GrayImage
 from digitscan.training.data.added_strokes import STROKE_LABELS, add_stroke
 from digitscan.training.data.datasets import Split
 from digitscan.training.data.degrade import degrade
-from digitscan.training.data.distort import distort
+from digitscan.training.data.distort import distort, stretch_to_square
 from digitscan.training.data.font_glyphs import FontGlyphs, choose_glyph, load_font_glyphs
 from digitscan.training.data.negatives import draw_negative
 from digitscan.training.data.pen_strokes import PenStrokes, draw_pen_digit, draw_pen_non_digit
@@ -85,6 +85,10 @@ class AugmentationConfig:
     """
     pen_non_digits: float = 0.3
     """Of the negatives, the share that is letters and signs of the user's pen strokes, if there are any."""
+    stretched: float = 0.08
+    """Of all images but weakly augmented digits, the share that is stretched to about a square before it is
+    distorted, as programs leave digits that they cut out.
+    """
     distorted: float = 1.0
     """Of all images, the share that is rotated, sheared, stretched and elastically distorted."""
     degraded: float = 0.7
@@ -207,6 +211,8 @@ def _augment_once(
         image = draw_pen_digit(pen_strokes, int(labels[index]), rng)
     else:
         image = vary_handwriting(images[index], int(labels[index]), rng, config, font_glyphs)
+    if degraded_share and config.stretched and rng.random() < config.stretched:
+        image = stretch_to_square(image, rng)
     if rng.random() < config.distorted:
         image = distort(image, rng, strength)
     result = preprocess(image)

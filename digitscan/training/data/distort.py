@@ -15,6 +15,13 @@ from digitscan.imaging.types import GrayImage
 CANVAS_SIZE = 64
 """Pixels on each side of a distorted image: larger than MNIST's 28, so that pens and resolutions can vary."""
 
+MIN_SQUARENESS = 0.75
+"""Shorter to longer side of the ink of an image that was stretched to about a square, at least."""
+MAX_STRETCH = 2.5
+"""The most by which the shorter side is stretched then: a 1 stays narrow."""
+MIN_INK = 100
+"""The pixels of an image that are brighter are its ink."""
+
 _CENTER = (IMAGE_SIZE - 1) / 2
 _CANVAS_COORDINATES = np.stack(np.meshgrid(np.arange(CANVAS_SIZE), np.arange(CANVAS_SIZE)), axis=-1).astype(
     np.float32
@@ -42,6 +49,25 @@ def apply_random_affine(images: GrayImage, indices: NDArray[Any], seed: int) -> 
         if preprocessed.pixels is not None:
             pixels[position] = preprocessed.pixels
     return pixels
+
+
+def stretch_to_square(image: GrayImage, rng: np.random.Generator) -> GrayImage:
+    """Return a square image with its ink stretched until its sides are nearly alike, in the middle.
+
+    Semeion's digits and those of touch pads are such: whoever cut them out filled a square with each.
+    """
+    _, mask = cv2.threshold(image, MIN_INK, 255, cv2.THRESH_BINARY)
+    left, top, width, height = cv2.boundingRect(mask)
+    long_side, short_side = max(width, height), max(1, min(width, height))
+    new_short_side = round(min(MAX_STRETCH * short_side, rng.uniform(MIN_SQUARENESS, 1.0) * long_side))
+    if new_short_side <= short_side:
+        return image
+    new_width, new_height = (new_short_side, height) if width < height else (width, new_short_side)
+    ink = image[top : top + height, left : left + width]
+    stretched = np.zeros_like(image)
+    row, column = (len(image) - new_height) // 2, (len(image) - new_width) // 2
+    stretched[row : row + new_height, column : column + new_width] = cv2.resize(ink, (new_width, new_height))
+    return stretched
 
 
 def distort(image: GrayImage, rng: np.random.Generator, strength: float = 1.0) -> GrayImage:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
@@ -14,16 +13,16 @@ from digitscan.training.data.augment import (
     augment_images,
     vary_handwriting,
 )
-from digitscan.training.data.distort import apply_random_affine, distort
+from digitscan.training.data.distort import apply_random_affine
 from digitscan.training.data.font_glyphs import load_font_glyphs
 from digitscan.training.data.pen_files import load_pen_strokes
-from digitscan.training.data.pen_strokes import draw_pen_digit
 
 NO_AUGMENTATION = AugmentationConfig(
     added_strokes=0.0,
     stroke_glyphs=0.0,
     font_glyphs=0.0,
     letters=0.0,
+    stretched=0.0,
     distorted=0.0,
     degraded=0.0,
     printed_fields=0.0,
@@ -186,17 +185,3 @@ def test_a_share_of_0_1_and_7_gets_a_stroke_that_mnist_lacks(digits, label, shar
         for image, original in zip(varied, originals, strict=True)
         if image is not original
     )
-
-
-def test_a_larger_image_is_distorted_as_one_of_28_pixels(strokes):
-    image = draw_pen_digit(strokes, 3, np.random.default_rng(1))
-    smaller = cv2.resize(image, (28, 28), interpolation=cv2.INTER_AREA)
-    first, second = (distort(each, np.random.default_rng(0)).astype(float) for each in (image, smaller))
-    assert first.shape == second.shape == (64, 64)
-    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.95
-
-
-def test_a_distorted_image_has_a_larger_canvas(digits):
-    distorted = distort(digits.images[0], np.random.default_rng(0))
-    assert distorted.shape == (64, 64)
-    assert distorted.dtype == np.uint8
