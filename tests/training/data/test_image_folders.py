@@ -12,8 +12,8 @@ from PIL import Image
 from digitscan.errors import DataError
 from digitscan.imaging.decode import decode_image
 from digitscan.imaging.preprocess import preprocess
-from digitscan.training.data import image_folders
 from digitscan.training.data.image_folders import read_image_folders
+from digitscan.workers import file_reader
 from digitscan.workers.supervisor import ProcessFactory
 from tests.support.command import PACKAGE_FOLDER
 from tests.support.pictures import digit_picture
@@ -27,7 +27,7 @@ def use_stub(monkeypatch):
 
     def use(*arguments):
         command = [sys.executable, str(STUB_WORKER), str(PACKAGE_FOLDER), *map(str, arguments)]
-        monkeypatch.setattr(image_folders, "ProcessFactory", partial(ProcessFactory, command))
+        monkeypatch.setattr(file_reader, "ProcessFactory", partial(ProcessFactory, command))
 
     return use
 
@@ -48,7 +48,7 @@ def read(folder):
 
 def test_files_that_hang_or_crash_their_decoder_are_left_out(use_stub, tmp_path, monkeypatch):
     use_stub()
-    monkeypatch.setattr(image_folders, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(file_reader, "TIMEOUT_SECONDS", 0.3)
     write_texts(tmp_path, "hang", "crash", "garbage", "no digit at all")
     count, reasons = read(tmp_path)
     assert count == 14
@@ -68,14 +68,14 @@ def test_a_file_whose_worker_was_killed_from_outside_is_read_again(use_stub, tmp
 
 
 def test_workers_that_end_as_soon_as_they_start_are_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_folders, "ProcessFactory", partial(ProcessFactory, [sys.executable, "-c", ""]))
+    monkeypatch.setattr(file_reader, "ProcessFactory", partial(ProcessFactory, [sys.executable, "-c", ""]))
     write_texts(tmp_path)
     with pytest.raises(DataError, match="The processes that read the files end as soon as they start"):
         read(tmp_path)
 
 
 def test_workers_that_cannot_be_started_are_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_folders, "ProcessFactory", partial(ProcessFactory, ["/missing/python"]))
+    monkeypatch.setattr(file_reader, "ProcessFactory", partial(ProcessFactory, ["/missing/python"]))
     write_texts(tmp_path)
     with pytest.raises(DataError, match="No process to read the files can be started"):
         read(tmp_path)
