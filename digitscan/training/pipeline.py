@@ -46,7 +46,7 @@ from digitscan.training.outputs import (
     check_writable,
     choose_output,
 )
-from digitscan.training.plots import draw_in_own_process
+from digitscan.training.plots import plot_run
 from digitscan.training.recipes import Recipe, resolve_recipe
 from digitscan.training.report import log_test_results, write_plots
 from digitscan.training.trainer import Metrics, TargetFunction, TrainingResult, evaluate, fit
@@ -110,9 +110,7 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
     probabilities = trained.calibrated.classifier.classify(datasets.test.images)
     log_test_results(trained.test_metrics, datasets.test, probabilities, log)
     if config.plots is not None:
-        pngs = draw_in_own_process(
-            trained.result.history, datasets.test.images, datasets.test.labels, probabilities
-        )
+        pngs = plot_run(trained.result.history, datasets.test.images, datasets.test.labels, probabilities)
         write_plots(pngs, config.plots, config.overwrite)
         log(f"Plots: {config.plots}")
     if output != config.output:

@@ -1,38 +1,36 @@
 """Plots of a training run: its metrics by epoch, sample predictions and the confusion matrix.
 
-They are drawn with matplotlib's Agg backend, not with pyplot: that needs no display and leaves no global
-state behind. The PNG files hold neither date nor version, so the same values give the same bytes.
-
-A training run draws them in a process of its own. matplotlib obeys a `matplotlibrc` in the current folder,
-which may have come with somebody's data and may, for example, start LaTeX; that can only be prevented in a
-process that changes to another folder.
+See `evaluation.figures` for how they are drawn.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import io
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import OutputError
-from digitscan.system.process_pool import PoolError, ProcessPool
+from digitscan.evaluation.figures import (
+    BLUE,
+    GRAY,
+    ORANGE,
+    RED,
+    DrawingError,
+    create_figure,
+    draw_in_own_process,
+    encode_figure,
+)
 
 if TYPE_CHECKING:
     import numpy as np
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 SAMPLE_COLUMNS = 10
 MAX_SAMPLE_ROWS = 2
 """The most rows of right predictions, and of wrong ones, in the plot of sample predictions."""
 PLOT_NAMES = ("accuracy_plot.png", "loss_plot.png", "sample_predictions.png", "confusion_matrix.png")
-BLUE, ORANGE, RED, GRAY = "#1f6fb4", "#d9730d", "#c62828", "#555555"
 
 
-def draw_in_own_process(
+def plot_run(
     history: Mapping[str, Sequence[float]],
     images: NDArray[np.uint8],
     labels: NDArray[Any],
@@ -43,28 +41,12 @@ def draw_in_own_process(
     `history` is as for `plot_training`, the other arguments as for `plot_sample_predictions`.
     """
     try:
-        with ProcessPool(1, _import_matplotlib) as pool:
-            return pool.submit(_draw, history, images, labels, probabilities).result()
-    except (PoolError, MemoryError) as error:
-        raise OutputError(
-            f"the plots cannot be drawn ({error or 'not enough memory'}); the model is saved"
-        ) from error
+        return draw_in_own_process(_plot_all, history, images, labels, probabilities)
+    except DrawingError as error:
+        raise OutputError(f"the plots cannot be drawn ({error}); the model is saved") from error
 
 
-def _import_matplotlib() -> None:
-    """Import matplotlib with its own settings. Changes the current folder of this process."""
-    for name in ("MPLBACKEND", "MATPLOTLIBRC"):
-        os.environ.pop(name, None)
-    found = importlib.util.find_spec("matplotlib")
-    if found and found.origin:
-        # It reads the `matplotlibrc` of the current folder: so that is its own one, with its defaults.
-        os.chdir(Path(found.origin).parent / "mpl-data")
-    import matplotlib
-
-    matplotlib.rcdefaults()
-
-
-def _draw(
+def _plot_all(
     history: Mapping[str, Sequence[float]],
     images: NDArray[np.uint8],
     labels: NDArray[Any],
@@ -84,7 +66,7 @@ def plot_training(history: Mapping[str, Sequence[float]], metric: str) -> bytes:
 
     `history` has that metric, and `val_` and that metric: one value for each epoch.
     """
-    figure = _create_figure(6.4, 4.0)
+    figure = create_figure(6.4, 4.0)
     axes = figure.add_subplot()
     training, validation = history[metric], history[f"val_{metric}"]
     epochs = range(1, len(training) + 1)
@@ -96,7 +78,7 @@ def plot_training(history: Mapping[str, Sequence[float]], metric: str) -> bytes:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    return _encode(figure)
+    return encode_figure(figure)
 
 
 def plot_sample_predictions(
@@ -115,7 +97,7 @@ def plot_sample_predictions(
     wrong = wrong[np.argsort(-confidences[wrong], kind="stable")][: MAX_SAMPLE_ROWS * SAMPLE_COLUMNS]
     right_rows, wrong_rows = -(-len(right) // SAMPLE_COLUMNS), -(-len(wrong) // SAMPLE_COLUMNS)
     rows = max(1, right_rows + wrong_rows)
-    figure = _create_figure(11.0, 1.35 * rows)
+    figure = create_figure(11.0, 1.35 * rows)
     # The wrong predictions start a new row.
     cells = [*enumerate(right), *enumerate(wrong.tolist(), right_rows * SAMPLE_COLUMNS)]
     for cell, index in cells:
@@ -129,7 +111,7 @@ def plot_sample_predictions(
         color = GRAY if prediction == label else RED
         axes.set_title(f"{title}, {confidences[index]:.2f}", fontsize=8, color=color)
         axes.spines[:].set(color=color)
-    return _encode(figure)
+    return encode_figure(figure)
 
 
 def plot_confusion_matrix(labels: NDArray[Any], predictions: NDArray[Any]) -> bytes:
@@ -148,7 +130,7 @@ def plot_confusion_matrix(labels: NDArray[Any], predictions: NDArray[Any]) -> by
     max_errors = max(1, int(errors.max()))
     # Twice the largest count, so that the blue stays light enough for black text.
     max_right = 2 * max(1, int(counts.max()))
-    figure = _create_figure(6.4, 6.0)
+    figure = create_figure(6.4, 6.0)
     axes = figure.add_subplot()
     axes.imshow(np.ma.masked_array(errors, is_right), cmap="Reds", vmin=0, vmax=max_errors)
     axes.imshow(np.ma.masked_array(counts, ~is_right), cmap="Blues", vmin=0, vmax=max_right)
@@ -166,7 +148,7 @@ def plot_confusion_matrix(labels: NDArray[Any], predictions: NDArray[Any]) -> by
     )
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return _encode(figure)
+    return encode_figure(figure)
 
 
 def _find_right_samples(predictions: NDArray[Any], labels: NDArray[Any]) -> list[int]:
@@ -175,20 +157,3 @@ def _find_right_samples(predictions: NDArray[Any], labels: NDArray[Any]) -> list
 
     indices = [np.flatnonzero((predictions == digit) & (labels == digit)) for digit in range(10)]
     return [int(found[row]) for row in range(MAX_SAMPLE_ROWS) for found in indices if len(found) > row]
-
-
-def _create_figure(width: float, height: float) -> Figure:
-    """Return a figure of this size in inches that the Agg backend draws."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _encode(figure: Figure) -> bytes:
-    """Return a figure as the content of a PNG file."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()

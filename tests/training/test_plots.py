@@ -11,8 +11,8 @@ from PIL import Image
 from digitscan.errors import OutputError
 from digitscan.training.plots import (
     PLOT_NAMES,
-    draw_in_own_process,
     plot_confusion_matrix,
+    plot_run,
     plot_sample_predictions,
 )
 
@@ -42,7 +42,7 @@ def has_red(png):
 
 
 def draw_all(history=HISTORY, **more):
-    return draw_in_own_process(history, *predictions(**({"number": 60, "wrong": 3} | more)))
+    return plot_run(history, *predictions(**({"number": 60, "wrong": 3} | more)))
 
 
 def test_four_small_pictures_are_drawn():

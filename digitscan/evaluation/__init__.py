@@ -1,0 +1,1 @@
+"""Scores of labelled images, and figures of them."""
