@@ -19,6 +19,7 @@ from digitscan.imaging.ink import (
 from digitscan.imaging.lines import LineRemoval, may_have_lines, remove_lines
 from digitscan.imaging.marks import BOX_REMOVED, LINE_REMOVED
 from digitscan.imaging.segment import (
+    BLANK,
     EMPTY_FIELD,
     Digit,
     remove_printed_components,
@@ -76,7 +77,7 @@ def detect_digits(image: GrayImage, is_light: bool | None = None) -> list[Detect
     # By position: keywords take twice as long.
     base = Detection(notes, None, None, 0.0, 0.0, False, separated.is_light_on_dark, None, separated.scale)
     if is_empty:
-        return [base._replace(rejection="blank")]
+        return [base._replace(rejection=BLANK)]
     if not may_have_lines(measurement.mask):
         return _detect_in_ink(ink, measurement, base)
     return _detect_among_lines(ink, measurement, base)

@@ -116,18 +116,34 @@ def list_candidates(result: Preprocessed) -> list[Preprocessed]:
     return candidates
 
 
-def _preprocess(image: GrayImage, is_light: bool | None = None) -> Preprocessed:
-    """Return the result for a uint8 image; `is_light` is as in `detect_digits`."""
+class ReducedDetections(NamedTuple):
+    """What was detected in an image of working size."""
+
+    reduced: GrayImage
+    scale: float
+    """Pixels of `reduced` for each pixel of the full image, at most 1."""
+    detections: list[Detection]
+
+
+def detect_in_reduced(image: GrayImage, is_light: bool | None = None) -> ReducedDetections:
+    """Return what is detected in a uint8 image, reduced; `is_light` is as in `detect_digits`."""
     reduced, scale = downscale(image, _compute_working_size(image.shape))
     detections = detect_digits(reduced, is_light)
     if scale < MAX_SAFE_SCALE and any(_may_have_lost_strokes(detection) for detection in detections):
-        detections = detect_digits(downscale_by_area(image, reduced.shape), is_light)
+        reduced = downscale_by_area(image, reduced.shape)
+        detections = detect_digits(reduced, is_light)
+    return ReducedDetections(reduced, scale, detections)
+
+
+def _preprocess(image: GrayImage, is_light: bool | None = None) -> Preprocessed:
+    """Return the result for a uint8 image; `is_light` is as in `detect_digits`."""
+    _, scale, detections = detect_in_reduced(image, is_light)
     if len(detections) == 1:
-        return _refine(image, detections[0], scale)
-    return _chain([_refine(image, detection, scale) for detection in detections])
+        return refine(image, detections[0], scale)
+    return _chain([refine(image, detection, scale) for detection in detections])
 
 
-def _refine(image: GrayImage, detection: Detection, scale: float) -> Preprocessed:
+def refine(image: GrayImage, detection: Detection, scale: float) -> Preprocessed:
     """Return a detected digit in MNIST's format, from a close-up of the full image if it is small."""
     if scale < 1.0:
         close_up = _preprocess_close_up(image, detection, scale)

@@ -82,6 +82,7 @@ MIN_EDGE_MARGIN = 2.0
 """Paper on its other side, as a multiple of its width; with less, it may be a tight crop of a 1."""
 
 EMPTY_FIELD = "empty field"
+BLANK = "blank"
 SEVERAL_DIGITS = "several digits"
 CUT_BY_EDGE = "cut by the edge"
 MAY_BE_LINE = "may be a line"
@@ -136,7 +137,7 @@ def segment_digit(ink: GrayImage, mask: GrayImage) -> list[Segmentation]:
     """
     left, top, width, height = cv2.boundingRect(mask)
     if width == 0:
-        return [Segmentation(None, "blank")]
+        return [Segmentation(None, BLANK)]
     part = mask[top : top + height, left : left + width]
     count, _ = cv2.connectedComponents(part, connectivity=8, ltype=cv2.CV_16U)
     # The usual case is one component. It may fill its box: then there is no background.
