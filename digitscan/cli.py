@@ -31,6 +31,7 @@ from digitscan.cli_options import (
     Overwrite,
     Patience,
     PenStrokeFiles,
+    PictureFile,
     PlotFolder,
     Probabilities,
     Quiet,
@@ -41,6 +42,7 @@ from digitscan.cli_options import (
     ScanModel,
     ScanPaths,
     Seed,
+    ShownImages,
     Teachers,
     Timeout,
     TrainedArchitecture,
@@ -139,6 +141,34 @@ def scan(
     output_config = OutputConfig(output, overwrite, resume, retry_errors, raw, excel, quiet)
     with raise_on_signal():
         raise typer.Exit(run_scan(paths, config, output_config))
+
+
+@app.command()
+def show(
+    images: ShownImages,
+    output: PictureFile = None,
+    model: ScanModel = None,
+    min_confidence: MinConfidence = None,
+    model_sha256: ModelSha256 = None,
+    input_range: ModelInputRange = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Show why images are read as they are: what was found, what the model saw, how sure it is."""
+    from digitscan.review.config import ShowConfig
+    from digitscan.review.show import run_show
+    from digitscan.system.signals import raise_on_signal
+
+    config = ShowConfig(
+        images=tuple(images),
+        model=model,
+        model_sha256=model_sha256,
+        input_maximum=input_range.maximum if input_range else None,
+        min_confidence=min_confidence,
+        output=output,
+        overwrite=overwrite,
+    )
+    with raise_on_signal():
+        raise typer.Exit(run_show(config))
 
 
 @app.command()

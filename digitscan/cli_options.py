@@ -60,10 +60,33 @@ def _parse_scan_path(value: str) -> Path:
     return Path(value)
 
 
+def _parse_image_path(value: str) -> Path:
+    """Refuse an empty path, as `_parse_scan_path` does."""
+    if not value:
+        raise typer.BadParameter("the path is empty: name an image.")
+    return Path(value)
+
+
 # --- options of several commands ---------------------------------------------------------------------------
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show neither progress nor summary.")]
+
+# --- options of show ---------------------------------------------------------------------------------------
+
+ShownImages = Annotated[
+    list[Path],
+    typer.Argument(parser=_parse_image_path, metavar="IMAGES...", show_default=False, help="Image files."),
+]
+PictureFile = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE.png",
+        help="Draw the images into a PNG file instead of printing them.",
+    ),
+]
 
 # --- options of scan: what is read, and how ----------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from digitscan.prediction import ImageFile, Prediction, Status
 from digitscan.scanning.config import ScanConfig
 from digitscan.system.folders import join_path
 from digitscan.system.resources import count_usable_cores
-from digitscan.workers.protocol import ImageSetup, ModelSetup, WorkerRow
+from digitscan.workers.protocol import WorkerRow, create_image_setup
 from digitscan.workers.supervisor import ProcessFactory, Task
 from digitscan.workers.worker_pool import QUEUED_TASKS_PER_WORKER, WorkerPool
 
@@ -74,7 +74,9 @@ class Scheduler(WorkerPool):
         """
         self._config = config
         super().__init__(
-            _worker_setup(model, config),
+            create_image_setup(
+                "read images", model, config.min_confidence, config.probabilities, config.max_megapixels
+            ),
             config.timeout,
             config.workers or count_usable_cores(),
             process_factory,
@@ -227,23 +229,3 @@ def _size_in_bytes(file: ImageFile) -> int:
     """Return the size of a file, or of a link. Raises OSError."""
     path = join_path(file.folder, file.path) if file.folder else file.path
     return os.lstat(path).st_size  # a link may lead to a server that does not answer
-
-
-def _worker_setup(model: Model, config: ScanConfig) -> ImageSetup:
-    return ImageSetup(
-        does="read images",
-        model=_model_setup(model),
-        fast_model=_model_setup(model.fast_model) if model.fast_model else None,
-        min_confidence=config.min_confidence,
-        probabilities=config.probabilities,
-        max_megapixels=config.max_megapixels,
-        shared_path=None,  # each worker has its own
-    )
-
-
-def _model_setup(model: Model) -> ModelSetup:
-    return ModelSetup(
-        compiled_path=str(model.compiled_path),
-        compiled_digest=model.compiled_digest,
-        metadata=model.metadata.to_json(),
-    )

@@ -21,7 +21,7 @@ from digitscan.workers.protocol import FileLocation, ImageSetup, ModelSetup, Wor
 if TYPE_CHECKING:
     from digitscan.imaging.decode import DecodedImage
     from digitscan.imaging.preprocess import Preprocessed
-    from digitscan.model.classifier import Cascade, Classifier
+    from digitscan.model.classifier import Cascade, ClassifiedImage, Classifier
     from digitscan.model.metadata import ModelMetadata
 
 BASE_MEMORY_BYTES = 2 << 30
@@ -128,53 +128,54 @@ class ImageProcessor:
                 rows[index] = _error_row(describe_error(error))
                 continue
             if result.pixels is None:
-                note = "; ".join((result.rejection or "no digit", *image.notes, *result.notes))
-                rows[index] = WorkerRow(None, None, Status.NO_DIGIT, note, None)
+                rows[index] = make_no_digit_row(result, image.notes)
             else:
                 preprocessed.append(_PreprocessedFile(index, image.notes, image.is_damaged, result))
 
     def _classify(self, rows: list[WorkerRow], preprocessed: list[_PreprocessedFile]) -> None:
         """Set the rows of the preprocessed files."""
-        from digitscan.model.classifier import classify_preprocessed, decide
+        from digitscan.model.classifier import classify_preprocessed
 
         answers = classify_preprocessed(self.classifier, [file.result for file in preprocessed])
-        for (index, decode_notes, is_damaged, _), (result, probabilities) in zip(
-            preprocessed, answers, strict=True
-        ):
-            digit, confidence, status, note = decide(
-                probabilities, self.metadata, self.min_confidence, result.is_clean
+        for file, answer in zip(preprocessed, answers, strict=True):
+            row = make_row(answer, file.notes, file.is_damaged, self.metadata, self.min_confidence)
+            rows[file.file_index] = (
+                row._replace(probabilities=[round(p, 6) for p in answer.probabilities[:10]])
+                if self.probabilities
+                else row
             )
-            if (result.needs_review or is_damaged) and status is Status.OK:
-                status = Status.REVIEW
-            notes = (note, *decode_notes, *result.notes) if note else (*decode_notes, *result.notes)
-            ten = [round(p, 6) for p in probabilities[:10]] if self.probabilities else None
-            rows[index] = WorkerRow(digit, confidence, status, "; ".join(notes), ten)
 
 
 def load_image_processor(setup: ImageSetup) -> ProcessFiles:
     """Load the models that the supervisor names and return what reads files. Raises ModelError."""
     import cv2
 
-    from digitscan.model.classifier import Cascade
     from digitscan.system.native_stderr import keep_native_stderr
 
     limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * setup["max_megapixels"]))
     # There is one worker for each core: more threads would only compete for them.
     cv2.setNumThreads(1)
     keep_native_stderr()
-    classifier: Classifier | Cascade
-    classifier, metadata = _load_classifier(setup["model"])
-    if setup["fast_model"]:
-        fast, fast_metadata = _load_classifier(setup["fast_model"])
-        assert fast_metadata.cascade_threshold is not None
-        classifier = Cascade(fast, fast_metadata.cascade_threshold, classifier)
+    classifier, metadata = load_classifier(setup)
     processor = ImageProcessor(
         classifier, metadata, setup["min_confidence"], setup["probabilities"], setup["max_megapixels"]
     )
     return processor.process
 
 
-def _load_classifier(setup: ModelSetup) -> tuple[Classifier, ModelMetadata]:
+def load_classifier(setup: ImageSetup) -> tuple[Classifier | Cascade, ModelMetadata]:
+    """Return what the images are classified with, and the metadata of its model. Raises ModelError."""
+    from digitscan.model.classifier import Cascade
+
+    classifier, metadata = _load_single_classifier(setup["model"])
+    if not setup["fast_model"]:
+        return classifier, metadata
+    fast, fast_metadata = _load_single_classifier(setup["fast_model"])
+    assert fast_metadata.cascade_threshold is not None
+    return Cascade(fast, fast_metadata.cascade_threshold, classifier), metadata
+
+
+def _load_single_classifier(setup: ModelSetup) -> tuple[Classifier, ModelMetadata]:
     from digitscan.model.classifier import Classifier
     from digitscan.model.compiled_cache import read_compiled
     from digitscan.model.metadata import ModelMetadata
@@ -195,6 +196,30 @@ def preload_libraries() -> None:
     # Some systems have no wheel of it; `Classifier` uses another interpreter there.
     with contextlib.suppress(ImportError):
         import ai_edge_litert.interpreter  # noqa: F401
+
+
+def make_row(
+    answer: ClassifiedImage,
+    decode_notes: tuple[str, ...],
+    is_damaged: bool,
+    metadata: ModelMetadata,
+    min_confidence: float | None,
+) -> WorkerRow:
+    """Return the row of a classified image; `decode_notes` and `is_damaged` are what its decoder said."""
+    from digitscan.model.classifier import decide
+
+    result, probabilities = answer
+    digit, confidence, status, note = decide(probabilities, metadata, min_confidence, result.is_clean)
+    if (result.needs_review or is_damaged) and status is Status.OK:
+        status = Status.REVIEW
+    notes = (note, *decode_notes, *result.notes) if note else (*decode_notes, *result.notes)
+    return WorkerRow(digit, confidence, status, "; ".join(notes), None)
+
+
+def make_no_digit_row(result: Preprocessed, decode_notes: tuple[str, ...]) -> WorkerRow:
+    """Return the row of an image in which preprocessing found no digit."""
+    note = "; ".join((result.rejection or "no digit", *decode_notes, *result.notes))
+    return WorkerRow(None, None, Status.NO_DIGIT, note, None)
 
 
 def _error_row(note: str) -> WorkerRow:

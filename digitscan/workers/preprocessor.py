@@ -17,6 +17,7 @@ from digitscan.workers.image_processor import (
 from digitscan.workers.protocol import FileLocation
 
 if TYPE_CHECKING:
+    from digitscan.imaging.decode import DecodedImage
     from digitscan.imaging.preprocess import Preprocessed
 
 
@@ -43,7 +44,7 @@ def _preprocess_files(files: list[FileLocation], set_current: SetCurrent) -> lis
     for index, file in enumerate(files):
         set_current(index)
         try:
-            result = _preprocess_file(file.path)
+            _, result = read_image(file.path)
         except Exception as error:
             rows.append(PreprocessedRow(None, describe_error(error)))
             continue
@@ -54,13 +55,17 @@ def _preprocess_files(files: list[FileLocation], set_current: SetCurrent) -> lis
     return rows
 
 
-def _preprocess_file(path: str) -> Preprocessed:
-    """Return what a scan sees of a file. Raises ImageError, and whatever a bug raises."""
+def read_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[DecodedImage, Preprocessed]:
+    """Return an image, and what a scan sees in it. Raises ImageError, and whatever a bug raises.
+
+    A large JPEG is decoded at a reduced scale first, and again at a larger one if its digit is small.
+    """
     from digitscan.imaging.decode import MIN_SHORT_SIDE_CLOSE_UP, decode_image
     from digitscan.imaging.preprocess import MIN_DIGIT_SIZE, preprocess
 
-    image = decode_image(path)
+    image = decode_image(path, max_megapixels)
     result = preprocess(image.pixels)
     if image.is_reduced and 0 < result.digit_size < MIN_DIGIT_SIZE:
-        result = preprocess(decode_image(path, min_short_side=MIN_SHORT_SIDE_CLOSE_UP).pixels)
-    return result
+        image = image._replace(pixels=decode_image(path, max_megapixels, MIN_SHORT_SIDE_CLOSE_UP).pixels)
+        result = preprocess(image.pixels)
+    return image, result

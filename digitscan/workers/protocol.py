@@ -19,9 +19,12 @@ import struct
 from collections.abc import Iterable
 from itertools import groupby, repeat
 from operator import attrgetter
-from typing import IO, Any, Literal, NamedTuple, TypedDict
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 from digitscan.prediction import Folder, ImageFile
+
+if TYPE_CHECKING:
+    from digitscan.model.registry import Model
 
 CURRENT_FILE = struct.Struct("<II")
 """The shared memory: the serial number of the task, and the index of the file in it.
@@ -63,19 +66,46 @@ class ModelSetup(TypedDict):
 class WorkerSetup(TypedDict):
     """What every worker must know before its first task."""
 
-    does: Literal["read images", "detect kinds", "preprocess images"]
+    does: Literal["read images", "explain images", "detect kinds", "preprocess images"]
     shared_path: str | None
     """The file to map as shared memory; None for a forked worker, which has that already."""
 
 
 class ImageSetup(WorkerSetup):
-    """What a worker that reads images must know."""
+    """What a worker that reads or explains images must know."""
 
     model: ModelSetup
     fast_model: ModelSetup | None
     min_confidence: float | None
     probabilities: bool
     max_megapixels: float
+
+
+def create_image_setup(
+    does: Literal["read images", "explain images"],
+    model: Model,
+    min_confidence: float | None,
+    probabilities: bool,
+    max_megapixels: float,
+) -> ImageSetup:
+    """Return the setup of workers that read images with a model; the arguments are as in `ScanConfig`."""
+    return ImageSetup(
+        does=does,
+        model=_create_model_setup(model),
+        fast_model=_create_model_setup(model.fast_model) if model.fast_model else None,
+        min_confidence=min_confidence,
+        probabilities=probabilities,
+        max_megapixels=max_megapixels,
+        shared_path=None,  # each worker has its own
+    )
+
+
+def _create_model_setup(model: Model) -> ModelSetup:
+    return ModelSetup(
+        compiled_path=str(model.compiled_path),
+        compiled_digest=model.compiled_digest,
+        metadata=model.metadata.to_json(),
+    )
 
 
 def pack_files(files: Iterable[FileLocation | ImageFile]) -> list[Any]:

@@ -18,6 +18,7 @@ from functools import partial
 from typing import IO, Any
 
 from digitscan.errors import DigitscanError
+from digitscan.workers.explainer import load_explainer
 from digitscan.workers.file_kinds import detect_kinds
 from digitscan.workers.image_processor import ProcessFiles, load_image_processor, preload_libraries
 from digitscan.workers.preprocessor import load_preprocessor
@@ -36,6 +37,8 @@ def load_processor(setup: Any) -> ProcessFiles:
     preload_libraries()
     if setup["does"] == "read images":
         return load_image_processor(setup)
+    if setup["does"] == "explain images":
+        return load_explainer(setup)
     return load_preprocessor() if setup["does"] == "preprocess images" else detect_kinds
 
 

@@ -1,0 +1,1 @@
+"""Show a person what was read, and why: `show` explains single images."""

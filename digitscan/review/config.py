@@ -1,0 +1,47 @@
+"""The settings of the commands that show results, and their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from digitscan.errors import UsageError
+
+MAX_IMAGES_IN_FIGURE = 50
+"""More images would make a picture that hardly a viewer opens."""
+
+
+@dataclass(frozen=True)
+class ShowConfig:
+    """What `digitscan show` explains, and where. Raises UsageError for values that do not fit together.
+
+    >>> ShowConfig((Path("7.png"),)).output is None
+    True
+    """
+
+    images: tuple[Path, ...]
+    """The image files."""
+    model: str | Path | None = None
+    """As in `ScanConfig`: a bundled model's name or a `.h5` file."""
+    model_sha256: str | None = None
+    """As in `ScanConfig`: the SHA-256 of a model whose own threshold is to be trusted."""
+    input_maximum: float | None = None
+    """As in `ScanConfig`: the value of full ink in the input of a model that digitscan did not make."""
+    min_confidence: float | None = None
+    """The confidence, 0 to 1, from which a row is `ok`; None is the model's own threshold."""
+    output: Path | None = None
+    """The `.png` to draw; None prints to stdout."""
+    overwrite: bool = False
+    """Whether an existing output may be replaced."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before anything is read."""
+        if self.output is None:
+            return
+        if self.output.suffix.lower() != ".png":
+            raise UsageError(f"the picture is a PNG: name it {self.output.stem}.png, not {self.output}")
+        if len(self.images) > MAX_IMAGES_IN_FIGURE:
+            raise UsageError(
+                f"one picture shows at most {MAX_IMAGES_IN_FIGURE} images, not {len(self.images):,}: "
+                "name fewer, or leave out -o"
+            )

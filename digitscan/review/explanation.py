@@ -1,0 +1,97 @@
+"""Explanations: the row of an image, with the pictures and probabilities that led to it.
+
+`explain_images` reads the images as a scan does, in worker processes; `terminal` and `figure` show them.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from digitscan.imaging.formats import MAX_MEGAPIXELS
+from digitscan.prediction import NOT_UTF8, Prediction, Status, path_to_text
+from digitscan.workers.file_reader import read_files
+from digitscan.workers.protocol import create_image_setup
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from digitscan.model.registry import Model
+
+CLASS_NAMES = (*"0123456789", "no digit")
+"""The classes of a model in the order of its outputs; some models have only the digits."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A row and what led to it. A file that cannot be read has no pictures: they are None."""
+
+    prediction: Prediction
+    probabilities: tuple[tuple[str, float], ...] = ()
+    """Each class with its probability, the digits in order; empty if the image was not classified."""
+    picture: NDArray[np.uint8] | None = None
+    """The picture as it was decoded, gray, (H, W), with a longer side of at most 400."""
+    findings: NDArray[np.uint8] | None = None
+    """What each of its parts was taken for, (H, W), smaller; see `imaging.findings.Finding`."""
+    model_input: NDArray[np.uint8] | None = None
+    """What the model saw, (28, 28); None if no digit was found."""
+
+
+def explain_images(
+    paths: Sequence[Path], model: Model, min_confidence: float | None = None
+) -> list[Explanation]:
+    """Return an explanation of each image file, in order; one that cannot be read has status ERROR.
+
+    `min_confidence` is as in `ScanConfig`. Raises ModelError if the model cannot be used, DigitscanError if
+    no worker process can be kept alive.
+    """
+    setup = create_image_setup("explain images", model, min_confidence, True, MAX_MEGAPIXELS)
+    rows = read_files(paths, setup, _parse_row)
+    return [_with_path(path, row) for path, row in zip(paths, rows, strict=True)]
+
+
+def _with_path(path: Path, row: Explanation | str) -> Explanation:
+    """Return the explanation of a file with its name; `row` is the reason as text if there is none."""
+    text, is_utf8 = path_to_text(os.fsencode(path.as_posix()))
+    if isinstance(row, str):
+        return Explanation(Prediction(text, None, None, Status.ERROR, row))
+    given = row.prediction
+    note = given.note if is_utf8 else "; ".join(filter(None, (given.note, NOT_UTF8)))
+    return Explanation(
+        Prediction(text, given.digit, given.confidence, given.status, note),
+        row.probabilities,
+        row.picture,
+        row.findings,
+        row.model_input,
+    )
+
+
+def _parse_row(values: Any) -> Explanation:
+    """Return what a worker sent, an ExplainedRow. Raises TypeError or ValueError if it is something else."""
+    (digit, confidence, status, note, _), probabilities, picture, findings, model_input = values
+    if digit is not None and digit not in range(10):
+        raise ValueError("no digit")
+    confidence = None if confidence is None else float(confidence)
+    prediction = Prediction("", digit, confidence, Status(status), str(note))
+    return Explanation(
+        prediction,
+        tuple(zip(CLASS_NAMES, map(float, probabilities or ()), strict=False)),
+        _decode(picture),
+        _decode(findings),
+        _decode(model_input),
+    )
+
+
+def _decode(values: Any) -> NDArray[np.uint8] | None:
+    """Return what a worker sent, an EncodedImage or None, as an array (H, W)."""
+    import numpy as np
+
+    if values is None:
+        return None
+    width, height, pixels = values
+    return np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(height, width)

@@ -1,0 +1,82 @@
+"""Explanations as a picture: a row of panels for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from digitscan.evaluation.figures import BLUE, GRAY, RED, create_figure, encode_figure
+from digitscan.prediction import Status
+from digitscan.review.explanation import Explanation
+from digitscan.system.log import escape_control_characters
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FINDING_COLORS = ("#f2f2f2", "#1e1e1e", "#d73c3c")
+"""The colour of each `Finding`: paper, the digit, what was left out."""
+PANEL_TITLES = ("the picture", "found; red is left out", "what the model saw", "probabilities")
+MAX_TITLE_CHARACTERS = 100
+"""Of a longer name or note, the end is left out."""
+
+
+def draw_explanations(explanations: Sequence[Explanation]) -> bytes:
+    """Return a PNG with a row of panels for each image: the picture, what was found, the input, the bars."""
+    figure = create_figure(10.0, 2.7 * len(explanations))
+    for subfigure, explanation in zip(
+        figure.subfigures(len(explanations), 1, squeeze=False)[:, 0], explanations, strict=True
+    ):
+        subfigure.suptitle(_describe(explanation), fontsize=10, x=0.01, ha="left", parse_math=False)
+        panels = subfigure.subplots(1, len(PANEL_TITLES), width_ratios=(1, 1, 1, 1.4))
+        _draw_pictures(panels[:3], explanation)
+        _draw_bars(panels[3], explanation)
+    return encode_figure(figure)
+
+
+def _describe(explanation: Explanation) -> str:
+    prediction = explanation.prediction
+    read = "" if prediction.digit is None else f"{prediction.digit}, "
+    confidence = "" if prediction.confidence is None else f", confidence {prediction.confidence:.4f}"
+    lines = (prediction.path, f"{read}{prediction.status.value}{confidence}", prediction.note)
+    return "\n".join(_shorten(escape_control_characters(line)) for line in lines if line)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_TITLE_CHARACTERS else f"{text[: MAX_TITLE_CHARACTERS - 3]}..."
+
+
+def _draw_pictures(panels: Sequence[Axes], explanation: Explanation) -> None:
+    """Draw the three pictures, each with its title; nothing where there is none."""
+    from matplotlib.colors import ListedColormap
+
+    findings_map = ListedColormap(FINDING_COLORS)
+    pictures = (explanation.picture, explanation.findings, explanation.model_input)
+    for axes, title, image in zip(panels, PANEL_TITLES, pictures, strict=False):
+        if image is None:
+            axes.axis("off")
+            continue
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(color="#cccccc")
+        axes.set_title(title, fontsize=8, color=GRAY)
+        is_findings = image is explanation.findings
+        color_map = findings_map if is_findings else "gray"
+        axes.imshow(image, cmap=color_map, vmin=0, vmax=2 if is_findings else 255, interpolation="nearest")
+
+
+def _draw_bars(axes: Axes, explanation: Explanation) -> None:
+    """Draw the probability of each class as a bar, with its value where it is not small."""
+    if not explanation.probabilities:
+        axes.axis("off")
+        return
+    axes.set_title(PANEL_TITLES[3], fontsize=8, color=GRAY)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    names, values = zip(*explanation.probabilities, strict=True)
+    is_sure = explanation.prediction.status is Status.OK
+    colors = [(BLUE if is_sure else RED) if value == max(values) else "#b0b0b0" for value in values]
+    axes.barh(range(len(values)), values, color=colors)
+    for position, value in enumerate(values):
+        if value >= 0.005:
+            axes.text(value + 0.02, position, f"{100 * value:.1f} %", va="center", fontsize=7)
+    axes.set(xlim=(0, 1.2), yticks=range(len(names)), yticklabels=names, xticks=[])
+    axes.tick_params(labelsize=7, length=0)
+    axes.invert_yaxis()

@@ -1,0 +1,98 @@
+"""`digitscan show`: explain single images, in the terminal or as a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from digitscan.errors import ExitCode, OutputError, UsageError
+from digitscan.prediction import Status
+from digitscan.review.config import ShowConfig
+from digitscan.review.explanation import Explanation, explain_images
+from digitscan.system.files import describe_os_error, write_atomic
+from digitscan.system.log import log
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+IMAGES_AT_A_TIME = 100
+"""So many are explained before the first is printed: their pictures are kept in memory."""
+
+
+def run_show(config: ShowConfig, console: Console | None = None) -> ExitCode:
+    """Explain the images; return OK, or UNREADABLE_FILES if some of them could not be read.
+
+    Prints to `console`, by default one on stdout, or writes the picture that the settings name. Raises
+    UsageError for a path that is no file, ModelError, and OutputError where the picture exists or cannot be
+    written.
+    """
+    from digitscan.model.registry import load_model
+
+    _check_images(config.images)
+    if config.output:
+        _check_free(config.output, config.overwrite)
+    model = load_model(config.model, input_maximum=config.input_maximum, sha256=config.model_sha256, log=log)
+    explain = partial(explain_images, model=model, min_confidence=config.min_confidence)
+    if config.output:
+        explanations = explain(config.images)
+        _write_figure(explanations, config.output, config.overwrite)
+        return _exit_code(explanations)
+    if console is None:
+        from rich.console import Console
+
+        console = Console(highlight=False)
+    codes = []
+    for start in range(0, len(config.images), IMAGES_AT_A_TIME):
+        explanations = explain(config.images[start : start + IMAGES_AT_A_TIME])
+        _print_all(explanations, console)
+        codes.append(_exit_code(explanations))
+    return max(codes)
+
+
+def _check_images(images: Sequence[Path]) -> None:
+    """Raise UsageError for the first path that is no file."""
+    if not images:
+        raise UsageError("no image was named: give the path of one")
+    for path in images:
+        try:
+            path.stat()
+        except OSError as error:
+            reason = "does not exist" if isinstance(error, FileNotFoundError) else describe_os_error(error)
+            raise UsageError(f"{str(path)!r}: {reason}. Give the path of an image.") from None
+        if path.is_dir():
+            raise UsageError(f"{str(path)!r} is a folder: name images in it, or read all with digitscan scan")
+
+
+def _check_free(output: Path, overwrite: bool) -> None:
+    """Raise OutputError where the output exists and may not be replaced."""
+    if not overwrite and os.path.lexists(output):
+        raise OutputError(f"{output} exists already: name another file, or add --overwrite")
+
+
+def _write_figure(explanations: list[Explanation], output: Path, overwrite: bool) -> None:
+    from digitscan.evaluation.figures import DrawingError, draw_in_own_process
+    from digitscan.review.figure import draw_explanations
+
+    try:
+        png = draw_in_own_process(draw_explanations, explanations)
+        write_atomic(output, png, partial(_check_free, output, overwrite))
+    except DrawingError as error:
+        raise OutputError(f"{output} cannot be drawn: {error}") from error
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {describe_os_error(error)}") from error
+    log(f"Picture: {output}")
+
+
+def _print_all(explanations: list[Explanation], console: Console) -> None:
+    from digitscan.review.terminal import print_explanation
+
+    for explanation in explanations:
+        print_explanation(explanation, console)
+
+
+def _exit_code(explanations: list[Explanation]) -> ExitCode:
+    has_failures = any(each.prediction.status is Status.ERROR for each in explanations)
+    return ExitCode.UNREADABLE_FILES if has_failures else ExitCode.OK

@@ -1,0 +1,123 @@
+"""What a worker does with images that a person wants to see: rows, and the pictures that explain them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from digitscan.prediction import Status
+from digitscan.system.resources import limit_memory
+from digitscan.workers.image_processor import (
+    BASE_MEMORY_BYTES,
+    MEMORY_BYTES_PER_PIXEL,
+    ProcessFiles,
+    SetCurrent,
+    describe_error,
+    load_classifier,
+    make_no_digit_row,
+    make_row,
+)
+from digitscan.workers.preprocessor import read_image
+from digitscan.workers.protocol import FileLocation, ImageSetup, WorkerRow
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from digitscan.imaging.types import GrayImage
+    from digitscan.model.classifier import Cascade, Classifier
+    from digitscan.model.metadata import ModelMetadata
+
+MAX_PICTURE_SIDE = 400
+"""Pixels on the longer side of the picture that is sent, at most."""
+
+
+class EncodedImage(NamedTuple):
+    """A uint8 image as JSON has it."""
+
+    width: int
+    height: int
+    pixels: str
+    """In base64."""
+
+
+class ExplainedRow(NamedTuple):
+    """A row, and what led to it."""
+
+    row: WorkerRow
+    probabilities: list[float] | None = None
+    """Of the ten digits and, if the model has that class, of "not a digit"; None if it was not classified."""
+    picture: EncodedImage | None = None
+    """The picture as it was decoded, gray, reduced if it is large."""
+    findings: EncodedImage | None = None
+    """What each part of it was taken for; see `imaging.findings`."""
+    model_input: EncodedImage | None = None
+    """What the model saw, 28x28."""
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Turns files into explained rows."""
+
+    classifier: Classifier | Cascade
+    metadata: ModelMetadata
+    min_confidence: float | None
+    max_megapixels: float
+
+    def process(self, files: list[FileLocation], set_current: SetCurrent) -> list[ExplainedRow]:
+        """Return one explained row for each file, in order; see `ImageProcessor.process`."""
+        rows = []
+        for index, file in enumerate(files):
+            set_current(index)
+            try:
+                rows.append(self._explain(file.path))
+            except Exception as error:
+                note = describe_error(error)
+                rows.append(ExplainedRow(WorkerRow(None, None, Status.ERROR, note, None)))
+        return rows
+
+    def _explain(self, path: str) -> ExplainedRow:
+        from digitscan.imaging.findings import find_ink
+        from digitscan.model.classifier import classify_preprocessed
+
+        image, result = read_image(path, self.max_megapixels)
+        picture = _encode(_reduce(image.pixels))
+        if result.pixels is None:
+            row = make_no_digit_row(result, image.notes)
+            return ExplainedRow(row, None, picture, _encode(find_ink(image.pixels, result)))
+        (answer,) = classify_preprocessed(self.classifier, [result])
+        row = make_row(answer, image.notes, image.is_damaged, self.metadata, self.min_confidence)
+        chosen = answer.preprocessed
+        assert chosen.pixels is not None  # only candidates with pixels are classified
+        findings = _encode(find_ink(image.pixels, chosen))
+        return ExplainedRow(row, answer.probabilities, picture, findings, _encode(chosen.pixels))
+
+
+def load_explainer(setup: ImageSetup) -> ProcessFiles:
+    """Load the models that the supervisor names and return what explains files. Raises ModelError."""
+    import cv2
+
+    limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * setup["max_megapixels"]))
+    cv2.setNumThreads(1)
+    classifier, metadata = load_classifier(setup)
+    return Explainer(classifier, metadata, setup["min_confidence"], setup["max_megapixels"]).process
+
+
+def _reduce(pixels: NDArray[Any]) -> GrayImage:
+    """Return the picture as uint8, with a longer side of at most MAX_PICTURE_SIDE."""
+    import cv2
+    import numpy as np
+
+    from digitscan.imaging.normalize import to_uint8
+
+    gray = to_uint8(pixels)
+    scale = MAX_PICTURE_SIDE / max(gray.shape)
+    if scale >= 1.0:
+        return gray
+    height, width = (max(1, round(side * scale)) for side in gray.shape)
+    return np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _encode(image: GrayImage) -> EncodedImage:
+    height, width = image.shape
+    return EncodedImage(width, height, base64.b64encode(image.tobytes()).decode())

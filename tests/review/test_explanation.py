@@ -1,0 +1,96 @@
+"""Explanations hold the row that a scan gives, and the pictures that led to it."""
+
+import os
+
+import numpy as np
+import pytest
+
+import digitscan
+from digitscan.imaging.findings import Finding
+from digitscan.model.registry import load_model
+from digitscan.prediction import Status
+from digitscan.review.explanation import _parse_row, explain_images
+from tests.support.command import PACKAGE_FOLDER
+
+EXAMPLES = PACKAGE_FOLDER / "examples" / "digits"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("cnn")
+
+
+def test_each_example_has_the_row_of_a_scan(model):
+    rows = list(digitscan.scan(EXAMPLES, digitscan.ScanConfig(model="cnn")))
+    explanations = explain_images([EXAMPLES / row.path for row in rows], model)
+    for row, explanation in zip(rows, explanations, strict=True):
+        prediction = explanation.prediction
+        assert prediction.path == (EXAMPLES / row.path).as_posix()
+        assert (prediction.digit, prediction.status, prediction.note) == (row.digit, row.status, row.note)
+        assert prediction.confidence == pytest.approx(row.confidence) if row.confidence else True
+
+
+def test_the_pictures_are_what_was_seen(model):
+    (explanation,) = explain_images([EXAMPLES / "thick-pen.png"], model)
+    seen = digitscan.preprocess(explanation.picture)
+    assert np.array_equal(seen.pixels, explanation.model_input)
+    assert (explanation.findings == Finding.DIGIT).any()
+    names = [name for name, _ in explanation.probabilities]
+    assert names == [*"0123456789", "no digit"]
+    assert sum(probability for _, probability in explanation.probabilities) == pytest.approx(1.0)
+    assert dict(explanation.probabilities)[str(explanation.prediction.digit)] == pytest.approx(
+        explanation.prediction.confidence
+    )
+
+
+def test_a_model_of_ten_classes_has_ten_probabilities():
+    (explanation,) = explain_images([EXAMPLES / "thick-pen.png"], load_model("mlp"))
+    assert [name for name, _ in explanation.probabilities] == [*"0123456789"]
+
+
+def test_a_large_picture_is_reduced_and_a_small_one_is_not(model, tmp_path, picture):
+    picture.resize((1200, 900)).save(tmp_path / "large.png")
+    picture.save(tmp_path / "small.png")
+    large, small = explain_images([tmp_path / "large.png", tmp_path / "small.png"], model)
+    assert large.picture.shape == (300, 400)
+    assert small.picture.shape == (64, 64)
+
+
+def test_what_holds_no_digit_has_a_picture_and_no_probabilities(model, tmp_path):
+    (explanation,) = explain_images([EXAMPLES / "blank.png"], model)
+    assert explanation.prediction.status is Status.NO_DIGIT
+    assert explanation.picture is not None and explanation.model_input is None
+    assert explanation.probabilities == ()
+
+
+def test_a_file_that_is_no_image_has_only_its_row(model, tmp_path):
+    (tmp_path / "text.png").write_text("no image")
+    (explanation,) = explain_images([tmp_path / "text.png"], model)
+    assert explanation.prediction.status is Status.ERROR
+    assert explanation.prediction.note == "not an image: text"
+    assert explanation.picture is None
+
+
+def test_a_name_that_is_not_utf8_is_shown_with_escapes(model, tmp_path, picture):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    picture.save(os.fsdecode(path))
+    (explanation,) = explain_images([tmp_path / os.fsdecode(b"caf\xe9.png")], model)
+    assert explanation.prediction.path.endswith(r"caf\xe9.png")
+    assert explanation.prediction.note.endswith("name is not UTF-8")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        None,
+        [],
+        [[11, 0.5, "ok", "", None], None, None, None, None],
+        [[True, 0.5, "fine", "", None], None, None, None, None],
+        [[1, "much", "ok", "", None], None, None, None, None],
+        [[1, 0.5, "ok", "", None], None, [3, 3, "AAAA"], None, None],
+        [[1, 0.5, "ok", "", None], ["?"], None, None, None],
+    ],
+)
+def test_what_is_no_row_of_a_worker_is_refused(values):
+    with pytest.raises((TypeError, ValueError)):
+        _parse_row(values)
