@@ -16,13 +16,17 @@ import typer
 from typer.core import TyperGroup
 
 from digitscan.cli_options import (
+    AgainstModel,
     BatchSize,
     ChunkSize,
     CsvFile,
     Epochs,
+    EvaluatedSource,
     Excel,
     FormerChunkSize,
+    Json,
     MaxMegapixels,
+    MaxWrong,
     MinConfidence,
     ModelFile,
     ModelInputRange,
@@ -36,6 +40,7 @@ from digitscan.cli_options import (
     Probabilities,
     Quiet,
     Raw,
+    ResultFolder,
     ResumeScan,
     ResumeTraining,
     RetryErrors,
@@ -47,9 +52,11 @@ from digitscan.cli_options import (
     Timeout,
     TrainedArchitecture,
     TrainingData,
+    TruthFile,
     Workers,
 )
 from digitscan.errors import DigitscanError, ExitCode, OutputClosedError
+from digitscan.evaluation.config import EvaluateConfig
 from digitscan.scanning.config import ScanConfig
 from digitscan.training.config import Architecture, TrainConfig, default_plot_folder
 from digitscan.version import __version__
@@ -169,6 +176,41 @@ def show(
     )
     with raise_on_signal():
         raise typer.Exit(run_show(config))
+
+
+@app.command()
+def evaluate(
+    source: EvaluatedSource,
+    truth: TruthFile = None,
+    output: ResultFolder = None,
+    model: ScanModel = None,
+    against: AgainstModel = None,
+    min_confidence: MinConfidence = None,
+    max_wrong: MaxWrong = EvaluateConfig.max_wrong,
+    json: Json = False,
+    model_sha256: ModelSha256 = None,
+    input_range: ModelInputRange = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure how well labelled images are read, and what another threshold for ok would give."""
+    from digitscan.evaluation.pipeline import run_evaluation
+    from digitscan.system.signals import raise_on_signal
+
+    config = EvaluateConfig(
+        source=source,
+        truth=truth,
+        model=model,
+        model_sha256=model_sha256,
+        input_maximum=input_range.maximum if input_range else None,
+        min_confidence=min_confidence,
+        against=against,
+        max_wrong=max_wrong,
+        output=output,
+        overwrite=overwrite,
+        json=json,
+    )
+    with raise_on_signal():
+        run_evaluation(config)
 
 
 @app.command()

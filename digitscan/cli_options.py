@@ -88,6 +88,51 @@ PictureFile = Annotated[
     ),
 ]
 
+# --- options of evaluate -----------------------------------------------------------------------------------
+
+EvaluatedSource = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        show_default=False,
+        help="A folder with a subfolder of images for each digit (7/a.png) and, for images of none, none; "
+        "a CSV with the column corrected; or mnist.",
+    ),
+]
+TruthFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--truth",
+        metavar="FILE.csv",
+        help="A CSV with the columns path and label. The paths are in the folder SOURCE.",
+    ),
+]
+AgainstModel = Annotated[
+    str | None,
+    typer.Option("--against", metavar="NAME|PATH", help="Another model, to be compared on the same images."),
+]
+MaxWrong = Annotated[
+    float,
+    typer.Option(
+        "--max-wrong",
+        min=0,
+        max=1,
+        callback=_finite,
+        metavar="0..1",
+        help="The share of wrong digits among the ok rows that a threshold is looked for.",
+    ),
+]
+ResultFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        help="Write the scores as metrics.json, the plots, and a picture of the worst mistakes.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")]
+
 # --- options of scan: what is read, and how ----------------------------------------------------------------
 
 ScanPaths = Annotated[

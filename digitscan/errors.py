@@ -37,7 +37,7 @@ class ExitCode(IntEnum):
     NO_IMAGES = 4, "no images were found"
     MODEL = 5, "the model is missing, broken or refused"
     OUTPUT = 6, "the output exists or cannot be written"
-    TRAINING = 7, "training data cannot be used, or training failed"
+    TRAINING = 7, "training or evaluation data cannot be used, or training failed"
     INTERRUPTED = 130, "stopped by Ctrl-C"
     TERMINATED = 143, "stopped by SIGTERM"
 
@@ -73,7 +73,7 @@ class OutputError(DigitscanError):
 
 
 class DataError(DigitscanError):
-    """The training data cannot be used."""
+    """Data to train on or to evaluate with cannot be used."""
 
     exit_code = ExitCode.TRAINING
 

@@ -163,13 +163,13 @@ def make_digits(folder: Path) -> None:
         label = position % 10
         index = int(np.flatnonzero(mnist.y_test == label)[position // 10 + 3])
         save(mnist.x_test[index].astype(np.float32) / 255, folder / name)
-        rows.append((name, str(label), "digit"))
+        rows.append((name, str(label)))
     draw_blank().save(folder / "blank.png")
     draw_smiley().save(folder / "smiley.png")
-    rows += [("blank.png", "", "no digit"), ("smiley.png", "", "no digit")]
+    rows += [("blank.png", "none"), ("smiley.png", "none")]
     with (HERE / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "label", "what"))
+        writer.writerow(("path", "label"))
         writer.writerows(sorted(rows))
 
 

@@ -25,7 +25,7 @@ LAYERS = (
     {"model"},
     {"imaging"},
     {"system"},
-    {"prediction", "errors", "version"},
+    {"prediction", "csv_cells", "errors", "version"},
 )
 """From top to bottom. A module imports from its own package and from the layers below, nothing else."""
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from digitscan.imaging.formats import MAX_MEGAPIXELS
 from digitscan.prediction import NOT_UTF8, Prediction, Status, path_to_text
+from digitscan.workers.explainer import EncodedImage
 from digitscan.workers.file_reader import read_files
 from digitscan.workers.protocol import create_image_setup
 
@@ -89,9 +89,4 @@ def _parse_row(values: Any) -> Explanation:
 
 def _decode(values: Any) -> NDArray[np.uint8] | None:
     """Return what a worker sent, an EncodedImage or None, as an array (H, W)."""
-    import numpy as np
-
-    if values is None:
-        return None
-    width, height, pixels = values
-    return np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(height, width)
+    return None if values is None else EncodedImage(*values).decode()

@@ -19,6 +19,7 @@ from digitscan.evaluation.figures import (
     draw_in_own_process,
     encode_figure,
 )
+from digitscan.evaluation.plots import plot_confusion_matrix
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,43 +112,6 @@ def plot_sample_predictions(
         color = GRAY if prediction == label else RED
         axes.set_title(f"{title}, {confidences[index]:.2f}", fontsize=8, color=color)
         axes.spines[:].set(color=color)
-    return encode_figure(figure)
-
-
-def plot_confusion_matrix(labels: NDArray[Any], predictions: NDArray[Any]) -> bytes:
-    """Return a PNG of the confusion matrix: how often each digit was read as which class.
-
-    Errors and right predictions have color scales of their own, or the few errors would be invisible.
-    `labels` (N,) are 0 to 9; `predictions` (N,) are 0 to 9, or 10 for "not a digit".
-    """
-    import numpy as np
-
-    names = [*map(str, range(10)), *(["no digit"] if (predictions == 10).any() else [])]
-    counts = np.zeros((10, len(names)), np.int64)
-    np.add.at(counts, (labels.astype(np.intp), predictions.astype(np.intp)), 1)
-    is_right = np.eye(10, len(names), dtype=bool)
-    errors = np.where(is_right, 0, counts)
-    max_errors = max(1, int(errors.max()))
-    # Twice the largest count, so that the blue stays light enough for black text.
-    max_right = 2 * max(1, int(counts.max()))
-    figure = create_figure(6.4, 6.0)
-    axes = figure.add_subplot()
-    axes.imshow(np.ma.masked_array(errors, is_right), cmap="Reds", vmin=0, vmax=max_errors)
-    axes.imshow(np.ma.masked_array(counts, ~is_right), cmap="Blues", vmin=0, vmax=max_right)
-    for label, prediction in np.argwhere(counts > 0).tolist():
-        text = f"{counts[label, prediction]:,}"
-        color = "white" if errors[label, prediction] > 0.6 * max_errors else "black"
-        axes.text(prediction, label, text, ha="center", va="center", color=color, fontsize=9)
-    axes.set(
-        xlabel="read as",
-        ylabel="is",
-        xticks=range(len(names)),
-        xticklabels=names,
-        yticks=range(10),
-        title=f"{int(errors.sum()):,} of {len(labels):,} read wrong",
-    )
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
     return encode_figure(figure)
 
 

@@ -22,6 +22,7 @@ from digitscan.workers.preprocessor import read_image
 from digitscan.workers.protocol import FileLocation, ImageSetup, WorkerRow
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from digitscan.imaging.types import GrayImage
@@ -39,6 +40,18 @@ class EncodedImage(NamedTuple):
     height: int
     pixels: str
     """In base64."""
+
+    @classmethod
+    def of(cls, image: GrayImage) -> EncodedImage:
+        """Return an image (H, W) uint8 as JSON has it."""
+        height, width = image.shape
+        return cls(width, height, base64.b64encode(image.tobytes()).decode())
+
+    def decode(self) -> NDArray[np.uint8]:
+        """Return the image. Raises TypeError or ValueError if this is none: a worker may send anything."""
+        import numpy as np
+
+        return np.frombuffer(base64.b64decode(self.pixels), np.uint8).reshape(self.height, self.width)
 
 
 class ExplainedRow(NamedTuple):
@@ -81,16 +94,16 @@ class Explainer:
         from digitscan.model.classifier import classify_preprocessed
 
         image, result = read_image(path, self.max_megapixels)
-        picture = _encode(_reduce(image.pixels))
+        picture = EncodedImage.of(_reduce(image.pixels))
         if result.pixels is None:
             row = make_no_digit_row(result, image.notes)
-            return ExplainedRow(row, None, picture, _encode(find_ink(image.pixels, result)))
+            return ExplainedRow(row, None, picture, EncodedImage.of(find_ink(image.pixels, result)))
         (answer,) = classify_preprocessed(self.classifier, [result])
         row = make_row(answer, image.notes, image.is_damaged, self.metadata, self.min_confidence)
         chosen = answer.preprocessed
         assert chosen.pixels is not None  # only candidates with pixels are classified
-        findings = _encode(find_ink(image.pixels, chosen))
-        return ExplainedRow(row, answer.probabilities, picture, findings, _encode(chosen.pixels))
+        findings = EncodedImage.of(find_ink(image.pixels, chosen))
+        return ExplainedRow(row, answer.probabilities, picture, findings, EncodedImage.of(chosen.pixels))
 
 
 def load_explainer(setup: ImageSetup) -> ProcessFiles:
@@ -116,8 +129,3 @@ def _reduce(pixels: NDArray[Any]) -> GrayImage:
         return gray
     height, width = (max(1, round(side * scale)) for side in gray.shape)
     return np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _encode(image: GrayImage) -> EncodedImage:
-    height, width = image.shape
-    return EncodedImage(width, height, base64.b64encode(image.tobytes()).decode())

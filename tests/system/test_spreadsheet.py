@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from digitscan.csv_cells import unescape_formula
 from digitscan.prediction import Prediction, Status
-from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter, unescape_formula
+from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter
 
 NAMES = [
     "=1+1.png",

@@ -2,9 +2,7 @@ r"""The CSV file format: predictions written as whole rows, and read back exactl
 
 RFC 4180 in UTF-8, but a row ends with `\n` alone: every spreadsheet and CSV reader accepts that, and in a
 pipe `cut`, `awk` and `grep` find no stray carriage return in the last column. Text that a spreadsheet would
-run as a formula gets a `'` in front (OWASP, "CSV Injection"; CWE-1236): a file name must not run code. Many
-spreadsheets split at semicolons, tabs or bars, and then no quotes protect a cell, so the `'` is also put
-behind each of these.
+run as a formula is made harmless, see `csv_cells`.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from digitscan.csv_cells import SEPARATOR, STARTS_FORMULA, escape_formula, unescape_formula
 from digitscan.errors import ImageError, OutputError
 from digitscan.prediction import Prediction, Status
 from digitscan.system.files import open_regular_file
@@ -30,17 +29,7 @@ if TYPE_CHECKING:
 COLUMNS = ("path", "digit", "confidence", "status", "note")
 PROBABILITY_COLUMNS = tuple(f"p{digit}" for digit in range(10))
 
-# A formula, also in full-width letters, after blanks or quotes. Tabs and line ends are no blanks here: they
-# separate cells, and long runs of them must not be searched again and again.
-_FORMULA = r"""(?:[^\S\t\r\n]|["'])*[=+\-@\uff1d\uff0b\uff0d\uff20]"""
-_SEPARATOR = r"[,;|\t\r\n]"
-_HAS_SEPARATOR = re.compile(_SEPARATOR)
-_NEEDS_QUOTES = re.compile(rf'{_SEPARATOR}|"')
-# Where a `'` is put: a `'` of the text itself gets another, so that ours can be told from it.
-_STARTS_FORMULA = re.compile(rf"'|{_FORMULA}")
-_FORMULA_STARTS = re.compile(rf"\A(?=[\t\r\n'])|(?:\A|(?<={_SEPARATOR}))(?={_FORMULA})")
-_ESCAPES = re.compile(rf"\A'|(?<={_SEPARATOR})'(?={_FORMULA})")
-
+_NEEDS_QUOTES = re.compile(rf'{SEPARATOR}|"')
 _HEADERS = {COLUMNS, COLUMNS + PROBABILITY_COLUMNS}
 _STATUS_CELL = re.compile(f",({'|'.join(Status)}),")
 _CELLS = (r"\d?", r"[\d.]*", "|".join(Status))
@@ -61,24 +50,6 @@ class CsvFormat:
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, in order."""
         return COLUMNS + PROBABILITY_COLUMNS if self.probabilities else COLUMNS
-
-
-def escape_formula(text: str) -> str:
-    """Return the text as a cell that no spreadsheet runs: with `'` before what looks like a formula.
-
-    >>> escape_formula("=1+1.png")
-    "'=1+1.png"
-    >>> escape_formula("a;=1+1.png")
-    "a;'=1+1.png"
-    """
-    if _HAS_SEPARATOR.search(text):
-        return _FORMULA_STARTS.sub("'", text)
-    return f"'{text}" if _STARTS_FORMULA.match(text) else text
-
-
-def unescape_formula(cell: str) -> str:
-    """Return the text that `escape_formula` turned into this cell."""
-    return _ESCAPES.sub("", cell)
 
 
 class CsvWriter:
@@ -126,7 +97,7 @@ class CsvWriter:
         if self._is_for_terminal:
             text = escape_control_characters(text)
         if not _NEEDS_QUOTES.search(text):  # most names: this is quicker than `escape_formula`
-            return text if self._format.raw or not _STARTS_FORMULA.match(text) else f"'{text}"
+            return text if self._format.raw or not STARTS_FORMULA.match(text) else f"'{text}"
         text = text if self._format.raw else escape_formula(text)
         # Not with csv.writer, which leaves a lone carriage return without quotes.
         return '"' + text.replace('"', '""') + '"'

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import hashlib
 import io
 import math
 import os
@@ -25,13 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitscan.errors import DataError, ImageError
+from digitscan.evaluation.mnist import load_mnist
 from digitscan.system.files import open_regular_file
 from digitscan.training.data.datasets import TrainTestData
 from digitscan.training.data.image_folders import read_image_folders
 from digitscan.training.npz_file import NpzError, NpzFile
 
-MNIST_PATH = Path(__file__).resolve().parents[2] / "data" / "mnist.npz"
-MNIST_SHA256 = "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 IDX_FILES = {
     "x_train": "train-images-idx3-ubyte",
@@ -60,7 +58,7 @@ def load_data(
     is found, and the reason. Raises DataError for data that cannot be used.
     """
     if source is None:
-        return _load_bundled_mnist()
+        return TrainTestData(**load_mnist())
     try:
         if source.is_dir():
             return _load_folder(source, on_unusable)
@@ -73,16 +71,6 @@ def load_data(
         raise DataError(f"{error.filename or source} cannot be read: {error.strerror or error}") from error
     except MemoryError:
         raise DataError(f"{source} is too large: not enough memory to read it") from None
-
-
-def _load_bundled_mnist() -> TrainTestData:
-    try:
-        data = MNIST_PATH.read_bytes()
-    except OSError as error:
-        raise DataError(f"the bundled {MNIST_PATH} cannot be read: {error.strerror or error}") from error
-    if hashlib.sha256(data).hexdigest() != MNIST_SHA256:
-        raise DataError(f"the bundled {MNIST_PATH} is damaged: install digitscan again")
-    return _check_arrays(read_arrays(MNIST_PATH, io.BytesIO(data), ARRAY_NAMES, EXPECTED_FORMS), MNIST_PATH)
 
 
 def _load_folder(folder: Path, on_unusable: Callable[[Path, str], object]) -> TrainTestData:

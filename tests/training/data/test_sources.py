@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from digitscan.errors import DataError
+from digitscan.evaluation import mnist
 from digitscan.training.data import sources
 from digitscan.training.data.sources import IDX_FILES, load_data
 
@@ -56,17 +57,17 @@ def test_the_bundled_file_is_all_of_mnist(mnist):
 
 def test_a_damaged_bundled_file_is_refused(tmp_path, monkeypatch):
     """One changed byte is enough."""
-    data = bytearray(sources.MNIST_PATH.read_bytes())
+    data = bytearray(mnist.MNIST_PATH.read_bytes())
     data[5_000_000] ^= 1
     copy = tmp_path / "mnist.npz"
     copy.write_bytes(data)
-    monkeypatch.setattr(sources, "MNIST_PATH", copy)
+    monkeypatch.setattr(mnist, "MNIST_PATH", copy)
     with pytest.raises(DataError, match="is damaged: install digitscan again"):
         load_data()
 
 
 def test_a_missing_bundled_file_is_an_error_of_the_data(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MNIST_PATH", tmp_path / "mnist.npz")
+    monkeypatch.setattr(mnist, "MNIST_PATH", tmp_path / "mnist.npz")
     with pytest.raises(DataError, match=r"the bundled .*mnist\.npz cannot be read: No such file"):
         load_data()
 

@@ -1,0 +1,107 @@
+"""A CSV of a scan in which a person has said what is right: in the column `corrected`.
+
+An empty cell was not looked at; a digit is what the image shows, also where it confirms; `none` is no digit.
+A column `audit` marks rows that were drawn at random from the `ok` rows: they tell how good those are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from digitscan.csv_cells import unescape_formula
+from digitscan.errors import DataError
+from digitscan.evaluation.labels import parse_label, read_table
+from digitscan.evaluation.metrics import NO_DIGIT, Answers, Share, compute_share
+from digitscan.prediction import Status
+
+COLUMNS = ("path", "digit", "confidence", "status", "corrected")
+"""What an evaluation needs; other columns are not looked at."""
+AUDIT_COLUMN = "audit"
+
+
+@dataclass(frozen=True)
+class CorrectedCsv:
+    """What a person said about a scan's rows."""
+
+    answers: Answers
+    """The rows that were looked at, with what is right as their labels."""
+    audit: Share | None
+    """Of the rows that were drawn at random and looked at, those that are wrong; None if none were drawn."""
+
+
+def read_corrected_csv(path: Path) -> CorrectedCsv:
+    """Return the rows that a person has looked at.
+
+    Raises DataError for a CSV without the columns, a label that is none, rows of one file that contradict
+    each other, and where no row was looked at.
+    """
+    import numpy as np
+
+    table = read_table(path)
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        hint = ": correct the rows first, see digitscan review" if missing == ["corrected"] else ""
+        raise DataError(f"{path} has no column named {' or '.join(missing)}{hint}")
+    rows: dict[str, _Row] = {}
+    for line, cells in table.rows:
+        row = _parse_row(cells, path, line)
+        if row is None:
+            continue
+        if rows.setdefault(row.name, row).label != row.label:
+            raise DataError(f"{path}, line {line}: {row.name} is corrected twice, to different labels")
+    if not rows:
+        raise DataError(f"{path}: no row is corrected, its column corrected is empty")
+    looked_at = list(rows.values())
+    predictions = np.array([row.prediction for row in looked_at], np.int64)
+    answers = Answers(
+        tuple(row.name for row in looked_at),
+        np.array([row.label for row in looked_at], np.int64),
+        predictions,
+        np.array([row.confidence for row in looked_at], np.float64),
+        np.array([row.is_ok for row in looked_at], np.bool_),
+        predictions != NO_DIGIT,
+    )
+    audited = [row for row in looked_at if row.is_audited]
+    wrong_count = sum(row.label != row.prediction for row in audited)
+    return CorrectedCsv(answers, compute_share(wrong_count, len(audited)) if audited else None)
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    label: int
+    prediction: int
+    confidence: float
+    is_ok: bool
+    is_audited: bool
+
+
+def _parse_row(cells: dict[str, str], path: Path, line: int) -> _Row | None:
+    """Return a row that was looked at; None for one that was not."""
+    label = parse_label(cells["corrected"], path, line)
+    if label is None:
+        return None
+    digit = parse_label(cells["digit"], path, line)
+    status = cells["status"].strip()
+    if status not in {*Status}:
+        raise DataError(f"{path}, line {line}: {status!r} is no status: expected {', '.join(Status)}")
+    return _Row(
+        unescape_formula(cells["path"]),
+        label,
+        NO_DIGIT if digit is None else digit,
+        _parse_confidence(cells["confidence"], path, line),
+        status == Status.OK,
+        bool(cells.get(AUDIT_COLUMN, "").strip()),
+    )
+
+
+def _parse_confidence(cell: str, path: Path, line: int) -> float:
+    """Return the number in a cell, 0 to 1, also with a decimal comma; 0 if it is empty."""
+    try:
+        confidence = float(cell.strip().replace(",", ".") or 0)
+    except ValueError:
+        confidence = -1.0
+    if not 0.0 <= confidence <= 1.0:
+        raise DataError(f"{path}, line {line}: {cell!r} is no confidence: expected a number from 0 to 1")
+    return confidence

@@ -1,0 +1,141 @@
+"""Labelled images: a folder with a subfolder for each label, or a CSV that says what each image shows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from digitscan.errors import DataError, ImageError
+from digitscan.evaluation.metrics import NO_DIGIT
+from digitscan.system.files import describe_os_error, open_regular_file
+
+NO_DIGIT_LABEL = "none"
+"""The label of an image that shows no digit: a subfolder's name, or a cell."""
+PATH_COLUMN = "path"
+LABEL_COLUMNS = ("label", "digit", "corrected")
+"""The names of the column with the labels; the first that there is counts."""
+MAX_CSV_BYTES = 1 << 30
+_DELIMITERS = ",;\t|"
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """An image file and what it shows."""
+
+    path: Path
+    label: int
+    """0 to 9, or NO_DIGIT."""
+
+
+def list_labelled_folder(folder: Path) -> list[LabelledFile]:
+    """Return the files of the subfolders `0` to `9` and `none`, in an order that is the same everywhere.
+
+    Raises DataError if there is no such file, OSError where a folder cannot be read.
+    """
+    labels = {**{str(digit): digit for digit in range(10)}, NO_DIGIT_LABEL: NO_DIGIT}
+    files = [
+        LabelledFile(path, label)
+        for name, label in labels.items()
+        if (folder / name).is_dir()
+        for path in sorted((folder / name).iterdir(), key=lambda path: path.name)
+        if not path.name.startswith(".") and not path.is_dir()
+    ]
+    if not files:
+        raise DataError(
+            f"{folder} has no labelled images: expected a subfolder for each digit, such as "
+            f"{folder / '7' / 'a.png'}, or --truth with a CSV of labels"
+        )
+    return files
+
+
+def read_truth(truth: Path, folder: Path) -> list[LabelledFile]:
+    """Return the images that a CSV labels; its paths are relative to the folder.
+
+    A row with an empty label is left out. Raises DataError for a CSV that cannot be used.
+    """
+    table = read_table(truth)
+    label_column = next((name for name in LABEL_COLUMNS if name in table.columns), None)
+    if PATH_COLUMN not in table.columns or label_column is None:
+        raise DataError(
+            f"{truth} needs a column named path and one named label; it has {', '.join(table.columns)}"
+        )
+    files: dict[str, LabelledFile] = {}
+    for line, row in table.rows:
+        label = parse_label(row[label_column], truth, line)
+        if label is None:
+            continue
+        name = row[PATH_COLUMN]
+        if files.setdefault(name, LabelledFile(folder / name, label)).label != label:
+            raise DataError(f"{truth}, line {line}: {name} has two different labels: remove one of the rows")
+    if not files:
+        raise DataError(f"{truth} labels no image: its column {label_column} is empty")
+    return list(files.values())
+
+
+def parse_label(cell: str, path: Path, line: int) -> int | None:
+    """Return the label in a cell, None if it is empty. Raises DataError, with the line, for anything else."""
+    text = cell.strip().lower()
+    if not text:
+        return None
+    if text == NO_DIGIT_LABEL:
+        return NO_DIGIT
+    # A spreadsheet may have made a decimal number of it.
+    digit = text.removesuffix(".0").removesuffix(",0")
+    if len(digit) == 1 and digit in "0123456789":
+        return int(digit)
+    raise DataError(
+        f"{path}, line {line}: {cell!r} is no label: expected 0 to 9, {NO_DIGIT_LABEL} for no digit, "
+        "or an empty cell"
+    )
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV: its columns in lower case, and its rows with the line in which each ends."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[int, dict[str, str]]]
+
+
+def read_table(path: Path) -> Table:
+    """Return a CSV as people and spreadsheets save it.
+
+    Cells are separated by commas, semicolons, tabs or bars; the mark by which Excel recognizes UTF-8 is
+    skipped, cells that are missing at the end of a row are empty. Raises DataError for anything else.
+    """
+    text = _read_text(path)
+    header = text.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=header.count)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        columns = tuple(name.strip().lower() for name in next(lines, []))
+        if not any(columns):
+            raise DataError(f"{path} is empty")
+        rows = [(lines.line_num, _name_cells(columns, cells)) for cells in lines if any(cells)]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {lines.line_num}: it is no CSV ({error})") from None
+    return Table(columns, rows)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with io.BufferedReader(open_regular_file(os.fspath(path))) as file:
+            data = file.read(MAX_CSV_BYTES + 1)
+    except ImageError as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {describe_os_error(error)}") from None
+    if len(data) > MAX_CSV_BYTES:
+        raise DataError(f"{path} is too large for a CSV of labels")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text: save it as CSV in UTF-8") from None
+
+
+def _name_cells(columns: tuple[str, ...], cells: list[str]) -> dict[str, str]:
+    missing = [""] * (len(columns) - len(cells))
+    return dict(zip(columns, [*cells, *missing], strict=False))

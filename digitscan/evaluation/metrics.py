@@ -1,0 +1,229 @@
+"""Scores of a reader on labelled images: accuracy, scores by digit, calibration, coverage against errors.
+
+The counts and scores are scikit-learn's, the intervals and tests scipy's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+NO_DIGIT = 10
+"""The label of an image that shows no digit, and the prediction for one in which none was read."""
+CONFIDENCE_LEVEL = 0.95
+"""Of an interval: it holds the true value with this probability."""
+CALIBRATION_BINS = 10
+COVERAGE_THRESHOLDS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+"""The thresholds of `--min-confidence` that the coverage is said for."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of some images, with the interval in which the share of all such images probably lies."""
+
+    count: int
+    total: int
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        """The share, 0 to 1; nan of no images."""
+        return self.count / self.total if self.total else float("nan")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was read in labelled images, and what they show. All arrays have one value for each image."""
+
+    names: tuple[str, ...]
+    """What to call the images."""
+    labels: NDArray[np.int64]
+    """0 to 9, or NO_DIGIT."""
+    predictions: NDArray[np.int64]
+    """0 to 9, or NO_DIGIT where none was read or the file could not be."""
+    confidences: NDArray[np.float64]
+    """The confidence in the digit, 0 to 1; 0 where there is none."""
+    is_ok: NDArray[np.bool_]
+    """Whether the status was `ok`."""
+    may_be_ok: NDArray[np.bool_]
+    """Whether it would be `ok` with a threshold of 0: some images need review however sure the model is."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    @property
+    def is_right(self) -> NDArray[np.bool_]:
+        """Whether the label was read; of an image without a digit, whether none was."""
+        is_right: NDArray[np.bool_] = self.predictions == self.labels
+        return is_right
+
+
+@dataclass(frozen=True)
+class DigitScores:
+    """How well one digit is read."""
+
+    label: int
+    count: int
+    """The images that show it."""
+    precision: float
+    """Of the images that were read as this digit, the share that shows it; nan if there are none."""
+    recall: float
+    """Of the images that show it, the share that was read as it."""
+    f1: float
+    """The harmonic mean of both; nan if one of them is."""
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """The images with a confidence in one tenth of 0 to 1."""
+
+    count: int
+    mean_confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class CoveragePoint:
+    """What a threshold for `ok` gives."""
+
+    threshold: float
+    ok: Share
+    """Of all images that show a digit, those that are `ok`."""
+    wrong: Share
+    """Of the `ok` rows of images that show a digit, those that are wrong."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """All scores of one reader on one set of images."""
+
+    accuracy: Share
+    """Of the images that show a digit, those that were read right."""
+    ok: Share
+    """Of the images that show a digit, those with status `ok`."""
+    wrong_ok: Share
+    """Of these, those that are wrong."""
+    rejected: Share
+    """Of the images that show a digit, those in which none was read."""
+    negatives_rejected: Share
+    """Of the images that show no digit, those in which none was read."""
+    negatives_ok: Share
+    """Of the images that show no digit, those with status `ok`."""
+    digits: tuple[DigitScores, ...]
+    """Of each digit that an image shows."""
+    confusion: NDArray[np.int64]
+    """(11, 11): how many images of each label were read as what; NO_DIGIT is the last row and column."""
+    calibration_error: float
+    """The mean distance of confidence and accuracy over the bins (ECE, Guo et al. 2017); nan of no images."""
+    calibration: tuple[CalibrationBin, ...]
+    """The bins that hold an image, by confidence."""
+    coverage: tuple[CoveragePoint, ...]
+    """What other thresholds give."""
+
+
+def compute_share(count: int, total: int) -> Share:
+    """Return a share with its 95 % interval (Wilson 1927), which is 0 to 1 of no images."""
+    from scipy.stats import binomtest
+
+    if not total:
+        return Share(0, 0, 0.0, 1.0)
+    interval = binomtest(count, total).proportion_ci(CONFIDENCE_LEVEL, method="wilson")
+    return Share(count, total, float(interval.low), float(interval.high))
+
+
+def compute_metrics(answers: Answers) -> Metrics:
+    """Return all scores. Images without a digit count only where that is said."""
+    from sklearn.metrics import confusion_matrix
+
+    is_digit = answers.labels != NO_DIGIT
+    is_right, is_read = answers.is_right, answers.predictions != NO_DIGIT
+    confusion = confusion_matrix(answers.labels, answers.predictions, labels=range(NO_DIGIT + 1))
+    error, bins = compute_calibration(answers.confidences[is_digit & is_read], is_right[is_digit & is_read])
+    return Metrics(
+        accuracy=_share_of(is_right, is_digit),
+        ok=_share_of(answers.is_ok, is_digit),
+        wrong_ok=_share_of(~is_right, is_digit & answers.is_ok),
+        rejected=_share_of(~is_read, is_digit),
+        negatives_rejected=_share_of(~is_read, ~is_digit),
+        negatives_ok=_share_of(answers.is_ok, ~is_digit),
+        digits=_score_digits(answers),
+        confusion=confusion,
+        calibration_error=error,
+        calibration=bins,
+        coverage=tuple(measure_coverage(answers, threshold) for threshold in COVERAGE_THRESHOLDS),
+    )
+
+
+def compute_calibration(
+    confidences: NDArray[np.float64], is_right: NDArray[np.bool_]
+) -> tuple[float, tuple[CalibrationBin, ...]]:
+    """Return the calibration error of images with these confidences, and their bins of equal width."""
+    import numpy as np
+
+    if not len(confidences):
+        return float("nan"), ()
+    indices = np.minimum((confidences * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    bins = []
+    for index in np.unique(indices):
+        is_inside = indices == index
+        count = int(is_inside.sum())
+        bins.append(
+            CalibrationBin(count, float(confidences[is_inside].mean()), float(is_right[is_inside].mean()))
+        )
+    error = sum(each.count * abs(each.mean_confidence - each.accuracy) for each in bins) / len(confidences)
+    return error, tuple(bins)
+
+
+def measure_coverage(answers: Answers, threshold: float) -> CoveragePoint:
+    """Return how many digits are `ok` with a threshold, and how many of these are wrong."""
+    is_digit = answers.labels != NO_DIGIT
+    is_ok = answers.may_be_ok & (answers.confidences >= threshold)
+    return CoveragePoint(
+        threshold, _share_of(is_ok, is_digit), _share_of(~answers.is_right, is_digit & is_ok)
+    )
+
+
+def find_threshold(answers: Answers, max_wrong: float) -> CoveragePoint | None:
+    """Return the lowest threshold from which on at most the share `max_wrong` of the `ok` digits is wrong.
+
+    None if there is no such threshold. It is fitted to these images: on others, more may be wrong.
+    """
+    import numpy as np
+
+    is_digit = (answers.labels != NO_DIGIT) & answers.may_be_ok
+    confidences, is_wrong = answers.confidences[is_digit], ~answers.is_right[is_digit]
+    order = np.argsort(-confidences, kind="stable")
+    confidences, wrong_counts = confidences[order], np.cumsum(is_wrong[order])
+    # Images of one confidence are `ok` all or none: only the last of them is a possible end.
+    is_last = np.append(confidences[1:] != confidences[:-1], True) if len(confidences) else np.zeros(0, bool)
+    is_possible = is_last & (wrong_counts <= max_wrong * np.arange(1, len(order) + 1))
+    if not is_possible.any():
+        return None
+    # Rounded down to what a person types, it may take in more images: then it is rounded up.
+    lowest = float(confidences[np.flatnonzero(is_possible)[-1]])
+    rounded = np.floor(lowest * 1e4) / 1e4
+    point = measure_coverage(answers, rounded)
+    return point if point.wrong.value <= max_wrong else measure_coverage(answers, lowest)
+
+
+def _share_of(is_counted: NDArray[np.bool_], is_member: NDArray[np.bool_]) -> Share:
+    return compute_share(int((is_counted & is_member).sum()), int(is_member.sum()))
+
+
+def _score_digits(answers: Answers) -> tuple[DigitScores, ...]:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    scores: Any = precision_recall_fscore_support(
+        answers.labels, answers.predictions, labels=range(NO_DIGIT), zero_division=float("nan")
+    )
+    return tuple(
+        DigitScores(label, int(count), float(precision), float(recall), float(f1))
+        for label, (precision, recall, f1, count) in enumerate(zip(*scores, strict=True))
+        if count
+    )

@@ -1,0 +1,231 @@
+"""A whole evaluation: read labelled images, score the answers, print and write the scores."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from digitscan.errors import DataError, OutputError
+from digitscan.evaluation.config import MNIST, EvaluateConfig
+from digitscan.evaluation.labels import LabelledFile, list_labelled_folder, read_truth
+from digitscan.system.files import describe_os_error, write_atomic
+from digitscan.system.log import log
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from digitscan.evaluation.metrics import Answers, Share
+    from digitscan.evaluation.plots import Mistake
+    from digitscan.evaluation.report import Evaluation
+    from digitscan.model.registry import Model
+
+METRICS_NAME = "metrics.json"
+PLOT_NAMES = ("confusion_matrix.png", "calibration.png", "coverage.png", "mistakes.png")
+
+
+@dataclass(frozen=True)
+class _Images:
+    """What is evaluated: files or MNIST's test images; neither for a corrected CSV."""
+
+    files: list[LabelledFile] | None = None
+    digits: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+
+
+@dataclass(frozen=True)
+class _Result:
+    """The answers, their scores, and the model that gave them, if one was asked."""
+
+    answers: Answers
+    evaluation: Evaluation
+    model: Model | None
+
+
+def run_evaluation(config: EvaluateConfig, console: Console | None = None) -> Evaluation:
+    """Evaluate; print the scores to `console`, by default one on stdout; return them.
+
+    Raises DataError for labels that cannot be used, ModelError, UsageError, and OutputError where the folder
+    for the results holds some already or cannot be written.
+    """
+    from digitscan.evaluation.report import print_evaluation, to_json_values
+
+    if config.output:
+        _check_free(config.output, config.overwrite)
+    images = _find_images(config)
+    result = _evaluate(config, images)
+    evaluation = result.evaluation
+    if config.output:
+        _write_results(result, images, config.output, config.overwrite)
+        log(f"Results: {config.output}")
+    if config.json:
+        print(json.dumps(to_json_values(evaluation), indent=2))
+        return evaluation
+    if console is None:
+        from rich.console import Console
+
+        console = Console(highlight=False)
+    print_evaluation(evaluation, console)
+    return evaluation
+
+
+def _find_images(config: EvaluateConfig) -> _Images:
+    """Return the images that the source stands for. Raises DataError."""
+    source = Path(config.source)
+    if str(config.source) == MNIST and not source.exists() and config.truth is None:
+        from digitscan.evaluation.mnist import load_mnist
+
+        arrays = load_mnist()
+        return _Images(digits=(arrays["x_test"], arrays["y_test"]))
+    try:
+        if config.truth:
+            return _Images(files=read_truth(config.truth, source))
+        if source.is_dir():
+            return _Images(files=list_labelled_folder(source))
+        if source.is_file():
+            return _Images()
+    except OSError as error:
+        raise DataError(f"{error.filename or source} cannot be read: {describe_os_error(error)}") from error
+    raise DataError(f"{source} does not exist: name a folder by label, a corrected CSV, or mnist")
+
+
+def _evaluate(config: EvaluateConfig, images: _Images) -> _Result:
+    """Return the answers and their scores."""
+    from digitscan.evaluation.comparison import compare
+    from digitscan.evaluation.corrected_csv import read_corrected_csv
+    from digitscan.evaluation.metrics import compute_metrics, find_threshold
+    from digitscan.evaluation.report import Evaluation
+
+    audit: Share | None = None
+    model, against, comparison = None, None, None
+    if images.files is None and images.digits is None:
+        corrected = read_corrected_csv(Path(config.source))
+        answers, audit, reader = corrected.answers, corrected.audit, "the scan that wrote it"
+        if config.against is not None:
+            raise DataError("a corrected CSV holds the answers of one model: --against needs the images")
+    else:
+        model = _load_model(config, config.model)
+        answers, reader = _read(images, model, config), _describe_model(model)
+        if config.against is not None:
+            other = _load_model(config, config.against)
+            against, comparison = _describe_model(other), compare(answers, _read(images, other, config))
+    source = "MNIST's test images" if images.digits else str(config.source)
+    metrics, point = compute_metrics(answers), find_threshold(answers, config.max_wrong)
+    evaluation = Evaluation(source, reader, metrics, config.max_wrong, point, audit, against, comparison)
+    return _Result(answers, evaluation, model)
+
+
+def _load_model(config: EvaluateConfig, name: str | Path | None) -> Model:
+    from digitscan.model.registry import load_model
+
+    is_first = name == config.model
+    return load_model(
+        name,
+        input_maximum=config.input_maximum if is_first else None,
+        sha256=config.model_sha256 if is_first else None,
+        log=log,
+    )
+
+
+def _describe_model(model: Model) -> str:
+    return f"{model.name} ({model.digest[:12]})"
+
+
+def _read(images: _Images, model: Model, config: EvaluateConfig) -> Answers:
+    from digitscan.evaluation.reading import read_labelled_digits, read_labelled_files
+
+    if images.digits:
+        return read_labelled_digits(*images.digits, model, config.min_confidence)
+    assert images.files is not None
+    return read_labelled_files(images.files, model, config.min_confidence)
+
+
+def _check_free(folder: Path, overwrite: bool) -> None:
+    """Raise OutputError where a result exists in the folder and may not be replaced."""
+    for name in (METRICS_NAME, *PLOT_NAMES):
+        _check_replaceable(folder / name, overwrite)
+
+
+def _check_replaceable(path: Path, overwrite: bool) -> None:
+    if not overwrite and os.path.lexists(path):
+        raise OutputError(f"{path} exists already: name another folder, or add --overwrite")
+
+
+def _write_results(result: _Result, images: _Images, folder: Path, overwrite: bool) -> None:
+    """Write the scores and the plots into a folder. Raises OutputError."""
+    from digitscan.evaluation.figures import DrawingError, draw_in_own_process
+    from digitscan.evaluation.report import to_json_values
+
+    mistakes = _list_mistakes(images, result)
+    try:
+        pngs = draw_in_own_process(_plot, result.answers, result.evaluation, mistakes)
+    except DrawingError as error:
+        raise OutputError(f"the plots cannot be drawn: {error}") from error
+    scores = json.dumps(to_json_values(result.evaluation), indent=2) + "\n"
+    for name, data in {METRICS_NAME: scores.encode(), **pngs}.items():
+        path = folder / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, data, partial(_check_replaceable, path, overwrite))
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {describe_os_error(error)}") from error
+
+
+def _plot(answers: Answers, evaluation: Evaluation, mistakes: list[Mistake]) -> dict[str, bytes]:
+    """Return the PNGs; runs in a process of its own."""
+    from digitscan.evaluation.metrics import NO_DIGIT
+    from digitscan.evaluation.plots import (
+        plot_calibration,
+        plot_confusion_matrix,
+        plot_coverage,
+        plot_mistakes,
+    )
+
+    is_digit = answers.labels != NO_DIGIT
+    pngs = (
+        plot_confusion_matrix(answers.labels[is_digit], answers.predictions[is_digit]),
+        plot_calibration(evaluation.metrics.calibration),
+        plot_coverage(answers),
+        plot_mistakes(mistakes),
+    )
+    return dict(zip(PLOT_NAMES, pngs, strict=True))
+
+
+def _list_mistakes(images: _Images, result: _Result) -> list[Mistake]:
+    """Return the worst mistakes with their pictures: wrong `ok` rows first, then the most confident ones."""
+    import numpy as np
+
+    from digitscan.evaluation.plots import MAX_MISTAKES, Mistake
+
+    answers = result.answers
+    wrong = np.flatnonzero(~answers.is_right)
+    order = np.lexsort((-answers.confidences[wrong], ~answers.is_ok[wrong]))
+    worst = wrong[order][:MAX_MISTAKES].tolist()
+    pictures = _load_pictures(images, worst, result.model)
+    return [
+        Mistake(
+            answers.names[index],
+            int(answers.labels[index]),
+            int(answers.predictions[index]),
+            float(answers.confidences[index]),
+            picture,
+        )
+        for index, picture in zip(worst, pictures, strict=True)
+    ]
+
+
+def _load_pictures(
+    images: _Images, indices: list[int], model: Model | None
+) -> list[NDArray[np.uint8] | None]:
+    """Return what the images look like; None where that is not known."""
+    from digitscan.evaluation.reading import load_pictures
+
+    if images.digits:
+        return [images.digits[0][index] for index in indices]
+    if images.files is None or model is None:
+        return [None] * len(indices)
+    return load_pictures([images.files[index].path for index in indices], model)

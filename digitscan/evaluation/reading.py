@@ -1,0 +1,111 @@
+"""Have labelled images read by a model, as a scan reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from digitscan.evaluation.labels import LabelledFile
+from digitscan.evaluation.metrics import NO_DIGIT, Answers
+from digitscan.imaging.formats import MAX_MEGAPIXELS
+from digitscan.prediction import Status
+from digitscan.workers.explainer import EncodedImage, ExplainedRow
+from digitscan.workers.file_reader import read_files
+from digitscan.workers.protocol import WorkerRow, create_image_setup
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from digitscan.model.registry import Model
+
+
+def read_labelled_files(
+    files: Sequence[LabelledFile], model: Model, min_confidence: float | None = None
+) -> Answers:
+    """Return what a scan reads in the files; one that cannot be read is an image in which none was read.
+
+    `min_confidence` is as in `ScanConfig`. Raises ModelError and DigitscanError as a scan does.
+    """
+    import numpy as np
+
+    paths = [file.path for file in files]
+    rows, any_rows = (
+        read_files(paths, create_image_setup("read images", model, limit, False, MAX_MEGAPIXELS), _parse_row)
+        # The second time tells which rows no threshold makes `ok`.
+        for limit in (min_confidence, 0.0)
+    )
+    return _collect(
+        [file.path.as_posix() for file in files],
+        np.array([file.label for file in files], np.int64),
+        [_ERROR_ROW if isinstance(row, str) else row for row in rows],
+        [not isinstance(row, str) and row.status == Status.OK for row in any_rows],
+    )
+
+
+def read_labelled_digits(
+    images: NDArray[np.uint8], labels: NDArray[Any], model: Model, min_confidence: float | None = None
+) -> Answers:
+    """Return what a scan would read in images (N, 28, 28) uint8, light ink on black, with labels 0 to 9."""
+    import numpy as np
+
+    from digitscan.imaging.preprocess_batch import preprocess_batch
+    from digitscan.model.classifier import classify_preprocessed
+    from digitscan.workers.image_processor import make_no_digit_row, make_row
+
+    results = preprocess_batch(list(images))
+    answers = iter(
+        classify_preprocessed(model.load_classifier(), [each for each in results if each.pixels is not None])
+    )
+    rows, may_be_ok = [], []
+    for result in results:
+        if result.pixels is None:
+            rows.append(make_no_digit_row(result, ()))
+            may_be_ok.append(False)
+            continue
+        answer = next(answers)
+        rows.append(make_row(answer, (), False, model.metadata, min_confidence))
+        may_be_ok.append(make_row(answer, (), False, model.metadata, 0.0).status == Status.OK)
+    names = [f"MNIST test image {index}" for index in range(len(images))]
+    return _collect(names, labels.astype(np.int64), rows, may_be_ok)
+
+
+def load_pictures(paths: Sequence[Path], model: Model) -> list[NDArray[np.uint8] | None]:
+    """Return each picture, gray and reduced if it is large; None for a file that cannot be read."""
+    setup = create_image_setup("explain images", model, None, False, MAX_MEGAPIXELS)
+    return [None if isinstance(row, str) else row for row in read_files(paths, setup, _parse_picture)]
+
+
+def _parse_picture(values: Any) -> NDArray[np.uint8] | None:
+    """Return the picture of what a worker sent, an ExplainedRow. Raises TypeError or ValueError."""
+    picture = ExplainedRow(*values).picture
+    return None if picture is None else EncodedImage(*picture).decode()
+
+
+_ERROR_ROW = WorkerRow(None, None, Status.ERROR, "", None)
+
+
+def _collect(
+    names: Sequence[str], labels: NDArray[np.int64], rows: Sequence[WorkerRow], may_be_ok: Sequence[bool]
+) -> Answers:
+    import numpy as np
+
+    return Answers(
+        tuple(names),
+        labels,
+        np.array([NO_DIGIT if row.digit is None else row.digit for row in rows], np.int64),
+        np.array([row.confidence or 0.0 for row in rows], np.float64),
+        np.array([row.status == Status.OK for row in rows], np.bool_),
+        np.array(may_be_ok, np.bool_),
+    )
+
+
+def _parse_row(values: Any) -> WorkerRow:
+    """Return what a worker sent. Raises TypeError or ValueError if it is no row."""
+    row = WorkerRow(*values)
+    if row.digit is not None and row.digit not in range(10):
+        raise ValueError("no digit")
+    return row._replace(
+        confidence=None if row.confidence is None else float(row.confidence), status=Status(row.status)
+    )
