@@ -46,6 +46,7 @@ def folder(tmp_path_factory):
     for place in (folder, folder / "images"):
         shutil.copy(EXAMPLES / "digits" / "thick-pen.png", place / "a.png")
         shutil.copy(EXAMPLES / "digits" / "shadow.jpg", place / "b.jpg")
+    shutil.copy(EXAMPLES / "labels.csv", folder / "examples")
     for line in (EXAMPLES / "labels.csv").read_text(encoding="utf-8").splitlines()[1:]:
         name, label = line.split(",")[:2]
         if label:
