@@ -1,8 +1,8 @@
 """Make the example images: `python examples/make_examples.py`.
 
 `digits/` holds digits of MNIST's test set, each changed in one way in which users' pictures differ from
-MNIST's, a blank image and one of no digit; `labels.csv` says what each shows. `trouble/` holds files that
-cannot be read as one digit. The random numbers are seeded, so the files are the same every time.
+MNIST's, a blank image and one of no digit; `labels.csv` says what each shows. `doubtful/` holds digits that a
+person should look at, `trouble/` files that cannot be read as one digit. The random numbers are seeded, so the files are the same every time.
 """
 
 import csv
@@ -173,6 +173,22 @@ def make_digits(folder: Path) -> None:
         writer.writerows(sorted(rows))
 
 
+def draw_box_with_point(ink: Ink) -> Ink:
+    """Return the brightness of a printed box with the ink in it, and a point beside the digit."""
+    page = place(enlarge(ink, 84), 120, 120, 16, 14)
+    cv2.rectangle(page, (8, 8), (111, 111), 0.7, 2)
+    cv2.circle(page, (94, 90), 4, 1.0, -1)
+    return np.asarray(0.95 - 0.85 * cv2.GaussianBlur(page, (0, 0), 0.7), np.float32)
+
+
+def make_doubtful(folder: Path) -> None:
+    """Make the digits that a person should look at, each for another reason."""
+    images = load_data().x_test.astype(np.float32) / 255
+    to_image(1 - enlarge(images[1901], 60)).save(folder / "four-or-nine.png")
+    to_image(draw_box_with_point(images[0])).save(folder / "box-and-point.png")
+    to_image(1 - place(enlarge(images[18], 84), 140, 110, 50, 13)[:110]).save(folder / "cut-by-the-edge.png")
+
+
 def make_trouble(folder: Path) -> None:
     """Make the files that cannot be read as one digit."""
     mnist = load_data()
@@ -186,8 +202,8 @@ def make_trouble(folder: Path) -> None:
 
 
 def main() -> None:
-    """Replace both folders."""
-    for name, make in (("digits", make_digits), ("trouble", make_trouble)):
+    """Replace the three folders."""
+    for name, make in (("digits", make_digits), ("doubtful", make_doubtful), ("trouble", make_trouble)):
         shutil.rmtree(HERE / name, ignore_errors=True)
         (HERE / name).mkdir()
         make(HERE / name)
