@@ -2,7 +2,8 @@
 
 `digits/` holds digits of MNIST's test set, each changed in one way in which users' pictures differ from
 MNIST's, a blank image and one of no digit; `labels.csv` says what each shows. `doubtful/` holds digits that a
-person should look at, `trouble/` files that cannot be read as one digit. The random numbers are seeded, so the files are the same every time.
+person should look at, `trouble/` files that cannot be read as one digit. The random numbers are seeded, so
+the files are the same every time.
 """
 
 import csv
