@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from digitscan.cli_options import (
     AgainstModel,
+    Audit,
     BatchSize,
     ChunkSize,
     CsvFile,
@@ -24,6 +25,7 @@ from digitscan.cli_options import (
     EvaluatedSource,
     Excel,
     FormerChunkSize,
+    ImageFolder,
     Json,
     MaxMegapixels,
     MaxWrong,
@@ -33,6 +35,7 @@ from digitscan.cli_options import (
     ModelSha256,
     NoPlots,
     Overwrite,
+    PageFile,
     Patience,
     PenStrokeFiles,
     PictureFile,
@@ -44,6 +47,7 @@ from digitscan.cli_options import (
     ResumeScan,
     ResumeTraining,
     RetryErrors,
+    ReviewedCsv,
     ScanModel,
     ScanPaths,
     Seed,
@@ -57,6 +61,7 @@ from digitscan.cli_options import (
 )
 from digitscan.errors import DigitscanError, ExitCode, OutputClosedError
 from digitscan.evaluation.config import EvaluateConfig
+from digitscan.review.config import ReviewConfig
 from digitscan.scanning.config import ScanConfig
 from digitscan.training.config import Architecture, TrainConfig, default_plot_folder
 from digitscan.version import __version__
@@ -176,6 +181,24 @@ def show(
     )
     with raise_on_signal():
         raise typer.Exit(run_show(config))
+
+
+@app.command()
+def review(
+    csv: ReviewedCsv,
+    output: PageFile = ReviewConfig.output,
+    images: ImageFolder = None,
+    audit: Audit = ReviewConfig.audit,
+    model: ScanModel = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a page on which you check and correct the rows of a scan, in a browser."""
+    from digitscan.review.review import run_review
+    from digitscan.system.signals import raise_on_signal
+
+    config = ReviewConfig(csv, output, images, audit, model, overwrite)
+    with raise_on_signal():
+        run_review(config)
 
 
 @app.command()

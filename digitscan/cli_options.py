@@ -88,6 +88,30 @@ PictureFile = Annotated[
     ),
 ]
 
+# --- options of review -------------------------------------------------------------------------------------
+
+ReviewedCsv = Annotated[
+    Path, typer.Argument(metavar="CSV", show_default=False, help="The CSV of a scan, edited or not.")
+]
+PageFile = Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="The page to write.")]
+ImageFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="FOLDER",
+        help="Where the pictures are now, if they were moved since the scan.",
+    ),
+]
+Audit = Annotated[
+    int,
+    typer.Option(
+        "--audit",
+        min=0,
+        metavar="NUMBER",
+        help="Draw so many of the ok rows at random, to measure how many of them are wrong.",
+    ),
+]
+
 # --- options of evaluate -----------------------------------------------------------------------------------
 
 EvaluatedSource = Annotated[

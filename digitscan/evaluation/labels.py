@@ -94,9 +94,12 @@ def parse_label(cell: str, path: Path, line: int) -> int | None:
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV: its columns in lower case, and its rows with the line in which each ends."""
+    """A CSV: its columns, and its rows with the line in which each ends."""
 
+    header: tuple[str, ...]
+    """The names of the columns as they are in the file."""
     columns: tuple[str, ...]
+    """The same in lower case, by which the cells of a row are named."""
     rows: list[tuple[int, dict[str, str]]]
 
 
@@ -107,17 +110,20 @@ def read_table(path: Path) -> Table:
     skipped, cells that are missing at the end of a row are empty. Raises DataError for anything else.
     """
     text = _read_text(path)
-    header = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=header.count)
+    first_line = text.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=first_line.count)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        columns = tuple(name.strip().lower() for name in next(lines, []))
+        header = tuple(name.strip() for name in next(lines, []))
+        columns = tuple(name.lower() for name in header)
         if not any(columns):
             raise DataError(f"{path} is empty")
+        if len(set(columns)) < len(columns):
+            raise DataError(f"{path} has two columns of one name: rename one of them")
         rows = [(lines.line_num, _name_cells(columns, cells)) for cells in lines if any(cells)]
     except csv.Error as error:
         raise DataError(f"{path}, line {lines.line_num}: it is no CSV ({error})") from None
-    return Table(columns, rows)
+    return Table(header, columns, rows)
 
 
 def _read_text(path: Path) -> str:

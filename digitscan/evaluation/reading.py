@@ -12,7 +12,10 @@ from digitscan.imaging.formats import MAX_MEGAPIXELS
 from digitscan.prediction import Status
 from digitscan.workers.explainer import EncodedImage, ExplainedRow
 from digitscan.workers.file_reader import read_files
-from digitscan.workers.protocol import WorkerRow, create_image_setup
+from digitscan.workers.protocol import WorkerRow, create_explain_setup, create_image_setup
+
+PICTURE_SIDE = 120
+"""Pixels on the longer side of the pictures of mistakes, at most."""
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +35,7 @@ def read_labelled_files(
 
     paths = [file.path for file in files]
     rows, any_rows = (
-        read_files(paths, create_image_setup("read images", model, limit, False, MAX_MEGAPIXELS), _parse_row)
+        read_files(paths, create_image_setup(model, limit, False, MAX_MEGAPIXELS), _parse_row)
         # The second time tells which rows no threshold makes `ok`.
         for limit in (min_confidence, 0.0)
     )
@@ -73,7 +76,7 @@ def read_labelled_digits(
 
 def load_pictures(paths: Sequence[Path], model: Model) -> list[NDArray[np.uint8] | None]:
     """Return each picture, gray and reduced if it is large; None for a file that cannot be read."""
-    setup = create_image_setup("explain images", model, None, False, MAX_MEGAPIXELS)
+    setup = create_explain_setup(model, None, PICTURE_SIDE, findings=False)
     return [None if isinstance(row, str) else row for row in read_files(paths, setup, _parse_picture)]
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from digitscan.errors import UsageError
 
+MAX_INLINE_ROWS = 2000
+"""The pictures of more rows are in a folder beside the page: a browser opens no page of 100 megabytes."""
 MAX_IMAGES_IN_FIGURE = 50
 """More images would make a picture that hardly a viewer opens."""
 
@@ -45,3 +47,32 @@ class ShowConfig:
                 f"one picture shows at most {MAX_IMAGES_IN_FIGURE} images, not {len(self.images):,}: "
                 "name fewer, or leave out -o"
             )
+
+
+@dataclass(frozen=True)
+class ReviewConfig:
+    """Which rows are reviewed, and where the page goes. Raises UsageError for a value out of its range.
+
+    >>> ReviewConfig(Path("predictions.csv")).output
+    PosixPath('review.html')
+    """
+
+    csv: Path
+    """The CSV of a scan; it may have been edited since, and hold corrections."""
+    output: Path = Path("review.html")
+    """The page to write. The pictures of many rows go into a folder of the same name with `-files`."""
+    images: Path | None = None
+    """The folder in which the rows' paths begin; None is where the scan found them."""
+    audit: int = 0
+    """Rows to be drawn at random from those that are `ok`, to measure how many of them are wrong."""
+    model: str | Path | None = None
+    """The model for the 28x28 pictures, as in `ScanConfig`: it chooses where there are several readings."""
+    overwrite: bool = False
+    """Whether an existing page and its folder may be replaced."""
+
+    def __post_init__(self) -> None:
+        """Check the values before anything is read."""
+        if self.audit < 0:
+            raise UsageError(f"audit must be at least 0, not {self.audit}")
+        if self.output.suffix.lower() not in {".html", ".htm"}:
+            raise UsageError(f"the page is HTML: name it {self.output.stem}.html, not {self.output}")

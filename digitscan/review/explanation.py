@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from digitscan.imaging.formats import MAX_MEGAPIXELS
 from digitscan.prediction import NOT_UTF8, Prediction, Status, path_to_text
 from digitscan.workers.explainer import EncodedImage
 from digitscan.workers.file_reader import read_files
-from digitscan.workers.protocol import create_image_setup
+from digitscan.workers.protocol import create_explain_setup
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
     from digitscan.model.registry import Model
 
+PICTURE_SIDE = 400
+"""Pixels on the longer side of the picture, at most."""
 CLASS_NAMES = (*"0123456789", "no digit")
 """The classes of a model in the order of its outputs; some models have only the digits."""
 
@@ -35,7 +36,7 @@ class Explanation:
     probabilities: tuple[tuple[str, float], ...] = ()
     """Each class with its probability, the digits in order; empty if the image was not classified."""
     picture: NDArray[np.uint8] | None = None
-    """The picture as it was decoded, gray, (H, W), with a longer side of at most 400."""
+    """The picture as it was decoded, gray, (H, W), with a longer side of at most PICTURE_SIDE."""
     findings: NDArray[np.uint8] | None = None
     """What each of its parts was taken for, (H, W), smaller; see `imaging.findings.Finding`."""
     model_input: NDArray[np.uint8] | None = None
@@ -43,14 +44,19 @@ class Explanation:
 
 
 def explain_images(
-    paths: Sequence[Path], model: Model, min_confidence: float | None = None
+    paths: Sequence[Path],
+    model: Model,
+    min_confidence: float | None = None,
+    picture_side: int = PICTURE_SIDE,
+    findings: bool = True,
 ) -> list[Explanation]:
     """Return an explanation of each image file, in order; one that cannot be read has status ERROR.
 
-    `min_confidence` is as in `ScanConfig`. Raises ModelError if the model cannot be used, DigitscanError if
+    `min_confidence` is as in `ScanConfig`. Pictures have a longer side of at most `picture_side` pixels;
+    without `findings`, these are left out. Raises ModelError if the model cannot be used, DigitscanError if
     no worker process can be kept alive.
     """
-    setup = create_image_setup("explain images", model, min_confidence, True, MAX_MEGAPIXELS)
+    setup = create_explain_setup(model, min_confidence, picture_side, findings)
     rows = read_files(paths, setup, _parse_row)
     return [_with_path(path, row) for path, row in zip(paths, rows, strict=True)]
 

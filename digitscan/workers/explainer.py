@@ -19,18 +19,16 @@ from digitscan.workers.image_processor import (
     make_row,
 )
 from digitscan.workers.preprocessor import read_image
-from digitscan.workers.protocol import FileLocation, ImageSetup, WorkerRow
+from digitscan.workers.protocol import ExplainSetup, FileLocation, WorkerRow
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from digitscan.imaging.preprocess import Preprocessed
     from digitscan.imaging.types import GrayImage
     from digitscan.model.classifier import Cascade, Classifier
     from digitscan.model.metadata import ModelMetadata
-
-MAX_PICTURE_SIDE = 400
-"""Pixels on the longer side of the picture that is sent, at most."""
 
 
 class EncodedImage(NamedTuple):
@@ -74,8 +72,7 @@ class Explainer:
 
     classifier: Classifier | Cascade
     metadata: ModelMetadata
-    min_confidence: float | None
-    max_megapixels: float
+    setup: ExplainSetup
 
     def process(self, files: list[FileLocation], set_current: SetCurrent) -> list[ExplainedRow]:
         """Return one explained row for each file, in order; see `ImageProcessor.process`."""
@@ -90,41 +87,48 @@ class Explainer:
         return rows
 
     def _explain(self, path: str) -> ExplainedRow:
-        from digitscan.imaging.findings import find_ink
         from digitscan.model.classifier import classify_preprocessed
 
-        image, result = read_image(path, self.max_megapixels)
-        picture = EncodedImage.of(_reduce(image.pixels))
+        image, result = read_image(path, self.setup["max_megapixels"])
+        picture = EncodedImage.of(_reduce(image.pixels, self.setup["picture_side"]))
         if result.pixels is None:
             row = make_no_digit_row(result, image.notes)
-            return ExplainedRow(row, None, picture, EncodedImage.of(find_ink(image.pixels, result)))
+            return ExplainedRow(row, None, picture, self._find(image.pixels, result))
         (answer,) = classify_preprocessed(self.classifier, [result])
-        row = make_row(answer, image.notes, image.is_damaged, self.metadata, self.min_confidence)
+        row = make_row(answer, image.notes, image.is_damaged, self.metadata, self.setup["min_confidence"])
         chosen = answer.preprocessed
         assert chosen.pixels is not None  # only candidates with pixels are classified
-        findings = EncodedImage.of(find_ink(image.pixels, chosen))
+        findings = self._find(image.pixels, chosen)
         return ExplainedRow(row, answer.probabilities, picture, findings, EncodedImage.of(chosen.pixels))
 
+    def _find(self, pixels: NDArray[Any], result: Preprocessed) -> EncodedImage | None:
+        """Return the findings in a picture, if they are asked for."""
+        if not self.setup["findings"]:
+            return None
+        from digitscan.imaging.findings import find_ink
 
-def load_explainer(setup: ImageSetup) -> ProcessFiles:
+        return EncodedImage.of(find_ink(pixels, result))
+
+
+def load_explainer(setup: ExplainSetup) -> ProcessFiles:
     """Load the models that the supervisor names and return what explains files. Raises ModelError."""
     import cv2
 
     limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * setup["max_megapixels"]))
     cv2.setNumThreads(1)
     classifier, metadata = load_classifier(setup)
-    return Explainer(classifier, metadata, setup["min_confidence"], setup["max_megapixels"]).process
+    return Explainer(classifier, metadata, setup).process
 
 
-def _reduce(pixels: NDArray[Any]) -> GrayImage:
-    """Return the picture as uint8, with a longer side of at most MAX_PICTURE_SIDE."""
+def _reduce(pixels: NDArray[Any], max_side: int) -> GrayImage:
+    """Return the picture as uint8, with a longer side of at most `max_side`."""
     import cv2
     import numpy as np
 
     from digitscan.imaging.normalize import to_uint8
 
     gray = to_uint8(pixels)
-    scale = MAX_PICTURE_SIDE / max(gray.shape)
+    scale = max_side / max(gray.shape)
     if scale >= 1.0:
         return gray
     height, width = (max(1, round(side * scale)) for side in gray.shape)

@@ -21,6 +21,7 @@ from itertools import groupby, repeat
 from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
+from digitscan.imaging.formats import MAX_MEGAPIXELS
 from digitscan.prediction import Folder, ImageFile
 
 if TYPE_CHECKING:
@@ -81,8 +82,28 @@ class ImageSetup(WorkerSetup):
     max_megapixels: float
 
 
+class ExplainSetup(ImageSetup):
+    """What a worker that explains images must know."""
+
+    picture_side: int
+    """Pixels on the longer side of the picture that is sent, at most."""
+    findings: bool
+    """Whether it is also sent what each part of the picture was taken for."""
+
+
+def create_explain_setup(
+    model: Model, min_confidence: float | None, picture_side: int, findings: bool
+) -> ExplainSetup:
+    """Return the setup of workers that explain images; `min_confidence` is as in `ScanConfig`."""
+    setup = create_image_setup(model, min_confidence, True, MAX_MEGAPIXELS)
+    return ExplainSetup(
+        **{**setup, "does": "explain images"},  # type: ignore[typeddict-item]  # keys are those of ImageSetup
+        picture_side=picture_side,
+        findings=findings,
+    )
+
+
 def create_image_setup(
-    does: Literal["read images", "explain images"],
     model: Model,
     min_confidence: float | None,
     probabilities: bool,
@@ -90,7 +111,7 @@ def create_image_setup(
 ) -> ImageSetup:
     """Return the setup of workers that read images with a model; the arguments are as in `ScanConfig`."""
     return ImageSetup(
-        does=does,
+        does="read images",
         model=_create_model_setup(model),
         fast_model=_create_model_setup(model.fast_model) if model.fast_model else None,
         min_confidence=min_confidence,

@@ -1,0 +1,103 @@
+"""`digitscan review`: write a page on which a person checks and corrects the rows of a scan."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from digitscan.errors import OutputError, UsageError
+from digitscan.review.config import MAX_INLINE_ROWS, ReviewConfig
+from digitscan.review.rows import ReviewedRows, read_rows
+from digitscan.system.files import describe_os_error, write_atomic
+from digitscan.system.log import log
+
+FILES_SUFFIX = "-files"
+
+
+def run_review(config: ReviewConfig) -> None:
+    """Write the page that the settings describe.
+
+    Raises DataError for a CSV that cannot be used, UsageError where there are fewer `ok` rows than are to be
+    drawn, ModelError, and OutputError where the page exists or cannot be written.
+    """
+    from digitscan.model.registry import load_model
+    from digitscan.review.page import inline_sprite, render_page
+    from digitscan.review.sprites import make_sprites
+
+    _check_free(config.output, config.overwrite)
+    rows = read_rows(config.csv, config.images)
+    audit = _draw_audit(rows, config.audit)
+    model = load_model(config.model, log=log)
+    addresses, flags = [], []
+    folder = _files_folder(config.output) if len(rows.cells) > MAX_INLINE_ROWS else None
+    if folder:
+        _create_folder(folder, config.overwrite)
+    for number, sprite in enumerate(make_sprites(rows.paths, model), 1):
+        flags.append(sprite.has_picture)
+        if folder is None:
+            addresses.append(inline_sprite(sprite.png))
+            continue
+        name = f"{number:05}.png"
+        _write(folder / name, sprite.png, overwrite=False)
+        addresses.append(quote(f"{folder.name}/{name}"))
+    has_picture = "".join(flags)
+    page = render_page(config.csv.name, rows, addresses, has_picture, audit)
+    _write(config.output, page.encode(), config.overwrite)
+    for line in _describe(config, rows, has_picture):
+        log(line)
+
+
+def _describe(config: ReviewConfig, rows: ReviewedRows, has_picture: str) -> Iterator[str]:
+    missing = has_picture.count("0")
+    if missing:
+        yield (
+            f"{missing:,} of {len(rows.cells):,} pictures are not there, or cannot be read: "
+            "--images DIR says where they are now"
+        )
+    yield f"Page: {config.output} (open it in a browser; it keeps your corrections until you download them)"
+
+
+def _draw_audit(rows: ReviewedRows, count: int) -> list[int]:
+    """Return the indices of `ok` rows drawn at random: the same ones each time for the same file."""
+    if count > len(rows.ok_indices):
+        raise UsageError(
+            f"--audit {count}: there are only {len(rows.ok_indices):,} ok rows to draw from, name fewer"
+        )
+    return sorted(random.Random(rows.digest).sample(rows.ok_indices, count))  # a sample, no secret
+
+
+def _files_folder(output: Path) -> Path:
+    return output.with_name(output.stem + FILES_SUFFIX)
+
+
+def _check_free(output: Path, overwrite: bool) -> None:
+    """Raise OutputError where the page or its folder exists and may not be replaced."""
+    for path in (output, _files_folder(output)):
+        if not overwrite and os.path.lexists(path):
+            raise OutputError(f"{path} exists already: name another page with -o, or add --overwrite")
+
+
+def _create_folder(folder: Path, overwrite: bool) -> None:
+    try:
+        if overwrite and folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+        folder.mkdir()
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {describe_os_error(error)}") from error
+
+
+def _write(path: Path, data: bytes, overwrite: bool) -> None:
+    try:
+        write_atomic(path, data, partial(_check_replaceable, path, overwrite))
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {describe_os_error(error)}") from error
+
+
+def _check_replaceable(path: Path, overwrite: bool) -> None:
+    if not overwrite and os.path.lexists(path):
+        raise OutputError(f"{path} exists already: name another page with -o, or add --overwrite")
