@@ -132,6 +132,8 @@ def _read_text(path: Path) -> str:
             data = file.read(MAX_CSV_BYTES + 1)
     except ImageError as error:
         raise DataError(f"{path} cannot be read: {error}") from None
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {describe_os_error(error)}") from None
     if len(data) > MAX_CSV_BYTES:

@@ -70,7 +70,7 @@ def test_files_that_are_no_csv_are_refused(tmp_path):
     (tmp_path / "picture.csv").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
     with pytest.raises(DataError, match="not UTF-8 text"):
         read_table(tmp_path / "picture.csv")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="does not exist"):
         read_table(tmp_path / "missing.csv")
 
 

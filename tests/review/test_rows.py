@@ -1,0 +1,74 @@
+"""The rows of a CSV keep all their cells, and their pictures are found where they are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from digitscan.errors import DataError
+from digitscan.review.rows import read_rows
+from tests.support.command import run
+
+HEADER = "path,digit,confidence,status,note\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A function that writes a CSV and returns its path."""
+
+    def write(text):
+        path = tmp_path / "predictions.csv"
+        path.write_bytes(text.encode())
+        return path
+
+    return write
+
+
+def test_every_cell_is_kept_also_in_columns_that_people_added(write):
+    header = "\ufeffPath,digit,confidence,status,note,My remark\n"
+    rows = read_rows(write(header + '\'=1.png,7,0.9990,ok,"a,b",so so\n'), Path("x"))
+    assert rows.columns == ("Path", "digit", "confidence", "status", "note", "My remark")
+    assert rows.cells == [["'=1.png", "7", "0.9990", "ok", "a,b", "so so"]]
+    assert rows.paths == [Path("x/=1.png")]
+    assert rows.has_mark and rows.ok_indices == [0]
+
+
+@pytest.mark.parametrize("arguments", [["images"], ["images/a.png", "more"], ["images", "more/sub/c.png"]])
+def test_pictures_are_found_where_the_scan_found_them(tmp_path, picture, arguments):
+    for name in ("images/a.png", "more/sub/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(tmp_path / name)
+    (tmp_path / "out").mkdir()
+    assert run("scan", *arguments, "-o", "out/rows.csv", cwd=tmp_path).returncode == 0
+    rows = read_rows(tmp_path / "out" / "rows.csv", None)
+    assert rows.paths and all(path.is_file() for path in rows.paths)
+
+
+def test_pictures_that_were_moved_are_found_in_the_named_folder(write):
+    rows = read_rows(write(HEADER + "a/b.png,7,0.9,ok,\n"), Path("elsewhere"))
+    assert rows.paths == [Path("elsewhere/a/b.png")]
+
+
+def test_without_a_manifest_pictures_are_looked_for_beside_the_csv(write, tmp_path):
+    assert read_rows(write(HEADER + "b.png,7,0.9,ok,\n"), None).paths == [tmp_path / "b.png"]
+
+
+def test_a_name_that_is_not_utf8_is_found(write):
+    rows = read_rows(write(HEADER + "caf\\xe9.png,7,0.9,ok,name is not UTF-8\n"), Path("x"))
+    assert os.fsencode(rows.paths[0]) == b"x/caf\xe9.png"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "is not a CSV of digitscan: it has no column named path or digit"),
+        (HEADER, "has no rows"),
+        (HEADER + "a.png,7,0.9,fine,\n", "line 2: 'fine' is no status"),
+        ("path,digit,confidence,status,note,corrected\na.png,7,0.9,ok,,12\n", "line 2: '12' is no label"),
+        ("path,path,digit\n", "has two columns of one name"),
+    ],
+)
+def test_what_is_no_csv_of_a_scan_is_refused_with_its_line(write, text, message):
+    with pytest.raises(DataError) as caught:
+        read_rows(write(text), None)
+    assert message in str(caught.value)
