@@ -20,6 +20,7 @@ from digitscan.cli_options import (
     Audit,
     BatchSize,
     ChunkSize,
+    CopyReview,
     CsvFile,
     Epochs,
     EvaluatedSource,
@@ -123,6 +124,7 @@ def scan(
     overwrite: Overwrite = False,
     resume: ResumeScan = False,
     retry_errors: RetryErrors = False,
+    copy_review: CopyReview = None,
     raw: Raw = False,
     excel: Excel = False,
     model_sha256: ModelSha256 = None,
@@ -150,7 +152,7 @@ def scan(
         workers=workers,
         chunk_size=chunk_size,
     )
-    output_config = OutputConfig(output, overwrite, resume, retry_errors, raw, excel, quiet)
+    output_config = OutputConfig(output, overwrite, resume, retry_errors, raw, excel, copy_review, quiet)
     with raise_on_signal():
         raise typer.Exit(run_scan(paths, config, output_config))
 

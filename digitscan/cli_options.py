@@ -271,6 +271,14 @@ RetryErrors = Annotated[
         "--retry-errors", help="Read again the files whose rows say error, then continue the output."
     ),
 ]
+CopyReview = Annotated[
+    Path | None,
+    typer.Option(
+        "--copy-review",
+        metavar="FOLDER",
+        help="Put the pictures whose rows are review or no-digit into a new folder, as links.",
+    ),
+]
 Raw = Annotated[
     bool,
     typer.Option("--raw", help="Write names unchanged, even if a spreadsheet would run them as a formula."),

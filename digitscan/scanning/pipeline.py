@@ -23,6 +23,7 @@ from digitscan.scanning.progress import progress_bar
 from digitscan.scanning.report import SummaryContext, SummaryCounts, describe_model, print_summary
 from digitscan.scanning.resume import RemainingFiles
 from digitscan.scanning.retry import retry_errors
+from digitscan.scanning.review_copies import ReviewCopies
 from digitscan.scanning.scheduler import Scheduler, predict
 from digitscan.system.log import log
 from digitscan.workers.kind_detector import KindDetector
@@ -185,6 +186,7 @@ def _scan_into_output(
 ) -> ExitCode:
     """Do what `run_scan` says, with processes of the factory; `start` is when the scan began."""
     sink = OutputSink(output_config)
+    copies = _create_copies(scan.paths, output_config)
     manifest = create_manifest(scan.paths, scan.model, scan.config, output_config)
     check_can_continue(sink, manifest, output_config)
     files = _find_files(scan.paths, scan.stats, scan.config, process_factory, exclude=sink.own_files)
@@ -202,7 +204,7 @@ def _scan_into_output(
             progress_bar(scan.paths, not (output_config.quiet or sink.is_terminal)) as update_progress,
         ):
             batches = scheduler.batches()
-            _write_rows(batches, previous_rows, sink, manifest.csv_format, counts, update_progress)
+            _write_rows(batches, previous_rows, sink, manifest.csv_format, counts, update_progress, copies)
     except (KeyboardInterrupt, SystemExit):
         _log_stop(sink, counts)
         raise
@@ -217,6 +219,11 @@ def _scan_into_output(
     return ExitCode.UNREADABLE_FILES if has_failures else ExitCode.OK
 
 
+def _create_copies(paths: Sequence[Path], output_config: OutputConfig) -> ReviewCopies | None:
+    folder = output_config.copy_review
+    return ReviewCopies(folder, paths, output_config.continues) if folder else None
+
+
 def _write_rows(
     batches: Iterator[list[Prediction]],
     previous_rows: CsvReader | None,
@@ -224,6 +231,7 @@ def _write_rows(
     csv_format: CsvFormat,
     counts: SummaryCounts,
     update_progress: Callable[[SummaryCounts], None],
+    copies: ReviewCopies | None,
 ) -> None:
     """Write the batches as they come, whole rows at a time, behind the previous rows."""
     # The first batch comes when all previous rows have been read: until then nothing is changed.
@@ -243,6 +251,8 @@ def _write_rows(
                 writer.write(batch)
             sink.sync()
             counts.add(batch)
+            if copies:
+                copies.add(batch)
             update_progress(counts)
     finally:
         with sink.translate_os_errors():
@@ -276,6 +286,7 @@ def _print_summary(
         model=describe_model(scan.model),
         seconds=seconds,
         output=sink.description,
+        csv=sink.path,
         skipped=scan.stats.skipped,
         unreadable_folders=tuple(scan.stats.unreadable_folders),
         is_calibrated=metadata.ok_confidence is not None or scan.config.min_confidence is not None,

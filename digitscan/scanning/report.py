@@ -6,6 +6,7 @@ File names and reasons come from untrusted files. All text of the summary passes
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from digitscan.prediction import Prediction, Status
 from digitscan.system.log import escape_control_characters
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console, RenderableType
     from rich.table import Table
 
@@ -86,6 +89,8 @@ class SummaryContext:
     skipped: Mapping[str, int]
     """Files without a row, by reason."""
     unreadable_folders: tuple[str, ...] = ()
+    csv: Path | None = None
+    """The file with the rows; None if they went to a stream."""
     is_calibrated: bool = True
     """Whether rows can be `ok`: by the model's threshold or by --min-confidence."""
 
@@ -168,6 +173,8 @@ def _run_lines(counts: SummaryCounts, context: SummaryContext) -> Iterator[tuple
         yield "careful", "the model is not calibrated: all rows are review without --min-confidence"
     yield "time", _format_time(counts, context.seconds)
     yield "rows", escape_control_characters(context.output)
+    if context.csv and (counts.review or counts.no_digit or counts.errors):
+        yield "next", f"digitscan review {shlex.quote(escape_control_characters(str(context.csv)))}"
 
 
 def _lines_table(lines: list[tuple[str, str]]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from digitscan.errors import UsageError
 
@@ -25,6 +26,8 @@ class OutputConfig:
     """Whether text cells are written without the `'` that keeps a spreadsheet from running them."""
     excel: bool = False
     """Whether the file begins with the byte order mark by which Excel recognizes UTF-8."""
+    copy_review: Path | None = None
+    """A new folder for the pictures that a person should look at; None makes none."""
     quiet: bool = False
     """Whether neither progress nor summary is shown."""
 
