@@ -198,7 +198,10 @@ def _scan_into_output(
         if output_config.retry_errors and sink.appending:
             retry_errors(sink, scan.paths, scan.model, scan.config, manifest.csv_format, process_factory)
         previous_rows = sink.read_rows(manifest.raw)
-        remaining = RemainingFiles(files, counts.count_previous(previous_rows or ()), manifest.roots)
+        counted_rows = counts.count_previous(previous_rows or ())
+        if copies:
+            counted_rows = copies.add_previous(counted_rows)
+        remaining = RemainingFiles(files, counted_rows, manifest.roots)
         with (
             Scheduler(remaining, scan.model, scan.config, process_factory) as scheduler,
             progress_bar(scan.paths, not (output_config.quiet or sink.is_terminal)) as update_progress,

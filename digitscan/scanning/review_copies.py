@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from digitscan.errors import OutputError, UsageError
@@ -31,13 +31,17 @@ class ReviewCopies:
             if _is_inside(folder, path):
                 raise UsageError(f"--copy-review {folder} is inside {path}, which is scanned: name another")
         try:
-            is_used = (
-                not continues and os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir()))
-            )
+            is_free = not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir()))
         except OSError as error:
             raise OutputError(f"{folder} cannot be read: {describe_os_error(error)}") from error
-        if is_used:
+        if not is_free and not continues:
             raise OutputError(f"{folder} exists already: name a new folder with --copy-review")
+
+    def add_previous(self, rows: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Yield the rows of an earlier scan, and add their pictures: it may have ended before it did."""
+        for row in rows:
+            self.add([row])
+            yield row
 
     def add(self, rows: Iterable[Prediction]) -> None:
         """Add the pictures of those rows that need it. Raises OutputError where that fails."""

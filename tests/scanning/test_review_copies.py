@@ -40,6 +40,7 @@ def test_a_resumed_scan_goes_on_with_the_folder(tmp_path, images):
     run(*arguments, cwd=tmp_path)
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 6 and b"exists already" in done.stderr
+    (tmp_path / "look" / "sub" / "empty.png").unlink()
     assert run(*arguments, "--resume", cwd=tmp_path).returncode == 3
     assert names(tmp_path / "look") == ["sub/empty.png"]
 
@@ -50,9 +51,10 @@ def test_the_summary_ends_with_the_command_that_comes_next(tmp_path, images):
 
 
 def test_where_there_are_no_links_pictures_are_copied(tmp_path, images, monkeypatch):
-    monkeypatch.setattr(
-        review_copies.Path, "symlink_to", lambda *_: (_ for _ in ()).throw(OSError("no links"))
-    )
+    def refuse(*_):
+        raise OSError("no links")
+
+    monkeypatch.setattr(review_copies.Path, "symlink_to", refuse)
     copies = ReviewCopies(tmp_path / "look", [images], continues=False)
     copies.add([Prediction("sub/empty.png", None, None, Status.NO_DIGIT, "blank")])
     copy = tmp_path / "look" / "sub" / "empty.png"
@@ -72,7 +74,7 @@ def test_named_files_and_names_that_are_not_utf8_stay_in_the_folder(tmp_path, pi
 
 
 def test_a_folder_that_would_be_scanned_or_holds_something_is_refused(tmp_path, images):
-    with pytest.raises(UsageError, match="is inside .*, which is scanned"):
+    with pytest.raises(UsageError, match=r"is inside .*, which is scanned"):
         ReviewCopies(images / "look", [images], continues=False)
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine.txt").touch()
