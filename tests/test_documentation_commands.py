@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from digitscan.cli import app
 from digitscan.errors import ExitCode
-from tests.support.command import environment, run_code, run_shell
+from tests.support.command import environment, run, run_code, run_shell
 from tests.support.pen_strokes import write_unipen
 from tests.support.training_data import save_few_digits
 
@@ -52,6 +52,7 @@ def folder(tmp_path_factory):
         if label:
             (folder / "mine" / label).mkdir(parents=True, exist_ok=True)
             shutil.copy(EXAMPLES / "digits" / name, folder / "mine" / label)
+    assert run("scan", "images", "-o", "predictions.csv", cwd=folder).returncode == ExitCode.OK
     write_unipen(folder / "train_r01_v07")
     save_few_digits(folder / "few.npz", train_count=200, test_count=50)
     return folder
@@ -123,8 +124,8 @@ def run_command(page, command, folder):
 def run_python_blocks(page, folder):
     """Run a page's Python blocks as one program."""
     program = "\n".join(code_blocks(page, "python"))
-    for written, run in PYTHON_SUBSTITUTIONS.items():
-        program = program.replace(written, run)
+    for written, substitute in PYTHON_SUBSTITUTIONS.items():
+        program = program.replace(written, substitute)
     if program:
         done = run_code(program, cwd=folder, env=own_folders(folder))
         assert done.returncode == 0, f"{page}:\n{done.stderr.decode()}"

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from digitscan.errors import OutputError, UsageError
+from digitscan.errors import OutputError
 from digitscan.review.config import MAX_INLINE_ROWS, ReviewConfig
 from digitscan.review.rows import ReviewedRows, read_rows
 from digitscan.system.files import describe_os_error, write_atomic
@@ -22,8 +22,8 @@ FILES_SUFFIX = "-files"
 def run_review(config: ReviewConfig) -> None:
     """Write the page that the settings describe.
 
-    Raises DataError for a CSV that cannot be used, UsageError where there are fewer `ok` rows than are to be
-    drawn, ModelError, and OutputError where the page exists or cannot be written.
+    Raises DataError for a CSV that cannot be used, ModelError, and OutputError where the page exists or cannot
+    be written.
     """
     from digitscan.model.registry import load_model
     from digitscan.review.page import inline_sprite, render_page
@@ -59,15 +59,14 @@ def _describe(config: ReviewConfig, rows: ReviewedRows, has_picture: str) -> Ite
             f"{missing:,} of {len(rows.cells):,} pictures are not there, or cannot be read: "
             "--images DIR says where they are now"
         )
+    if len(rows.ok_indices) < config.audit:
+        yield f"There are only {len(rows.ok_indices):,} ok rows: all of them are in the audit sample."
     yield f"Page: {config.output} (open it in a browser; it keeps your corrections until you download them)"
 
 
 def _draw_audit(rows: ReviewedRows, count: int) -> list[int]:
     """Return the indices of `ok` rows drawn at random: the same ones each time for the same file."""
-    if count > len(rows.ok_indices):
-        raise UsageError(
-            f"--audit {count}: there are only {len(rows.ok_indices):,} ok rows to draw from, name fewer"
-        )
+    count = min(count, len(rows.ok_indices))
     return sorted(random.Random(rows.digest).sample(rows.ok_indices, count))  # a sample, no secret
 
 

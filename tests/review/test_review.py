@@ -36,9 +36,9 @@ def test_the_same_file_gives_the_same_audit_sample(scanned):
     assert pages[0] == pages[1]
 
 
-def test_more_rows_for_the_audit_than_there_are_is_said(scanned):
-    with pytest.raises(UsageError, match="there are only 3 ok rows to draw from"):
-        run_review(ReviewConfig(scanned / "predictions.csv", scanned / "review.html", audit=4))
+def test_more_rows_for_the_audit_than_there_are_is_said(scanned, capsys):
+    run_review(ReviewConfig(scanned / "predictions.csv", scanned / "review.html", audit=4))
+    assert "There are only 3 ok rows: all of them are in the audit sample." in capsys.readouterr().err
 
 
 def test_pictures_that_are_not_there_are_counted_and_cost_no_row(scanned, capsys):

@@ -1,6 +1,7 @@
 """`digitscan show` explains images in the terminal or in a picture, and says what it cannot do."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,9 +28,10 @@ def show(*images, **settings):
     return code, file.getvalue()
 
 
-def test_images_are_explained_in_the_order_given(tmp_path, seven):
-    (tmp_path / "text.png").write_text("no image")
-    code, text = show(tmp_path / "text.png", seven)
+def test_images_are_explained_in_the_order_given(tmp_path, seven, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("text.png").write_text("no image")
+    code, text = show(Path("text.png"), Path("seven.png"))
     assert code is ExitCode.UNREADABLE_FILES
     assert text.index("text.png") < text.index("seven.png")
     assert "error  not an image: text" in text and "7  ok" in text
