@@ -22,8 +22,8 @@ FILES_SUFFIX = "-files"
 def run_review(config: ReviewConfig) -> None:
     """Write the page that the settings describe.
 
-    Raises DataError for a CSV that cannot be used, ModelError, and OutputError where the page exists or cannot
-    be written.
+    Raises DataError for a CSV that cannot be used, ModelError, and OutputError where the page exists or
+    cannot be written.
     """
     from digitscan.model.registry import load_model
     from digitscan.review.page import inline_sprite, render_page
