@@ -25,8 +25,10 @@ def run_review(config: ReviewConfig) -> None:
     Raises DataError for a CSV that cannot be used, ModelError, and OutputError where the page exists or
     cannot be written.
     """
+    from tqdm import tqdm
+
     from digitscan.model.registry import load_model
-    from digitscan.review.page import inline_sprite, render_page
+    from digitscan.review.page import render_page
     from digitscan.review.sprites import make_sprites
 
     _check_free(config.output, config.overwrite)
@@ -37,19 +39,28 @@ def run_review(config: ReviewConfig) -> None:
     folder = _files_folder(config.output) if len(rows.cells) > MAX_INLINE_ROWS else None
     if folder:
         _create_folder(folder, config.overwrite)
-    for number, sprite in enumerate(make_sprites(rows.paths, model), 1):
-        flags.append(sprite.has_picture)
-        if folder is None:
-            addresses.append(inline_sprite(sprite.png))
-            continue
-        name = f"{number:05}.png"
-        _write(folder / name, sprite.png, overwrite=False)
-        addresses.append(quote(f"{folder.name}/{name}"))
+    # None: no bar where stderr is no terminal.
+    with tqdm(total=len(rows.paths), unit=" pictures", disable=None, leave=False) as bar:
+        for number, sprite in enumerate(make_sprites(rows.paths, model), 1):
+            flags.append(sprite.has_picture)
+            addresses.append(_store_sprite(sprite.png, folder, number))
+            bar.update(len(sprite.has_picture))
     has_picture = "".join(flags)
     page = render_page(config.csv.name, rows, addresses, has_picture, audit)
     _write(config.output, page.encode(), config.overwrite)
     for line in _describe(config, rows, has_picture):
         log(line)
+
+
+def _store_sprite(png: bytes, folder: Path | None, number: int) -> str:
+    """Return the address of a sprite: of a file in the folder, or in the page itself if there is no folder."""
+    from digitscan.review.page import inline_sprite
+
+    if folder is None:
+        return inline_sprite(png)
+    name = f"{number:05}.png"
+    _write(folder / name, png, overwrite=False)
+    return quote(f"{folder.name}/{name}")
 
 
 def _describe(config: ReviewConfig, rows: ReviewedRows, has_picture: str) -> Iterator[str]:

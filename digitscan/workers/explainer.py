@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from digitscan.imaging.decode import DecodedImage
     from digitscan.imaging.preprocess import Preprocessed
     from digitscan.imaging.types import GrayImage
-    from digitscan.model.classifier import Cascade, Classifier
+    from digitscan.model.classifier import Cascade, ClassifiedImage, Classifier
     from digitscan.model.metadata import ModelMetadata
 
 
@@ -66,6 +67,15 @@ class ExplainedRow(NamedTuple):
     """What the model saw, 28x28."""
 
 
+class _ReadImage(NamedTuple):
+    """An image that was decoded and preprocessed, and the index of its file."""
+
+    file_index: int
+    image: DecodedImage
+    picture: EncodedImage
+    result: Preprocessed
+
+
 @dataclass(frozen=True)
 class Explainer:
     """Turns files into explained rows."""
@@ -76,38 +86,48 @@ class Explainer:
 
     def process(self, files: list[FileLocation], set_current: SetCurrent) -> list[ExplainedRow]:
         """Return one explained row for each file, in order; see `ImageProcessor.process`."""
-        rows = []
+        from digitscan.model.classifier import classify_preprocessed
+
+        rows: dict[int, ExplainedRow] = {}
+        classified: list[_ReadImage] = []
         for index, file in enumerate(files):
             set_current(index)
             try:
-                rows.append(self._explain(file.path))
+                read = self._read(index, file.path)
             except Exception as error:
-                note = describe_error(error)
-                rows.append(ExplainedRow(WorkerRow(None, None, Status.ERROR, note, None)))
-        return rows
+                rows[index] = ExplainedRow(WorkerRow(None, None, Status.ERROR, describe_error(error), None))
+                continue
+            if read.result.pixels is None:
+                row = make_no_digit_row(read.result, read.image.notes)
+                rows[index] = ExplainedRow(row, None, read.picture, self._find(read.image, read.result))
+            else:
+                classified.append(read)
+        set_current(len(files))
+        # Together, because the network always runs on a full batch.
+        answers = classify_preprocessed(self.classifier, [read.result for read in classified])
+        for read, answer in zip(classified, answers, strict=True):
+            rows[read.file_index] = self._explain(read, answer)
+        return [rows[index] for index in range(len(files))]
 
-    def _explain(self, path: str) -> ExplainedRow:
-        from digitscan.model.classifier import classify_preprocessed
-
+    def _read(self, index: int, path: str) -> _ReadImage:
         image, result = read_image(path, self.setup["max_megapixels"])
         picture = EncodedImage.of(_reduce(image.pixels, self.setup["picture_side"]))
-        if result.pixels is None:
-            row = make_no_digit_row(result, image.notes)
-            return ExplainedRow(row, None, picture, self._find(image.pixels, result))
-        (answer,) = classify_preprocessed(self.classifier, [result])
-        row = make_row(answer, image.notes, image.is_damaged, self.metadata, self.setup["min_confidence"])
-        chosen = answer.preprocessed
-        assert chosen.pixels is not None  # only candidates with pixels are classified
-        findings = self._find(image.pixels, chosen)
-        return ExplainedRow(row, answer.probabilities, picture, findings, EncodedImage.of(chosen.pixels))
+        return _ReadImage(index, image, picture, result)
 
-    def _find(self, pixels: NDArray[Any], result: Preprocessed) -> EncodedImage | None:
-        """Return the findings in a picture, if they are asked for."""
+    def _explain(self, read: _ReadImage, answer: ClassifiedImage) -> ExplainedRow:
+        image, chosen = read.image, answer.preprocessed
+        row = make_row(answer, image.notes, image.is_damaged, self.metadata, self.setup["min_confidence"])
+        assert chosen.pixels is not None  # only candidates with pixels are classified
+        model_input = EncodedImage.of(chosen.pixels)
+        return ExplainedRow(row, answer.probabilities, read.picture, self._find(image, chosen), model_input)
+
+    def _find(self, image: DecodedImage, result: Preprocessed) -> EncodedImage | None:
+        """Return the findings in an image, if they are asked for."""
         if not self.setup["findings"]:
             return None
         from digitscan.imaging.findings import find_ink
 
-        return EncodedImage.of(find_ink(pixels, result))
+        return EncodedImage.of(find_ink(image.pixels, result))
 
 
 def load_explainer(setup: ExplainSetup) -> ProcessFiles:
