@@ -53,7 +53,7 @@ def run_review(config: ReviewConfig) -> None:
 
 
 def _store_sprite(png: bytes, folder: Path | None, number: int) -> str:
-    """Return the address of a sprite: of a file in the folder, or in the page itself if there is no folder."""
+    """Return the address of a sprite: of a file in the folder, or in the page itself if there is none."""
     from digitscan.review.page import inline_sprite
 
     if folder is None:
