@@ -60,7 +60,7 @@ def read_corrected_csv(path: Path) -> CorrectedCsv:
         predictions,
         np.array([row.confidence for row in looked_at], np.float64),
         np.array([row.is_ok for row in looked_at], np.bool_),
-        predictions != NO_DIGIT,
+        np.array([row.may_be_ok for row in looked_at], np.bool_),
     )
     audited = [row for row in looked_at if row.is_audited]
     wrong_count = sum(row.label != row.prediction for row in audited)
@@ -74,6 +74,7 @@ class _Row:
     prediction: int
     confidence: float
     is_ok: bool
+    may_be_ok: bool
     is_audited: bool
 
 
@@ -83,7 +84,7 @@ def _parse_row(cells: dict[str, str], path: Path, line: int) -> _Row | None:
     if label is None:
         return None
     digit = parse_label(cells["digit"], path, line)
-    status = cells["status"].strip()
+    status = cells["status"].strip().lower()
     if status not in {*Status}:
         raise DataError(f"{path}, line {line}: {status!r} is no status: expected {', '.join(Status)}")
     return _Row(
@@ -92,8 +93,15 @@ def _parse_row(cells: dict[str, str], path: Path, line: int) -> _Row | None:
         NO_DIGIT if digit is None else digit,
         _parse_confidence(cells["confidence"], path, line),
         status == Status.OK,
+        digit is not None and (status == Status.OK or _is_only_doubtful(cells.get("note", ""))),
         bool(cells.get(AUDIT_COLUMN, "").strip()),
     )
+
+
+def _is_only_doubtful(note: str) -> bool:
+    """Tell whether a row needs review for its confidence alone: with a lower threshold it would be `ok`."""
+    reason = note.partition(";")[0].strip()
+    return reason.startswith("between ") or reason in {"doubtful", "model not calibrated"}
 
 
 def _parse_confidence(cell: str, path: Path, line: int) -> float:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from digitscan.csv_cells import unescape_formula
 from digitscan.errors import DataError, ImageError
 from digitscan.evaluation.metrics import NO_DIGIT
+from digitscan.prediction import text_to_path
 from digitscan.system.files import describe_os_error, open_regular_file
 
 NO_DIGIT_LABEL = "none"
 """The label of an image that shows no digit: a subfolder's name, or a cell."""
+NO_DIGIT_KEY = "x"
+"""What people may type for it, because it is the key on the review page."""
 PATH_COLUMN = "path"
-LABEL_COLUMNS = ("label", "digit", "corrected")
-"""The names of the column with the labels; the first that there is counts."""
+LABEL_COLUMNS = ("label", "corrected")
+"""The names of the column with the labels; the first that there is counts. `digit` is what was read."""
 MAX_CSV_BYTES = 1 << 30
 _DELIMITERS = ",;\t|"
 
@@ -68,11 +73,24 @@ def read_truth(truth: Path, folder: Path) -> list[LabelledFile]:
         if label is None:
             continue
         name = row[PATH_COLUMN]
-        if files.setdefault(name, LabelledFile(folder / name, label)).label != label:
+        if files.setdefault(name, LabelledFile(_find_file(folder, name), label)).label != label:
             raise DataError(f"{truth}, line {line}: {name} has two different labels: remove one of the rows")
     if not files:
         raise DataError(f"{truth} labels no image: its column {label_column} is empty")
     return list(files.values())
+
+
+def _find_file(folder: Path, cell: str) -> Path:
+    """Return the path in a cell, which may have the escapes that a scan writes."""
+    path = folder / cell
+    if os.path.lexists(path):
+        return path
+    text = unescape_formula(cell)
+    for is_utf8 in (True, False):
+        escaped = folder / os.fsdecode(text_to_path(text, is_utf8))
+        if os.path.lexists(escaped):
+            return escaped
+    return path
 
 
 def parse_label(cell: str, path: Path, line: int) -> int | None:
@@ -80,7 +98,7 @@ def parse_label(cell: str, path: Path, line: int) -> int | None:
     text = cell.strip().lower()
     if not text:
         return None
-    if text == NO_DIGIT_LABEL:
+    if text in {NO_DIGIT_LABEL, NO_DIGIT_KEY}:
         return NO_DIGIT
     # A spreadsheet may have made a decimal number of it.
     digit = text.removesuffix(".0").removesuffix(",0")
@@ -110,17 +128,22 @@ def read_table(path: Path) -> Table:
     skipped, cells that are missing at the end of a row are empty. Raises DataError for anything else.
     """
     text = _read_text(path)
+    text = re.sub(r"\Asep=.\r?\n", "", text)  # a line by which Excel is told the separator
     first_line = text.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=first_line.count)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        header = tuple(name.strip() for name in next(lines, []))
+        header = _strip_nameless_end(next(lines, []))
         columns = tuple(name.lower() for name in header)
         if not any(columns):
             raise DataError(f"{path} is empty")
         if len(set(columns)) < len(columns):
             raise DataError(f"{path} has two columns of one name: rename one of them")
-        rows = [(lines.line_num, _name_cells(columns, cells)) for cells in lines if any(cells)]
+        rows = [
+            (lines.line_num, _name_cells(columns, cells, path, lines.line_num))
+            for cells in lines
+            if any(cells)
+        ]
     except csv.Error as error:
         raise DataError(f"{path}, line {lines.line_num}: it is no CSV ({error})") from None
     return Table(header, columns, rows)
@@ -144,6 +167,17 @@ def _read_text(path: Path) -> str:
         raise DataError(f"{path} is not UTF-8 text: save it as CSV in UTF-8") from None
 
 
-def _name_cells(columns: tuple[str, ...], cells: list[str]) -> dict[str, str]:
+def _strip_nameless_end(header: list[str]) -> tuple[str, ...]:
+    """Return the names of the columns, without nameless ones at the end: spreadsheets add such."""
+    names = [name.strip() for name in header]
+    while names and not names[-1]:
+        names.pop()
+    return tuple(names)
+
+
+def _name_cells(columns: tuple[str, ...], cells: list[str], path: Path, line: int) -> dict[str, str]:
+    """Return the cells of a row by their columns. Raises DataError for one that is in no column."""
+    if any(cells[len(columns) :]):
+        raise DataError(f"{path}, line {line}: a row has more cells than the first line has names")
     missing = [""] * (len(columns) - len(cells))
     return dict(zip(columns, [*cells, *missing], strict=False))

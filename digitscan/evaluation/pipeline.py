@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from digitscan.errors import DataError, OutputError
+from digitscan.errors import DataError, OutputError, UsageError
 from digitscan.evaluation.config import MNIST, EvaluateConfig
+from digitscan.evaluation.console import create_console
 from digitscan.evaluation.labels import LabelledFile, list_labelled_folder, read_truth
-from digitscan.system.files import describe_os_error, write_atomic
+from digitscan.evaluation.result_file import check_result_path, make_folder, write_result
+from digitscan.system.files import describe_os_error
 from digitscan.system.log import log
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from digitscan.evaluation.report import Evaluation
     from digitscan.model.registry import Model
 
+MAX_LISTED_FILES = 10
+"""Files that cannot be read: so many are named."""
 METRICS_NAME = "metrics.json"
 PLOT_NAMES = ("confusion_matrix.png", "calibration.png", "coverage.png", "mistakes.png")
 
@@ -65,11 +67,7 @@ def run_evaluation(config: EvaluateConfig, console: Console | None = None) -> Ev
     if config.json:
         print(json.dumps(to_json_values(evaluation), indent=2))
         return evaluation
-    if console is None:
-        from rich.console import Console
-
-        console = Console(highlight=False)
-    print_evaluation(evaluation, console)
+    print_evaluation(evaluation, console or create_console())
     return evaluation
 
 
@@ -83,6 +81,10 @@ def _find_images(config: EvaluateConfig) -> _Images:
         return _Images(digits=(arrays["x_test"], arrays["y_test"]))
     try:
         if config.truth:
+            if not source.is_dir():
+                raise DataError(
+                    f"{source} is no folder: name the one in which the paths of {config.truth} begin"
+                )
             return _Images(files=read_truth(config.truth, source))
         if source.is_dir():
             return _Images(files=list_labelled_folder(source))
@@ -103,12 +105,12 @@ def _evaluate(config: EvaluateConfig, images: _Images) -> _Result:
     audit: Share | None = None
     model, against, comparison = None, None, None
     if images.files is None and images.digits is None:
+        _check_needs_no_model(config)
         corrected = read_corrected_csv(Path(config.source))
         answers, audit, reader = corrected.answers, corrected.audit, "the scan that wrote it"
-        if config.against is not None:
-            raise DataError("a corrected CSV holds the answers of one model: --against needs the images")
     else:
         model = _load_model(config, config.model)
+        images = _leave_out_unreadable(images, model)
         answers, reader = _read(images, model, config), _describe_model(model)
         if config.against is not None:
             other = _load_model(config, config.against)
@@ -117,6 +119,32 @@ def _evaluate(config: EvaluateConfig, images: _Images) -> _Result:
     metrics, point = compute_metrics(answers), find_threshold(answers, config.max_wrong)
     evaluation = Evaluation(source, reader, metrics, config.max_wrong, point, audit, against, comparison)
     return _Result(answers, evaluation, model)
+
+
+def _leave_out_unreadable(images: _Images, model: Model) -> _Images:
+    """Return the images without files that cannot be read; log those. Raises DataError if none is left."""
+    from digitscan.evaluation.reading import find_unreadable
+
+    if images.files is None:
+        return images
+    reasons = find_unreadable(images.files, model)
+    for index in [*reasons][:MAX_LISTED_FILES]:
+        log(f"left out {images.files[index].path}: {reasons[index]}")
+    if len(reasons) > MAX_LISTED_FILES:
+        log(f"left out {len(reasons) - MAX_LISTED_FILES:,} more files that cannot be read")
+    files = [file for index, file in enumerate(images.files) if index not in reasons]
+    if not files:
+        raise DataError("none of the labelled files can be read: is the folder the right one?")
+    return _Images(files=files)
+
+
+def _check_needs_no_model(config: EvaluateConfig) -> None:
+    """Raise UsageError for settings that have no meaning for answers that are given already."""
+    if any(value is not None for value in (config.model, config.against, config.min_confidence)):
+        raise UsageError(
+            "a corrected CSV holds the answers of its scan: leave out --model, --against and "
+            "--min-confidence, or name the images and --truth"
+        )
 
 
 def _load_model(config: EvaluateConfig, name: str | Path | None) -> Model:
@@ -147,12 +175,7 @@ def _read(images: _Images, model: Model, config: EvaluateConfig) -> Answers:
 def _check_free(folder: Path, overwrite: bool) -> None:
     """Raise OutputError where a result exists in the folder and may not be replaced."""
     for name in (METRICS_NAME, *PLOT_NAMES):
-        _check_replaceable(folder / name, overwrite)
-
-
-def _check_replaceable(path: Path, overwrite: bool) -> None:
-    if not overwrite and os.path.lexists(path):
-        raise OutputError(f"{path} exists already: name another folder, or add --overwrite")
+        check_result_path(folder / name, overwrite)
 
 
 def _write_results(result: _Result, images: _Images, folder: Path, overwrite: bool) -> None:
@@ -166,13 +189,9 @@ def _write_results(result: _Result, images: _Images, folder: Path, overwrite: bo
     except DrawingError as error:
         raise OutputError(f"the plots cannot be drawn: {error}") from error
     scores = json.dumps(to_json_values(result.evaluation), indent=2) + "\n"
+    make_folder(folder)
     for name, data in {METRICS_NAME: scores.encode(), **pngs}.items():
-        path = folder / name
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data, partial(_check_replaceable, path, overwrite))
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {describe_os_error(error)}") from error
+        write_result(folder / name, data, overwrite)
 
 
 def _plot(answers: Answers, evaluation: Evaluation, mistakes: list[Mistake]) -> dict[str, bytes]:

@@ -74,6 +74,17 @@ def read_labelled_digits(
     return _collect(names, labels.astype(np.int64), rows, may_be_ok)
 
 
+def find_unreadable(files: Sequence[LabelledFile], model: Model) -> dict[int, str]:
+    """Return why files cannot be read, by their index: those for which a scan gives an error row."""
+    setup = create_image_setup(model, None, False, MAX_MEGAPIXELS)
+    rows = read_files([file.path for file in files], setup, _parse_row)
+    return {
+        index: row if isinstance(row, str) else row.note
+        for index, row in enumerate(rows)
+        if isinstance(row, str) or row.status == Status.ERROR
+    }
+
+
 def load_pictures(paths: Sequence[Path], model: Model) -> list[NDArray[np.uint8] | None]:
     """Return each picture, gray and reduced if it is large; None for a file that cannot be read."""
     setup = create_explain_setup(model, None, PICTURE_SIDE, findings=False)

@@ -43,8 +43,10 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     title = f"{evaluation.source}, read by {evaluation.reader}"
     console.print(Text(escape_control_characters(title), style="bold"))
     console.print(_create_scores_table(evaluation))
-    console.print(_create_digits_table(evaluation.metrics))
     console.print(_create_confusion_table(evaluation.metrics))
+    if not evaluation.metrics.digits:
+        return
+    console.print(_create_digits_table(evaluation.metrics))
     console.print(_create_coverage_table(evaluation.metrics))
     for line in _describe(evaluation):
         console.print(Text(escape_control_characters(line)))
@@ -97,7 +99,7 @@ def _create_scores_table(evaluation: Evaluation) -> Table:
             table.add_row(
                 title,
                 _percent(share.value),
-                f"{_percent(share.low)} to {_percent(share.high)}",
+                _interval(share),
                 f"{share.count:,} of {share.total:,}",
             )
     if not math.isnan(evaluation.metrics.calibration_error):
@@ -156,11 +158,11 @@ def _create_coverage_table(metrics: Metrics) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD)
-    for title in ("--min-confidence", "digits that are ok", "wrong among these", "95 % interval"):
+    for title in ("--min-confidence", "digits ok", "wrong among these", "95 % interval"):
         table.add_column(title, justify="right", no_wrap=True)
     for point in metrics.coverage:
         wrong = _percent(point.wrong.value) if point.wrong.total else ""
-        interval = f"{_percent(point.wrong.low)} to {_percent(point.wrong.high)}" if point.wrong.total else ""
+        interval = _interval(point.wrong) if point.wrong.total else ""
         table.add_row(f"{point.threshold:g}", _percent(point.ok.value), wrong, interval)
     return table
 
@@ -182,6 +184,10 @@ def _describe(evaluation: Evaluation) -> Iterator[str]:
 
 def _percent(value: float) -> str:
     return "" if math.isnan(value) else f"{100 * value:.2f} %"
+
+
+def _interval(share: Share) -> str:
+    return f"{100 * share.low:.2f} to {100 * share.high:.2f} %"
 
 
 def _name(label: int) -> str:

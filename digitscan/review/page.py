@@ -39,6 +39,7 @@ def render_page(
         "name": name,
         "digest": rows.digest,
         "has_mark": rows.has_mark,
+        "header": rows.header,
         "columns": rows.columns,
         "rows": rows.cells,
         "audit": [*audit],
@@ -57,7 +58,7 @@ def render_page(
         script_hash=_hash_for_policy(script),
         data=Markup(_escape_json(data)),  # no character of it ends the element
         picture_side=PICTURE_SIDE,
-        is_number="number" in rows.columns,
+        is_number="digit" not in rows.columns,
         audit_count=len(audit),
     )
 

@@ -2,43 +2,68 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
-import shutil
+import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from digitscan.errors import OutputError
+from digitscan.evaluation.result_file import check_result_path, write_result
+from digitscan.prediction import Status
 from digitscan.review.config import MAX_INLINE_ROWS, ReviewConfig
 from digitscan.review.rows import ReviewedRows, read_rows
-from digitscan.system.files import describe_os_error, write_atomic
+from digitscan.system.files import describe_os_error
 from digitscan.system.log import log
 
+if TYPE_CHECKING:
+    from digitscan.model.registry import Model
+
+NO_PICTURE = "0"
+"""As in `sprites`, which loads OpenCV."""
 FILES_SUFFIX = "-files"
+SPRITE_NAME = r"\d{5,}\.png"
+"""The names of the pictures beside a page, as a pattern."""
 
 
 def run_review(config: ReviewConfig) -> None:
     """Write the page that the settings describe.
 
     Raises DataError for a CSV that cannot be used, ModelError, and OutputError where the page exists or
-    cannot be written.
+    cannot be written. Pictures beside a page that was not finished are removed.
     """
-    from tqdm import tqdm
-
     from digitscan.model.registry import load_model
-    from digitscan.review.page import render_page
-    from digitscan.review.sprites import make_sprites
 
     _check_free(config.output, config.overwrite)
     rows = read_rows(config.csv, config.images)
     audit = _draw_audit(rows, config.audit)
     model = load_model(config.model, log=log)
-    addresses, flags = [], []
     folder = _files_folder(config.output) if len(rows.cells) > MAX_INLINE_ROWS else None
     if folder:
-        _create_folder(folder, config.overwrite)
+        _create_folder(folder)
+    try:
+        has_picture = _write_page(config, rows, model, audit, folder)
+    except BaseException:  # also by Ctrl-C
+        if folder:
+            _remove_folder(folder)
+        raise
+    for line in _describe(config, rows, has_picture):
+        log(line)
+
+
+def _write_page(
+    config: ReviewConfig, rows: ReviewedRows, model: Model, audit: list[int], folder: Path | None
+) -> str:
+    """Write the pictures and the page; return for each row whether it has a picture, as in `Sprite`."""
+    from tqdm import tqdm
+
+    from digitscan.review.page import render_page
+    from digitscan.review.sprites import make_sprites
+
+    addresses, flags = [], []
     # None: no bar where stderr is no terminal.
     with tqdm(total=len(rows.paths), unit=" pictures", disable=None, leave=False) as bar:
         for number, sprite in enumerate(make_sprites(rows.paths, model), 1):
@@ -47,9 +72,8 @@ def run_review(config: ReviewConfig) -> None:
             bar.update(len(sprite.has_picture))
     has_picture = "".join(flags)
     page = render_page(config.csv.name, rows, addresses, has_picture, audit)
-    _write(config.output, page.encode(), config.overwrite)
-    for line in _describe(config, rows, has_picture):
-        log(line)
+    write_result(config.output, page.encode(), config.overwrite)
+    return has_picture
 
 
 def _store_sprite(png: bytes, folder: Path | None, number: int) -> str:
@@ -59,26 +83,33 @@ def _store_sprite(png: bytes, folder: Path | None, number: int) -> str:
     if folder is None:
         return inline_sprite(png)
     name = f"{number:05}.png"
-    _write(folder / name, png, overwrite=False)
+    write_result(folder / name, png, overwrite=False)
     return quote(f"{folder.name}/{name}")
 
 
 def _describe(config: ReviewConfig, rows: ReviewedRows, has_picture: str) -> Iterator[str]:
-    missing = has_picture.count("0")
+    column = rows.columns.index("status")
+    missing = sum(
+        flag == NO_PICTURE and cells[column] != Status.ERROR
+        for flag, cells in zip(has_picture, rows.cells, strict=True)
+    )
     if missing:
-        yield (
-            f"{missing:,} of {len(rows.cells):,} pictures are not there, or cannot be read: "
-            "--images DIR says where they are now"
-        )
+        hint = "are they in that folder?" if config.images else "--images FOLDER says where they are now"
+        yield f"{missing:,} of {len(rows.cells):,} pictures are not there, or cannot be read: {hint}"
     if len(rows.ok_indices) < config.audit:
         yield f"There are only {len(rows.ok_indices):,} ok rows: all of them are in the audit sample."
     yield f"Page: {config.output} (open it in a browser; it keeps your corrections until you download them)"
 
 
 def _draw_audit(rows: ReviewedRows, count: int) -> list[int]:
-    """Return the indices of `ok` rows drawn at random: the same ones each time for the same file."""
-    count = min(count, len(rows.ok_indices))
-    return sorted(random.Random(rows.digest).sample(rows.ok_indices, count))  # a sample, no secret
+    """Return the indices of the audit sample: rows drawn earlier, and `ok` rows drawn at random now.
+
+    For the same file they are the same each time.
+    """
+    drawn = {*rows.audit_indices}
+    others = [index for index in rows.ok_indices if index not in drawn]
+    sample = random.Random(rows.digest).sample(others, min(count, len(others)))
+    return sorted({*drawn, *sample})
 
 
 def _files_folder(output: Path) -> Path:
@@ -87,27 +118,32 @@ def _files_folder(output: Path) -> Path:
 
 def _check_free(output: Path, overwrite: bool) -> None:
     """Raise OutputError where the page or its folder exists and may not be replaced."""
-    for path in (output, _files_folder(output)):
-        if not overwrite and os.path.lexists(path):
-            raise OutputError(f"{path} exists already: name another page with -o, or add --overwrite")
+    check_result_path(output, overwrite)
+    folder = _files_folder(output)
+    if not os.path.lexists(folder):
+        return
+    if not overwrite:
+        raise OutputError(f"{folder} exists already: name another page with -o, or add --overwrite")
+    if folder.is_symlink() or not folder.is_dir() or any(map(_is_foreign, folder.iterdir())):
+        raise OutputError(f"{folder} holds more than the pictures of a page: name another page with -o")
 
 
-def _create_folder(folder: Path, overwrite: bool) -> None:
+def _is_foreign(path: Path) -> bool:
+    return re.fullmatch(SPRITE_NAME, path.name) is None
+
+
+def _create_folder(folder: Path) -> None:
+    """Make the folder, or empty one that holds nothing but the pictures of an earlier page."""
     try:
-        if overwrite and folder.is_dir() and not folder.is_symlink():
-            shutil.rmtree(folder)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
+        for path in folder.iterdir():
+            path.unlink()
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {describe_os_error(error)}") from error
 
 
-def _write(path: Path, data: bytes, overwrite: bool) -> None:
-    try:
-        write_atomic(path, data, partial(_check_replaceable, path, overwrite))
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {describe_os_error(error)}") from error
-
-
-def _check_replaceable(path: Path, overwrite: bool) -> None:
-    if not overwrite and os.path.lexists(path):
-        raise OutputError(f"{path} exists already: name another page with -o, or add --overwrite")
+def _remove_folder(folder: Path) -> None:
+    """Remove the pictures of a page that was not finished."""
+    with contextlib.suppress(OSError, OutputError):
+        _create_folder(folder)
+        folder.rmdir()

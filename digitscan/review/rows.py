@@ -5,31 +5,38 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from digitscan.csv_cells import unescape_formula
 from digitscan.errors import DataError
-from digitscan.evaluation.labels import parse_label, read_table
+from digitscan.evaluation.labels import NO_DIGIT_LABEL, parse_label, read_table
+from digitscan.evaluation.metrics import NO_DIGIT
 from digitscan.prediction import NOT_UTF8, Status, text_to_path
 
 NEEDED_COLUMNS = ("path", "digit", "confidence", "status", "note")
 CORRECTED_COLUMN = "corrected"
+AUDIT_COLUMN = "audit"
 
 
 @dataclass(frozen=True)
 class ReviewedRows:
     """The rows of a CSV."""
 
-    columns: tuple[str, ...]
+    header: tuple[str, ...]
     """The names of the columns as they are in the file."""
+    columns: tuple[str, ...]
+    """The same in lower case."""
     cells: list[list[str]]
     """The cells of each row."""
     paths: list[Path]
     """The picture of each row, where it should be now."""
     ok_indices: list[int]
     """The rows with status `ok`."""
+    audit_indices: list[int]
+    """The rows that an earlier review has drawn at random."""
     digest: str
     """The SHA-256 of the file: the page keeps corrections under it."""
     has_mark: bool
@@ -46,23 +53,40 @@ def read_rows(csv: Path, images: Path | None) -> ReviewedRows:
     if missing:
         raise DataError(f"{csv} is not a CSV of digitscan: it has no column named {' or '.join(missing)}")
     find_path = _create_path_finder(csv, images)
-    cells, paths, ok_indices = [], [], []
+    cells, paths, ok_indices, audit_indices = [], [], [], []
     for index, (line, row) in enumerate(table.rows):
-        if row["status"] not in {*Status}:
+        status = row["status"].strip().lower()
+        if status not in {*Status}:
             raise DataError(
                 f"{csv}, line {line}: {row['status']!r} is no status: expected {', '.join(Status)}"
             )
-        parse_label(row.get(CORRECTED_COLUMN, ""), csv, line)
+        parse_label(row["digit"], csv, line)
         is_utf8 = NOT_UTF8 not in row["note"]
         paths.append(find_path(os.fsdecode(text_to_path(unescape_formula(row["path"]), is_utf8))))
-        cells.append([*row.values()])
-        if row["status"] == Status.OK:
+        cells.append([*_normalize(row, status, csv, line).values()])
+        if status == Status.OK:
             ok_indices.append(index)
+        if row.get(AUDIT_COLUMN, "").strip():
+            audit_indices.append(index)
     if not cells:
         raise DataError(f"{csv} has no rows")
     data = csv.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    return ReviewedRows(table.header, cells, paths, ok_indices, digest, data.startswith(b"\xef\xbb\xbf"))
+    has_mark = data.startswith(b"\xef\xbb\xbf")
+    return ReviewedRows(
+        table.header, table.columns, cells, paths, ok_indices, audit_indices, digest, has_mark
+    )
+
+
+def _normalize(row: dict[str, str], status: str, csv: Path, line: int) -> dict[str, str]:
+    """Return the cells with status and correction as the page writes them; others stay as they are."""
+    normal = {**row, "status": status}
+    if CORRECTED_COLUMN in row:
+        label = parse_label(row[CORRECTED_COLUMN], csv, line)
+        normal[CORRECTED_COLUMN] = (
+            "" if label is None else NO_DIGIT_LABEL if label == NO_DIGIT else str(label)
+        )
+    return normal
 
 
 def _create_path_finder(csv: Path, images: Path | None) -> Callable[[str], Path]:
@@ -74,7 +98,7 @@ def _create_path_finder(csv: Path, images: Path | None) -> Callable[[str], Path]
     if images is not None:
         return lambda name: images / name
     try:
-        manifest = json.loads(csv.with_name(f"{csv.name}.json").read_text(encoding="utf-8"))
+        manifest = json.loads(_find_manifest(csv).read_text(encoding="utf-8"))
         targets, roots = [*map(Path, manifest["places"])], [*map(str, manifest["roots"])]
     except (OSError, ValueError, KeyError, TypeError):
         return lambda name: csv.parent / name
@@ -90,3 +114,10 @@ def _create_path_finder(csv: Path, images: Path | None) -> Callable[[str], Path]
         return csv.parent / name
 
     return find
+
+
+def _find_manifest(csv: Path) -> Path:
+    """Return the manifest of a CSV or, of a corrected one that the page gave, that of the original."""
+    manifest = csv.with_name(f"{csv.name}.json")
+    original = re.sub(r"-corrected(?: ?\(\d+\))?(?=\.csv\Z)", "", csv.name)
+    return manifest if manifest.exists() else csv.with_name(f"{original}.json")

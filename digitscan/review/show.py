@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitscan.errors import ExitCode, OutputError, UsageError
+from digitscan.evaluation.console import create_console
+from digitscan.evaluation.result_file import check_result_path, write_result
 from digitscan.prediction import Status
 from digitscan.review.config import ShowConfig
 from digitscan.review.explanation import Explanation, explain_images
-from digitscan.system.files import describe_os_error, write_atomic
+from digitscan.system.files import describe_os_error
 from digitscan.system.log import log
 
 if TYPE_CHECKING:
@@ -33,17 +34,14 @@ def run_show(config: ShowConfig, console: Console | None = None) -> ExitCode:
 
     _check_images(config.images)
     if config.output:
-        _check_free(config.output, config.overwrite)
+        check_result_path(config.output, config.overwrite)
     model = load_model(config.model, input_maximum=config.input_maximum, sha256=config.model_sha256, log=log)
     explain = partial(explain_images, model=model, min_confidence=config.min_confidence)
     if config.output:
         explanations = explain(config.images)
         _write_figure(explanations, config.output, config.overwrite)
         return _exit_code(explanations)
-    if console is None:
-        from rich.console import Console
-
-        console = Console(highlight=False)
+    console = console or create_console()
     codes = []
     for start in range(0, len(config.images), IMAGES_AT_A_TIME):
         explanations = explain(config.images[start : start + IMAGES_AT_A_TIME])
@@ -66,23 +64,15 @@ def _check_images(images: Sequence[Path]) -> None:
             raise UsageError(f"{str(path)!r} is a folder: name images in it, or read all with digitscan scan")
 
 
-def _check_free(output: Path, overwrite: bool) -> None:
-    """Raise OutputError where the output exists and may not be replaced."""
-    if not overwrite and os.path.lexists(output):
-        raise OutputError(f"{output} exists already: name another file, or add --overwrite")
-
-
 def _write_figure(explanations: list[Explanation], output: Path, overwrite: bool) -> None:
     from digitscan.evaluation.figures import DrawingError, draw_in_own_process
     from digitscan.review.figure import draw_explanations
 
     try:
         png = draw_in_own_process(draw_explanations, explanations)
-        write_atomic(output, png, partial(_check_free, output, overwrite))
     except DrawingError as error:
         raise OutputError(f"{output} cannot be drawn: {error}") from error
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written: {describe_os_error(error)}") from error
+    write_result(output, png, overwrite)
     log(f"Picture: {output}")
 
 

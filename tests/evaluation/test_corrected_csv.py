@@ -40,6 +40,13 @@ def test_only_rows_that_were_looked_at_count(write):
     assert answers.confidences.tolist() == [0.999, 0.6, 0.0, 0.995, 0.0]
 
 
+def test_a_row_that_needs_review_for_another_reason_is_ok_with_no_threshold(write):
+    answers = read_corrected_csv(
+        write("a.png,7,0.9,review,doubtful,7,\nb.png,7,0.99,review,box removed; point left out,7,\n")
+    ).answers
+    assert answers.may_be_ok.tolist() == [True, False]
+
+
 def test_rows_drawn_at_random_measure_the_ok_rows(write):
     rows = "".join(f"{index}.png,7,0.99,ok,,{7 if index else 1},yes\n" for index in range(50))
     audit = read_corrected_csv(write(rows + "x.png,7,0.5,review,,1,\n")).audit

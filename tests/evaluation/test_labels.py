@@ -37,6 +37,7 @@ def test_a_folder_without_labels_says_what_is_expected(tmp_path):
         '\ufeffPath;Label;remark\r\na.png;7;"x;y"\r\nb.png;;\r\nc.png;None;\r\n',
         "remark\tlabel\tpath\n\t7.0\ta.png\n\t\tb.png\n\tNONE\tc.png",
         "path,corrected\n\na.png,7\nb.png\nc.png, none \na.png,7\n",
+        "sep=;\r\npath;label;;\r\na.png;7;;\r\nb.png;;;\r\nc.png;X;;\r\n",
     ],
 )
 def test_a_csv_of_labels_may_be_saved_by_any_spreadsheet(tmp_path, text):
@@ -57,6 +58,7 @@ def test_a_csv_of_labels_may_be_saved_by_any_spreadsheet(tmp_path, text):
         ("path,label\na.png,7\na.png,1\n", "line 3: a.png has two different labels"),
         ("path,label\na.png,\n", "labels no image"),
         ('path,label\n"a.png,7\n', "line 2: it is no CSV"),
+        ("path,label\na.png,7,more\n", "line 2: a row has more cells than the first line has names"),
     ],
 )
 def test_a_csv_that_cannot_be_used_says_why(tmp_path, text, message):

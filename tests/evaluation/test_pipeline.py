@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from digitscan.errors import DataError, OutputError
+from digitscan.errors import DataError, OutputError, UsageError
 from digitscan.evaluation.config import EvaluateConfig
 from digitscan.evaluation.pipeline import METRICS_NAME, PLOT_NAMES, run_evaluation
-from tests.support.command import PACKAGE_FOLDER, run
+from tests.support.command import PACKAGE_FOLDER, environment, run
 from tests.support.pictures import digit_picture
 
 EXAMPLES = PACKAGE_FOLDER / "examples"
@@ -40,10 +40,10 @@ def folder(tmp_path):
 def test_a_folder_by_label_is_read_as_in_a_scan(folder):
     evaluation, text = evaluate(folder)
     metrics = evaluation.metrics
-    assert (metrics.accuracy.count, metrics.accuracy.total) == (5, 7)
+    assert (metrics.accuracy.count, metrics.accuracy.total) == (5, 6)
     assert (metrics.wrong_ok.count, metrics.wrong_ok.total) == (1, 6)
-    assert (metrics.rejected.count, metrics.negatives_rejected.count) == (1, 1)
-    assert "digits read right" in text and "5 of 7" in text
+    assert (metrics.rejected.count, metrics.negatives_rejected.count) == (0, 1)
+    assert "digits read right" in text and "5 of 6" in text
 
 
 def test_no_line_is_wider_than_80_columns(folder):
@@ -70,7 +70,7 @@ def test_a_corrected_csv_needs_no_images(tmp_path):
     path.write_text(
         "path,digit,confidence,status,note,corrected\na.png,7,0.99,ok,,7\nb.png,1,0.5,review,,7\n"
     )
-    evaluation, text = evaluate(path)
+    evaluation, text = evaluate(path, model=None)
     assert (evaluation.metrics.accuracy.count, evaluation.metrics.accuracy.total) == (1, 2)
     assert "read by the scan that wrote it" in " ".join(text.split())
 
@@ -79,6 +79,37 @@ def test_a_threshold_that_no_row_review_needs_can_reach_is_not_promised(folder):
     evaluation, text = evaluate(folder, max_wrong=0.0)
     assert evaluation.point is None or evaluation.point.wrong.count == 0
     assert "--min-confidence" in text
+
+
+def test_a_corrected_csv_with_a_model_is_refused(tmp_path):
+    path = tmp_path / "corrected.csv"
+    path.write_text("path,digit,confidence,status,corrected\na.png,7,0.99,ok,7\n")
+    with pytest.raises(UsageError, match="holds the answers of its scan: leave out --model"):
+        evaluate(path)
+
+
+def test_what_was_read_is_never_taken_for_a_label(folder):
+    truth = folder.parent / "scan.csv"
+    truth.write_text("path,digit,confidence,status,note\n7/0.png,1,0.99,ok,\n")
+    with pytest.raises(DataError, match="needs a column named path and one named label"):
+        evaluate(folder, truth=truth)
+    truth.write_text("path,digit,confidence,status,note,corrected\n7/0.png,1,0.99,ok,,7\n")
+    assert evaluate(folder, truth=truth)[0].metrics.accuracy.count == 1
+
+
+def test_a_folder_in_which_no_file_can_be_read_is_refused(folder):
+    truth = folder.parent / "truth.csv"
+    truth.write_text("path,label\nmissing.png,7\n")
+    with pytest.raises(DataError, match="none of the labelled files can be read"):
+        evaluate(folder, truth=truth)
+    with pytest.raises(DataError, match="is no folder: name the one in which the paths"):
+        evaluate(folder / "missing", truth=truth)
+
+
+def test_a_terminal_without_unicode_gets_escapes(folder):
+    for width in ("30", "100"):
+        done = run("evaluate", folder, env=environment(PYTHONIOENCODING="ascii", COLUMNS=width))
+        assert done.returncode == 0 and done.stdout.isascii()
 
 
 def test_two_models_are_compared_on_the_same_images(folder):
@@ -92,11 +123,11 @@ def test_results_are_written_once_and_replaced_only_with_overwrite(folder, tmp_p
     evaluate(folder, output=output)
     assert sorted(path.name for path in output.iterdir()) == sorted((METRICS_NAME, *PLOT_NAMES))
     scores = json.loads((output / METRICS_NAME).read_text())
-    assert scores["metrics"]["accuracy"]["value"] == pytest.approx(5 / 7)
+    assert scores["metrics"]["accuracy"]["value"] == pytest.approx(5 / 6)
     for name in PLOT_NAMES:
         with Image.open(output / name) as plot:
             plot.load()
-    with pytest.raises(OutputError, match="exists already: name another folder, or add --overwrite"):
+    with pytest.raises(OutputError, match="exists already: name another with -o, or add --overwrite"):
         evaluate(folder, output=output)
     evaluate(folder, output=output, overwrite=True)
 
@@ -104,7 +135,8 @@ def test_results_are_written_once_and_replaced_only_with_overwrite(folder, tmp_p
 def test_json_on_stdout_is_all_that_is_there(folder):
     done = run("evaluate", folder, "--model", "cnn", "--json")
     scores = json.loads(done.stdout)
-    assert done.returncode == 0 and done.stderr == b""
+    assert done.returncode == 0
+    assert done.stderr.decode().splitlines() == [f"left out {folder / '7' / 'text.png'}: not an image: text"]
     assert scores["metrics"]["confusion"][1][7] == 1
     assert scores["point"] is None or 0 <= scores["point"]["threshold"] <= 1
 

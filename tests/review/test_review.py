@@ -9,6 +9,10 @@ from digitscan.review.review import run_review
 from tests.support.command import run
 
 
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
 @pytest.fixture
 def scanned(tmp_path, picture):
     """A folder with pictures and the CSV of their scan."""
@@ -57,6 +61,33 @@ def test_the_pictures_of_many_rows_are_beside_the_page(scanned, monkeypatch):
     with pytest.raises(OutputError, match=r"my page\.html exists already"):
         run_review(config)
     run_review(ReviewConfig(config.csv, config.output, overwrite=True))
+    (scanned / "my page-files" / "mine.png").touch()
+    with pytest.raises(OutputError, match="holds more than the pictures of a page"):
+        run_review(ReviewConfig(config.csv, config.output, overwrite=True))
+    assert (scanned / "my page-files" / "mine.png").exists()
+
+
+def test_a_page_that_is_not_finished_leaves_no_pictures(scanned, monkeypatch):
+    monkeypatch.setattr(review, "MAX_INLINE_ROWS", 2)
+    monkeypatch.setattr(review, "write_result", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_review(ReviewConfig(scanned / "predictions.csv", scanned / "page.html"))
+    assert not (scanned / "page-files").exists()
+
+
+def test_a_corrected_csv_beside_the_original_finds_its_pictures(scanned, capsys):
+    (scanned / "out").mkdir()
+    for name in ("predictions.csv", "predictions.csv.json"):
+        (scanned / name).rename(scanned / "out" / name)
+    corrected = scanned / "out" / "predictions-corrected (1).csv"
+    corrected.write_bytes((scanned / "out" / "predictions.csv").read_bytes())
+    run_review(ReviewConfig(corrected, scanned / "review.html"))
+    assert "not there" not in capsys.readouterr().err
+
+
+def test_a_folder_that_does_not_exist_is_named(scanned):
+    with pytest.raises(OutputError, match=r"the folder .*missing does not exist"):
+        run_review(ReviewConfig(scanned / "predictions.csv", scanned / "missing" / "review.html"))
 
 
 def test_an_output_that_is_no_page_is_refused(tmp_path):

@@ -27,7 +27,7 @@ def write(tmp_path):
 def test_every_cell_is_kept_also_in_columns_that_people_added(write):
     header = "\ufeffPath,digit,confidence,status,note,My remark\n"
     rows = read_rows(write(header + '\'=1.png,7,0.9990,ok,"a,b",so so\n'), Path("x"))
-    assert rows.columns == ("Path", "digit", "confidence", "status", "note", "My remark")
+    assert rows.header == ("Path", "digit", "confidence", "status", "note", "My remark")
     assert rows.cells == [["'=1.png", "7", "0.9990", "ok", "a,b", "so so"]]
     assert rows.paths == [Path("x/=1.png")]
     assert rows.has_mark and rows.ok_indices == [0]

@@ -63,7 +63,7 @@ def test_hostile_names_are_drawn_as_text(tmp_path, picture):
 def test_an_existing_picture_is_replaced_only_with_overwrite(tmp_path, seven):
     output = tmp_path / "out.png"
     output.write_text("mine")
-    with pytest.raises(OutputError, match="exists already: name another file, or add --overwrite"):
+    with pytest.raises(OutputError, match="exists already: name another with -o, or add --overwrite"):
         show(seven, output=output)
     assert output.read_text() == "mine"
     show(seven, output=output, overwrite=True)

@@ -122,6 +122,49 @@ def test_rows_are_corrected_by_keys_alone(review):
     assert [row[:5] for row in rows[1:]] == [list(row[:5]) for row in ROWS]
 
 
+def test_the_last_row_is_not_corrected_twice_by_a_key_too_many(review):
+    page = review()
+    for key in ("End", "1", "2", "3"):
+        page.keyboard.press(key)
+    expect(page.locator("#answer")).to_contain_text("corrected to 1. That was the last row")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("2")
+    expect(page.locator("#answer")).to_contain_text("corrected to 2")
+
+
+def test_a_key_that_is_held_corrects_one_row(review):
+    page = review()
+    for _ in range(4):
+        page.keyboard.down("7")  # Playwright sends a repeated key until it is released
+    page.keyboard.up("7")
+    expect(page.locator("#progress")).to_have_text("1 of 4 doubtful rows looked at, 2 in all")
+
+
+def test_two_tabs_add_to_the_same_corrections(review):
+    first = review()
+    second = first.context.new_page()
+    second.goto(first.url)
+    first.keyboard.press("4")
+    second.keyboard.press("End")
+    second.keyboard.press("x")
+    expect(second.locator("#progress")).to_have_text("2 of 4 doubtful rows looked at, 3 in all")
+    first.reload()
+    expect(first.locator("#progress")).to_have_text("2 of 4 doubtful rows looked at, 3 in all")
+
+
+def test_other_spellings_of_columns_are_kept_and_an_audit_goes_on(page, tmp_path):
+    columns = ("Path", "Digit", "Confidence", "Status", "Note", "number", "Corrected", "audit")
+    row = ["a.png", "2", "0.9990", "ok", "", "133", "7.0", "yes"]
+    source = write_csv(tmp_path / "rows.csv", [row], columns)
+    run_review(ReviewConfig(source, tmp_path / "review.html", images=tmp_path, model="cnn"))
+    page.goto((tmp_path / "review.html").as_uri())
+    expect(page.locator("#answer")).to_have_text("2, ok, 0.9990, corrected to 7")
+    expect(page.locator("#audit-result")).to_contain_text("1 of 1 ok rows looked at, 1 wrong")
+    page.keyboard.press("Enter")
+    _, rows = download(page)
+    assert rows == [[*columns], [*row[:6], "2", "yes"]]
+
+
 def test_undo_takes_back_one_correction_after_the_other(review):
     page = review()
     for key in ("3", "4", "u", "u", "u"):
@@ -200,7 +243,7 @@ def test_the_downloaded_file_is_what_evaluate_reads(review, tmp_path):
 def test_names_and_notes_are_text_and_never_run(page, tmp_path):
     cells = [[name, "7", "0.5000", "review", name, ""] for name in HOSTILE]
     columns = ("path", "digit", "confidence", "status", "note", "corrected")
-    rows = ReviewedRows(columns, cells, [], [], "0" * 64, False)
+    rows = ReviewedRows(columns, columns, cells, [], [], [], "0" * 64, False)
     (tmp_path / "review.html").write_text(render_page(HOSTILE[1], rows, [], "0000", []), encoding="utf-8")
     page.goto((tmp_path / "review.html").as_uri())
     page.wait_for_timeout(200)
@@ -241,7 +284,7 @@ def test_100_000_rows_have_few_cards_and_no_picture_that_is_not_in_view(page, tm
         [f"scan-{index}.png", str(index % 10), "0.9990", "review" if index % 10 == 3 else "ok", ""]
         for index in range(count)
     ]
-    rows = ReviewedRows(columns, cells, [], [], "1" * 64, False)
+    rows = ReviewedRows(columns, columns, cells, [], [], [], "1" * 64, False)
     (tmp_path / "review-files").mkdir()
     sprite = Image.new("L", (1320, 1040), 136)
     names = [f"review-files/{number}.png" for number in range(count // 100)]

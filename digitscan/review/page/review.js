@@ -2,9 +2,9 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const find = (id) => document.getElementById(id);
-  const column = (name) => data.columns.indexOf(name);
+  const column = (name) => data.columns.indexOf(name);  // in lower case; data.header is as in the file
   const PATH = column("path"), CONFIDENCE = column("confidence"), STATUS = column("status"), NOTE = column("note");
-  const IS_NUMBER = column("number") >= 0;
+  const IS_NUMBER = column("digit") < 0;
   const READ = IS_NUMBER ? column("number") : column("digit");
   const CORRECTED = column("corrected");
   const CARD_WIDTH = 120, CARD_HEIGHT = 156, SPARE_ROWS = 2;
@@ -18,35 +18,36 @@
   const history = [];
   let typed = "";
 
-  function loadCorrections() {
-    if (CORRECTED >= 0) data.rows.forEach((row, index) => row[CORRECTED] && corrections.set(index, row[CORRECTED]));
-    try {
-      const stored = JSON.parse(localStorage.getItem(storageKey) || "[]");
-      for (const [index, value] of stored) value === null ? corrections.delete(index) : corrections.set(index, value);
-    } catch { /* A browser may keep nothing for files; the page works without it. */ }
+  /** What the browser keeps: pairs of a row and its correction; null where the CSV's own was taken back. */
+  function readStored() {
+    try { return new Map(JSON.parse(localStorage.getItem(storageKey) || "[]")); }
+    catch { return new Map(); }  // A browser may keep nothing for files; the page works without it.
   }
 
-  function saveCorrections() {
-    const original = (index) => (CORRECTED >= 0 ? data.rows[index][CORRECTED] : "");
-    const changed = [...corrections].filter(([index, value]) => value !== original(index));
-    if (CORRECTED >= 0) data.rows.forEach((row, index) => row[CORRECTED] && !corrections.has(index) && changed.push([index, null]));
-    try { localStorage.setItem(storageKey, JSON.stringify(changed)); } catch { /* as above */ }
+  function loadCorrections() {
+    corrections.clear();
+    if (CORRECTED >= 0) data.rows.forEach((row, index) => row[CORRECTED] && corrections.set(index, row[CORRECTED]));
+    for (const [index, value] of readStored()) value === null ? corrections.delete(index) : corrections.set(index, value);
+  }
+
+  function applyCorrection(index, value) {
+    value === undefined ? corrections.delete(index) : corrections.set(index, value);
+    const stored = readStored();  // another tab may have added some
+    stored.set(index, value ?? null);
+    try { localStorage.setItem(storageKey, JSON.stringify([...stored])); } catch { /* as above */ }
+    showProgress();
   }
 
   function setCorrection(index, value) {
     history.push([index, corrections.get(index)]);
-    value === undefined ? corrections.delete(index) : corrections.set(index, value);
-    saveCorrections();
-    showProgress();
+    applyCorrection(index, value);
   }
 
   function undo() {
     typed = "";
     if (!history.length) return;
     const [index, value] = history.pop();
-    value === undefined ? corrections.delete(index) : corrections.set(index, value);
-    saveCorrections();
-    showProgress();
+    applyCorrection(index, value);
     const position = shown.indexOf(index);
     if (position >= 0) select(position);
     else render();
@@ -58,6 +59,7 @@
 
   let shown = [];
   let selected = 0;
+  let isFinished = false;  // the last row was just corrected: another key must not correct it again
   const doubt = (index) => {
     const row = data.rows[index];
     return (STATUS_ORDER[row[STATUS]] ?? 4) + (Number(row[CONFIDENCE].replace(",", ".")) || 0);
@@ -203,6 +205,7 @@
 
   function select(position) {
     typed = "";
+    isFinished = false;
     selected = Math.min(Math.max(0, position), Math.max(0, shown.length - 1));
     const grid = find("grid"), top = Math.floor(selected / columnCount()) * CARD_HEIGHT;
     if (top < grid.scrollTop) grid.scrollTop = top;
@@ -225,9 +228,14 @@
   }
 
   function correct(value) {
-    if (!shown.length) return;
+    if (!shown.length || isFinished) return;
     setCorrection(shown[selected], value);
+    const wasLast = selected === shown.length - 1;
     select(selected + 1);
+    if (wasLast) {
+      isFinished = true;
+      find("answer").textContent += ". That was the last row: move to correct another.";
+    }
   }
 
   function typeDigit(digit) {
@@ -280,9 +288,11 @@
   const quote = (cell) => (/[",;|\t\r\n]/.test(cell) ? '"' + cell.replaceAll('"', '""') + '"' : cell);
 
   function makeCsv() {
-    const columns = [...data.columns];
-    for (const name of audit.size ? ["corrected", "audit"] : ["corrected"]) if (!columns.includes(name)) columns.push(name);
-    const lines = [columns.map(quote).join(",")];
+    const columns = [...data.columns], header = [...data.header];
+    for (const name of audit.size ? ["corrected", "audit"] : ["corrected"]) {
+      if (!columns.includes(name)) { columns.push(name); header.push(name); }
+    }
+    const lines = [header.map(quote).join(",")];
     data.rows.forEach((row, index) => {
       const cells = [...row];
       cells[columns.indexOf("corrected")] = corrections.get(index) ?? "";
@@ -310,9 +320,10 @@
       Home: -Infinity, End: Infinity,
     };
     if (event.key in moves) select(Math.min(Math.max(selected + moves[event.key], 0), shown.length - 1));
+    else if (event.repeat && /^([0-9xu]|Enter)$/i.test(event.key)) { /* a key that is held corrects one row */ }
     else if (/^[0-9]$/.test(event.key)) typeDigit(event.key);
-    else if (event.key === "x") correct("none");
-    else if (event.key === "u") undo();
+    else if (event.key.toLowerCase() === "x") correct("none");
+    else if (event.key.toLowerCase() === "u") undo();
     else if (event.key === "Enter") confirmRow();
     else if (event.key === "Backspace" && typed) { typed = typed.slice(0, -1); showCurrent(); }
     else return;
@@ -333,6 +344,13 @@
   find("filters").addEventListener("input", () => { forgetCards(); filter(); });
   find("grid").addEventListener("scroll", () => requestAnimationFrame(render));
   addEventListener("resize", render);
+  addEventListener("storage", (event) => {
+    if (event.key !== storageKey) return;
+    loadCorrections();
+    showProgress();
+    render();
+    showCurrent();
+  });
 
   loadCorrections();
   if (!data.rows.some((row) => row[STATUS] !== "ok")) find("view").value = "all";
