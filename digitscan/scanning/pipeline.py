@@ -23,7 +23,6 @@ from digitscan.scanning.progress import progress_bar
 from digitscan.scanning.report import SummaryContext, SummaryCounts, describe_model, print_summary
 from digitscan.scanning.resume import RemainingFiles
 from digitscan.scanning.retry import retry_errors
-from digitscan.scanning.review_copies import ReviewCopies
 from digitscan.scanning.scheduler import Scheduler, predict
 from digitscan.system.log import log
 from digitscan.workers.kind_detector import KindDetector
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from digitscan.model.registry import Model
+    from digitscan.scanning.review_copies import ReviewCopies
 
 
 class Scan(Iterator[Prediction]):
@@ -224,7 +224,11 @@ def _scan_into_output(
 
 def _create_copies(paths: Sequence[Path], output_config: OutputConfig) -> ReviewCopies | None:
     folder = output_config.copy_review
-    return ReviewCopies(folder, paths, output_config.continues) if folder else None
+    if folder is None:
+        return None
+    from digitscan.scanning.review_copies import ReviewCopies
+
+    return ReviewCopies(folder, paths, output_config.continues)
 
 
 def _write_rows(

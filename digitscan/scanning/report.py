@@ -6,7 +6,6 @@ File names and reasons come from untrusted files. All text of the summary passes
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -174,6 +173,8 @@ def _run_lines(counts: SummaryCounts, context: SummaryContext) -> Iterator[tuple
     yield "time", _format_time(counts, context.seconds)
     yield "rows", escape_control_characters(context.output)
     if context.csv and (counts.review or counts.no_digit or counts.errors):
+        import shlex
+
         yield "next", f"digitscan review {shlex.quote(escape_control_characters(str(context.csv)))}"
 
 

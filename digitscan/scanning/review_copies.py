@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -77,4 +76,6 @@ def _link(source: Path, copy: Path) -> None:
     except FileExistsError:
         return
     except (OSError, NotImplementedError):
+        import shutil  # where there are links it is not needed
+
         shutil.copyfile(source, copy)

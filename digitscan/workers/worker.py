@@ -18,10 +18,8 @@ from functools import partial
 from typing import IO, Any
 
 from digitscan.errors import DigitscanError
-from digitscan.workers.explainer import load_explainer
 from digitscan.workers.file_kinds import detect_kinds
 from digitscan.workers.image_processor import ProcessFiles, load_image_processor, preload_libraries
-from digitscan.workers.preprocessor import load_preprocessor
 from digitscan.workers.protocol import CURRENT_FILE, read_frame, unpack_files, write_frame
 
 _MAX_DESCRIPTORS = 1 << 12
@@ -37,9 +35,13 @@ def load_processor(setup: Any) -> ProcessFiles:
     preload_libraries()
     if setup["does"] == "read images":
         return load_image_processor(setup)
-    if setup["does"] == "explain images":
-        return load_explainer(setup)
-    return load_preprocessor() if setup["does"] == "preprocess images" else detect_kinds
+    if setup["does"] == "detect kinds":
+        return detect_kinds
+    # A scan needs neither, and starts a little sooner without them.
+    from digitscan.workers.explainer import load_explainer
+    from digitscan.workers.preprocessor import load_preprocessor
+
+    return load_preprocessor() if setup["does"] == "preprocess images" else load_explainer(setup)
 
 
 def answer_tasks(
