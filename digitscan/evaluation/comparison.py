@@ -18,24 +18,25 @@ class Comparison:
     """Images that the first reader read right and the second wrong."""
     worse: int
     """Images that the first reader read wrong and the second right."""
-    chance: float
+    p_value: float
     """The probability, 0 to 1, of so large a difference if both readers were equally good."""
 
     @property
     def is_chance(self) -> bool:
         """Whether two equally good readers would often differ so much."""
-        return self.chance >= MAX_CHANCE
+        return self.p_value >= MAX_CHANCE
 
     def describe(self) -> str:
         """Return the result in plain words.
 
         >>> Comparison(31, 9, 0.0007).describe()
-        'better on 31 images, worse on 9: not chance'
+        'better on 31 images, worse on 9: not chance (p = 0.0007)'
         """
         if not self.better and not self.worse:
             return "right on the same images"
         images = "image" if self.better == 1 else "images"
-        verdict = "may be chance" if self.is_chance else "not chance"
+        p_value = f"p = {self.p_value:.4f}" if self.p_value >= 0.0001 else "p < 0.0001"
+        verdict = f"{'may be chance' if self.is_chance else 'not chance'} ({p_value})"
         return f"better on {self.better:,} {images}, worse on {self.worse:,}: {verdict}"
 
 
@@ -48,5 +49,5 @@ def compare(first: Answers, second: Answers) -> Comparison:
 
     better = int((first.is_right & ~second.is_right).sum())
     worse = int((~first.is_right & second.is_right).sum())
-    chance = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
-    return Comparison(better, worse, chance)
+    p_value = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    return Comparison(better, worse, p_value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import hashlib
 import io
 import os
 import re
@@ -119,6 +121,10 @@ class Table:
     columns: tuple[str, ...]
     """The same in lower case, by which the cells of a row are named."""
     rows: list[tuple[int, dict[str, str]]]
+    digest: str
+    """The SHA-256 of the file."""
+    has_mark: bool
+    """Whether it begins with the mark by which Excel recognizes UTF-8."""
 
 
 def read_table(path: Path) -> Table:
@@ -127,7 +133,11 @@ def read_table(path: Path) -> Table:
     Cells are separated by commas, semicolons, tabs or bars; the mark by which Excel recognizes UTF-8 is
     skipped, cells that are missing at the end of a row are empty. Raises DataError for anything else.
     """
-    text = _read_text(path)
+    data = _read_bytes(path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text: save it as CSV in UTF-8") from None
     text = re.sub(r"\Asep=.\r?\n", "", text)  # a line by which Excel is told the separator
     first_line = text.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=first_line.count)
@@ -146,10 +156,11 @@ def read_table(path: Path) -> Table:
         ]
     except csv.Error as error:
         raise DataError(f"{path}, line {lines.line_num}: it is no CSV ({error})") from None
-    return Table(header, columns, rows)
+    digest, has_mark = hashlib.sha256(data).hexdigest(), data.startswith(codecs.BOM_UTF8)
+    return Table(header, columns, rows, digest, has_mark)
 
 
-def _read_text(path: Path) -> str:
+def _read_bytes(path: Path) -> bytes:
     try:
         with io.BufferedReader(open_regular_file(os.fspath(path))) as file:
             data = file.read(MAX_CSV_BYTES + 1)
@@ -161,10 +172,7 @@ def _read_text(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {describe_os_error(error)}") from None
     if len(data) > MAX_CSV_BYTES:
         raise DataError(f"{path} is too large for a CSV of labels")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text: save it as CSV in UTF-8") from None
+    return data
 
 
 def _strip_nameless_end(header: list[str]) -> tuple[str, ...]:

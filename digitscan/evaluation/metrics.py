@@ -76,7 +76,7 @@ class DigitScores:
     recall: float
     """Of the images that show it, the share that was read as it."""
     f1: float
-    """The harmonic mean of both; nan if one of them is."""
+    """The harmonic mean of both; 0 if nothing was read right."""
 
 
 @dataclass(frozen=True)
@@ -190,26 +190,23 @@ def measure_coverage(answers: Answers, threshold: float) -> CoveragePoint:
 
 
 def find_threshold(answers: Answers, max_wrong: float) -> CoveragePoint | None:
-    """Return the lowest threshold from which on at most the share `max_wrong` of the `ok` digits is wrong.
+    """Return the lowest threshold of 4 decimals with which at most `max_wrong` of the `ok` digits is wrong.
 
     None if there is no such threshold. It is fitted to these images: on others, more may be wrong.
     """
     import numpy as np
 
     is_digit = (answers.labels != NO_DIGIT) & answers.may_be_ok
-    confidences, is_wrong = answers.confidences[is_digit], ~answers.is_right[is_digit]
+    is_wrong = ~answers.is_right[is_digit]
+    # Rounded down: a threshold of 4 decimals does not tell those apart that are alike then.
+    confidences = np.floor(answers.confidences[is_digit] * 1e4 + 1e-9) / 1e4
     order = np.argsort(-confidences, kind="stable")
     confidences, wrong_counts = confidences[order], np.cumsum(is_wrong[order])
-    # Images of one confidence are `ok` all or none: only the last of them is a possible end.
-    is_last = np.append(confidences[1:] != confidences[:-1], True) if len(confidences) else np.zeros(0, bool)
-    is_possible = is_last & (wrong_counts <= max_wrong * np.arange(1, len(order) + 1))
+    is_last_of_alike = np.append(confidences[1:] != confidences[:-1], [True] * bool(len(order)))
+    is_possible = is_last_of_alike.astype(bool) & (wrong_counts <= max_wrong * np.arange(1, len(order) + 1))
     if not is_possible.any():
         return None
-    # Rounded down to what a person types, it may take in more images: then it is rounded up.
-    lowest = float(confidences[np.flatnonzero(is_possible)[-1]])
-    rounded = np.floor(lowest * 1e4) / 1e4
-    point = measure_coverage(answers, rounded)
-    return point if point.wrong.value <= max_wrong else measure_coverage(answers, lowest)
+    return measure_coverage(answers, float(confidences[np.flatnonzero(is_possible)[-1]]))
 
 
 def _share_of(is_counted: NDArray[np.bool_], is_member: NDArray[np.bool_]) -> Share:

@@ -61,13 +61,13 @@ def run_evaluation(config: EvaluateConfig, console: Console | None = None) -> Ev
     images = _find_images(config)
     result = _evaluate(config, images)
     evaluation = result.evaluation
+    if config.json:
+        print(json.dumps(to_json_values(evaluation), indent=2))
+    else:
+        print_evaluation(evaluation, console or create_console())
     if config.output:
         _write_results(result, images, config.output, config.overwrite)
         log(f"Results: {config.output}")
-    if config.json:
-        print(json.dumps(to_json_values(evaluation), indent=2))
-        return evaluation
-    print_evaluation(evaluation, console or create_console())
     return evaluation
 
 
@@ -116,8 +116,12 @@ def _evaluate(config: EvaluateConfig, images: _Images) -> _Result:
             other = _load_model(config, config.against)
             against, comparison = _describe_model(other), compare(answers, _read(images, other, config))
     source = "MNIST's test images" if images.digits else str(config.source)
-    metrics, point = compute_metrics(answers), find_threshold(answers, config.max_wrong)
-    evaluation = Evaluation(source, reader, metrics, config.max_wrong, point, audit, against, comparison)
+    # What people look at first is doubtful: the rows of a corrected CSV fit no threshold for all rows.
+    point = find_threshold(answers, config.max_wrong) if model else None
+    metrics = compute_metrics(answers)
+    evaluation = Evaluation(
+        source, reader, metrics, config.max_wrong, point, model is not None, audit, against, comparison
+    )
     return _Result(answers, evaluation, model)
 
 
@@ -173,7 +177,8 @@ def _read(images: _Images, model: Model, config: EvaluateConfig) -> Answers:
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:
-    """Raise OutputError where a result exists in the folder and may not be replaced."""
+    """Make the folder. Raises OutputError where a result exists in it and may not be replaced."""
+    make_folder(folder)
     for name in (METRICS_NAME, *PLOT_NAMES):
         check_result_path(folder / name, overwrite)
 
@@ -189,7 +194,6 @@ def _write_results(result: _Result, images: _Images, folder: Path, overwrite: bo
     except DrawingError as error:
         raise OutputError(f"the plots cannot be drawn: {error}") from error
     scores = json.dumps(to_json_values(result.evaluation), indent=2) + "\n"
-    make_folder(folder)
     for name, data in {METRICS_NAME: scores.encode(), **pngs}.items():
         write_result(folder / name, data, overwrite)
 

@@ -12,7 +12,12 @@ from digitscan.imaging.formats import MAX_MEGAPIXELS
 from digitscan.prediction import Status
 from digitscan.workers.explainer import EncodedImage, ExplainedRow
 from digitscan.workers.file_reader import read_files
-from digitscan.workers.protocol import WorkerRow, create_explain_setup, create_image_setup
+from digitscan.workers.protocol import (
+    WorkerRow,
+    create_explain_setup,
+    create_image_setup,
+    parse_worker_row,
+)
 
 PICTURE_SIDE = 120
 """Pixels on the longer side of the pictures of mistakes, at most."""
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
 def read_labelled_files(
     files: Sequence[LabelledFile], model: Model, min_confidence: float | None = None
 ) -> Answers:
-    """Return what a scan reads in the files; one that cannot be read is an image in which none was read.
+    """Return what a scan reads in the files. One that cannot be read is an image in which none was read.
 
     `min_confidence` is as in `ScanConfig`. Raises ModelError and DigitscanError as a scan does.
     """
@@ -35,7 +40,7 @@ def read_labelled_files(
 
     paths = [file.path for file in files]
     rows, any_rows = (
-        read_files(paths, create_image_setup(model, limit, False, MAX_MEGAPIXELS), _parse_row)
+        read_files(paths, create_image_setup(model, limit, False, MAX_MEGAPIXELS), parse_worker_row)
         # The second time tells which rows no threshold makes `ok`.
         for limit in (min_confidence, 0.0)
     )
@@ -77,7 +82,7 @@ def read_labelled_digits(
 def find_unreadable(files: Sequence[LabelledFile], model: Model) -> dict[int, str]:
     """Return why files cannot be read, by their index: those for which a scan gives an error row."""
     setup = create_image_setup(model, None, False, MAX_MEGAPIXELS)
-    rows = read_files([file.path for file in files], setup, _parse_row)
+    rows = read_files([file.path for file in files], setup, parse_worker_row)
     return {
         index: row if isinstance(row, str) else row.note
         for index, row in enumerate(rows)
@@ -112,14 +117,4 @@ def _collect(
         np.array([row.confidence or 0.0 for row in rows], np.float64),
         np.array([row.status == Status.OK for row in rows], np.bool_),
         np.array(may_be_ok, np.bool_),
-    )
-
-
-def _parse_row(values: Any) -> WorkerRow:
-    """Return what a worker sent. Raises TypeError or ValueError if it is no row."""
-    row = WorkerRow(*values)
-    if row.digit is not None and row.digit not in range(10):
-        raise ValueError("no digit")
-    return row._replace(
-        confidence=None if row.confidence is None else float(row.confidence), status=Status(row.status)
     )

@@ -28,7 +28,11 @@ class Evaluation:
     max_wrong: float
     """The share of wrong digits among the `ok` ones that was asked for."""
     point: CoveragePoint | None
-    """The threshold that keeps it on these images; None if none does."""
+    """The threshold that keeps it on these images; None if none does, or none was looked for."""
+    is_sample: bool = True
+    """Whether the images were read for this. Rows that people correct are the doubtful ones first: they tell
+    nothing of the others.
+    """
     audit: Share | None = None
     """Of `ok` rows drawn at random and looked at, those that are wrong."""
     against: str | None = None
@@ -169,6 +173,12 @@ def _create_coverage_table(metrics: Metrics) -> Table:
 
 def _describe(evaluation: Evaluation) -> Iterator[str]:
     """Yield what the tables do not say, in words."""
+    if not evaluation.is_sample:
+        yield (
+            "These are the rows that somebody looked at. Doubtful ones are looked at first: only an audit "
+            "sample tells how good the others are."
+        )
+        return
     wanted = f"at most {100 * evaluation.max_wrong:g} % wrong among the ok digits"
     if evaluation.point:
         point = evaluation.point

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from digitscan.imaging.findings import Finding
+from digitscan.imaging.normalize import IMAGE_SIZE
 from digitscan.prediction import NOT_UTF8, Prediction, Status, path_to_text
 from digitscan.workers.explainer import EncodedImage
 from digitscan.workers.file_reader import read_files
-from digitscan.workers.protocol import create_explain_setup
+from digitscan.workers.protocol import create_explain_setup, parse_probability, parse_worker_row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,21 +80,26 @@ def _with_path(path: Path, row: Explanation | str) -> Explanation:
 
 
 def _parse_row(values: Any) -> Explanation:
-    """Return what a worker sent, an ExplainedRow. Raises TypeError or ValueError if it is something else."""
-    (digit, confidence, status, note, _), probabilities, picture, findings, model_input = values
-    if digit is not None and digit not in range(10):
-        raise ValueError("no digit")
-    confidence = None if confidence is None else float(confidence)
-    prediction = Prediction("", digit, confidence, Status(status), str(note))
+    """Return what a worker sent, an ExplainedRow. Raises what `parse_worker_row` does."""
+    row_values, probabilities, picture, findings, model_input = values
+    row = parse_worker_row(row_values)
+    seen = _decode(model_input, 255)
+    if seen is not None and seen.shape != (IMAGE_SIZE, IMAGE_SIZE):
+        raise ValueError("no input of the model")
     return Explanation(
-        prediction,
-        tuple(zip(CLASS_NAMES, map(float, probabilities or ()), strict=False)),
-        _decode(picture),
-        _decode(findings),
-        _decode(model_input),
+        Prediction("", row.digit, row.confidence, Status(row.status), row.note),
+        tuple(zip(CLASS_NAMES, map(parse_probability, probabilities or ()), strict=False)),
+        _decode(picture, 255),
+        _decode(findings, max(Finding)),
+        seen,
     )
 
 
-def _decode(values: Any) -> NDArray[np.uint8] | None:
-    """Return what a worker sent, an EncodedImage or None, as an array (H, W)."""
-    return None if values is None else EncodedImage(*values).decode()
+def _decode(values: Any, max_value: int) -> NDArray[np.uint8] | None:
+    """Return what a worker sent, an EncodedImage or None, as (H, W) with values of at most `max_value`."""
+    if values is None:
+        return None
+    image = EncodedImage(*values).decode()
+    if not image.size or image.max() > max_value:
+        raise ValueError("no image")
+    return image

@@ -58,7 +58,6 @@ def render_page(
         script_hash=_hash_for_policy(script),
         data=Markup(_escape_json(data)),  # no character of it ends the element
         picture_side=PICTURE_SIDE,
-        is_number="digit" not in rows.columns,
         audit_count=len(audit),
     )
 

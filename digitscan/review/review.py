@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from digitscan.errors import OutputError
 from digitscan.evaluation.result_file import check_result_path, write_result
-from digitscan.prediction import Status
+from digitscan.prediction import Status, path_to_text
 from digitscan.review.config import MAX_INLINE_ROWS, ReviewConfig
 from digitscan.review.rows import ReviewedRows, read_rows
 from digitscan.system.files import describe_os_error
@@ -71,7 +71,8 @@ def _write_page(
             addresses.append(_store_sprite(sprite.png, folder, number))
             bar.update(len(sprite.has_picture))
     has_picture = "".join(flags)
-    page = render_page(config.csv.name, rows, addresses, has_picture, audit)
+    name, _ = path_to_text(os.fsencode(config.csv.name))
+    page = render_page(name, rows, addresses, has_picture, audit)
     write_result(config.output, page.encode(), config.overwrite)
     return has_picture
 
@@ -84,7 +85,7 @@ def _store_sprite(png: bytes, folder: Path | None, number: int) -> str:
         return inline_sprite(png)
     name = f"{number:05}.png"
     write_result(folder / name, png, overwrite=False)
-    return quote(f"{folder.name}/{name}")
+    return quote(os.fsencode(f"{folder.name}/{name}"))
 
 
 def _describe(config: ReviewConfig, rows: ReviewedRows, has_picture: str) -> Iterator[str]:
@@ -96,7 +97,7 @@ def _describe(config: ReviewConfig, rows: ReviewedRows, has_picture: str) -> Ite
     if missing:
         hint = "are they in that folder?" if config.images else "--images FOLDER says where they are now"
         yield f"{missing:,} of {len(rows.cells):,} pictures are not there, or cannot be read: {hint}"
-    if len(rows.ok_indices) < config.audit:
+    if len(rows.ok_indices) < config.audit and not rows.audit_indices:
         yield f"There are only {len(rows.ok_indices):,} ok rows: all of them are in the audit sample."
     yield f"Page: {config.output} (open it in a browser; it keeps your corrections until you download them)"
 
@@ -124,7 +125,11 @@ def _check_free(output: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise OutputError(f"{folder} exists already: name another page with -o, or add --overwrite")
-    if folder.is_symlink() or not folder.is_dir() or any(map(_is_foreign, folder.iterdir())):
+    try:
+        is_ours = not folder.is_symlink() and folder.is_dir() and not any(map(_is_foreign, folder.iterdir()))
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be read: {describe_os_error(error)}") from error
+    if not is_ours:
         raise OutputError(f"{folder} holds more than the pictures of a page: name another page with -o")
 
 
@@ -137,7 +142,8 @@ def _create_folder(folder: Path) -> None:
     try:
         folder.mkdir(exist_ok=True)
         for path in folder.iterdir():
-            path.unlink()
+            if not _is_foreign(path):
+                path.unlink()
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {describe_os_error(error)}") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -60,7 +59,6 @@ def read_rows(csv: Path, images: Path | None) -> ReviewedRows:
             raise DataError(
                 f"{csv}, line {line}: {row['status']!r} is no status: expected {', '.join(Status)}"
             )
-        parse_label(row["digit"], csv, line)
         is_utf8 = NOT_UTF8 not in row["note"]
         paths.append(find_path(os.fsdecode(text_to_path(unescape_formula(row["path"]), is_utf8))))
         cells.append([*_normalize(row, status, csv, line).values()])
@@ -70,23 +68,23 @@ def read_rows(csv: Path, images: Path | None) -> ReviewedRows:
             audit_indices.append(index)
     if not cells:
         raise DataError(f"{csv} has no rows")
-    data = csv.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    has_mark = data.startswith(b"\xef\xbb\xbf")
     return ReviewedRows(
-        table.header, table.columns, cells, paths, ok_indices, audit_indices, digest, has_mark
+        table.header, table.columns, cells, paths, ok_indices, audit_indices, table.digest, table.has_mark
     )
 
 
 def _normalize(row: dict[str, str], status: str, csv: Path, line: int) -> dict[str, str]:
-    """Return the cells with status and correction as the page writes them; others stay as they are."""
-    normal = {**row, "status": status}
+    """Return the cells with digit, status and correction as a scan and the page write them."""
+    normal = {**row, "status": status, "digit": _to_cell(parse_label(row["digit"], csv, line))}
     if CORRECTED_COLUMN in row:
         label = parse_label(row[CORRECTED_COLUMN], csv, line)
-        normal[CORRECTED_COLUMN] = (
-            "" if label is None else NO_DIGIT_LABEL if label == NO_DIGIT else str(label)
-        )
+        normal[CORRECTED_COLUMN] = NO_DIGIT_LABEL if label == NO_DIGIT else _to_cell(label)
     return normal
+
+
+def _to_cell(label: int | None) -> str:
+    """Return a digit as a scan writes it; an empty cell for none."""
+    return "" if label in {None, NO_DIGIT} else str(label)
 
 
 def _create_path_finder(csv: Path, images: Path | None) -> Callable[[str], Path]:
@@ -101,6 +99,8 @@ def _create_path_finder(csv: Path, images: Path | None) -> Callable[[str], Path]
         manifest = json.loads(_find_manifest(csv).read_text(encoding="utf-8"))
         targets, roots = [*map(Path, manifest["places"])], [*map(str, manifest["roots"])]
     except (OSError, ValueError, KeyError, TypeError):
+        return lambda name: csv.parent / name
+    if not targets:
         return lambda name: csv.parent / name
     if not roots:
         return lambda name: targets[0] / name

@@ -11,6 +11,7 @@ from digitscan.prediction import NOT_UTF8, Prediction, Status, text_to_path
 from digitscan.scanning.discovery import locate_file
 from digitscan.system.files import describe_os_error
 from digitscan.system.folders import join_path
+from digitscan.system.log import log
 
 COPIED_STATUSES = frozenset({Status.REVIEW, Status.NO_DIGIT})
 """Not ERROR: those pictures cannot be looked at."""
@@ -43,7 +44,7 @@ class ReviewCopies:
             yield row
 
     def add(self, rows: Iterable[Prediction]) -> None:
-        """Add the pictures of those rows that need it. Raises OutputError where that fails."""
+        """Add the pictures of those rows that need it; log those that cannot be: the scan goes on."""
         for row in rows:
             if row.status not in COPIED_STATUSES:
                 continue
@@ -53,9 +54,7 @@ class ReviewCopies:
             try:
                 _link(source, self._folder / _make_relative(name))
             except OSError as error:
-                raise OutputError(
-                    f"{source} cannot be put into {self._folder}: {describe_os_error(error)}"
-                ) from error
+                log(f"{source} is not put into {self._folder}: {describe_os_error(error)}")
 
 
 def _is_inside(folder: Path, path: Path) -> bool:
@@ -63,9 +62,9 @@ def _is_inside(folder: Path, path: Path) -> bool:
 
 
 def _make_relative(name: bytes) -> str:
-    """Return the name without what would lead out of a folder: named files may be anywhere."""
-    parts = [part for part in os.fsdecode(name).split("/") if part not in {"", ".", ".."}]
-    return "/".join(parts)
+    """Return the name with what would lead out of a folder changed: named files may be anywhere."""
+    parts = [part for part in os.fsdecode(name).split("/") if part not in {"", "."}]
+    return "/".join("parent" if part == ".." else part for part in parts)
 
 
 def _link(source: Path, copy: Path) -> None:

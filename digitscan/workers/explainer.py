@@ -119,7 +119,8 @@ class Explainer:
         row = make_row(answer, image.notes, image.is_damaged, self.metadata, self.setup["min_confidence"])
         assert chosen.pixels is not None  # only candidates with pixels are classified
         model_input = EncodedImage.of(chosen.pixels)
-        return ExplainedRow(row, answer.probabilities, read.picture, self._find(image, chosen), model_input)
+        probabilities = None if row.status is Status.ERROR else answer.probabilities  # not numbers
+        return ExplainedRow(row, probabilities, read.picture, self._find(image, chosen), model_input)
 
     def _find(self, image: DecodedImage, result: Preprocessed) -> EncodedImage | None:
         """Return the findings in an image, if they are asked for."""
@@ -127,7 +128,10 @@ class Explainer:
             return None
         from digitscan.imaging.findings import find_ink
 
-        return EncodedImage.of(find_ink(image.pixels, result))
+        try:
+            return EncodedImage.of(find_ink(image.pixels, result))
+        except Exception:  # a bug in what only explains must not cost the row
+            return None
 
 
 def load_explainer(setup: ExplainSetup) -> ProcessFiles:

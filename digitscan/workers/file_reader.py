@@ -36,9 +36,9 @@ def read_files(
     """Return what the workers say of each file, in order: its row or, as text, why there is none.
 
     `setup` says what the workers do (see `protocol`). `parse_row` turns one of their rows, as JSON has it,
-    into what the caller wants; it raises TypeError or ValueError for anything else than a row, because a
-    picture may have taken over the worker. Raises ModelError if the workers refuse the model, DigitscanError
-    if no worker can be kept alive.
+    into what the caller wants; it raises TypeError, ValueError, ArithmeticError or LookupError for anything
+    else than a row, because a picture may have taken over the worker. Raises ModelError if the workers refuse
+    the model, DigitscanError if no worker can be kept alive.
     """
     with (
         contextlib.closing(ProcessFactory()) as process_factory,
@@ -96,5 +96,5 @@ class _FileReader(WorkerPool, Generic[Row]):
     def _parse(self, values: Any) -> Row | str:
         try:
             return self._parse_row(values)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, ArithmeticError, LookupError):
             return _NO_ROW

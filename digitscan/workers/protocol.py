@@ -22,7 +22,7 @@ from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 from digitscan.imaging.formats import MAX_MEGAPIXELS
-from digitscan.prediction import Folder, ImageFile
+from digitscan.prediction import Folder, ImageFile, Status
 
 if TYPE_CHECKING:
     from digitscan.model.registry import Model
@@ -53,6 +53,31 @@ class WorkerRow(NamedTuple):
     status: str
     note: str
     probabilities: list[float] | None
+
+
+def parse_worker_row(values: Any) -> WorkerRow:
+    """Return the row that a worker sent, checked: a picture may have taken it over.
+
+    Raises TypeError, ValueError, ArithmeticError or LookupError for anything else.
+    """
+    digit, confidence, status, note, probabilities = values
+    if digit is not None and digit not in range(10):
+        raise ValueError("no digit")
+    return WorkerRow(
+        None if digit is None else int(digit),
+        None if confidence is None else parse_probability(confidence),
+        Status(status),
+        str(note),
+        None if probabilities is None else [*map(parse_probability, probabilities)],
+    )
+
+
+def parse_probability(value: Any) -> float:
+    """Return a number from 0 to 1. Raises as `parse_worker_row` does."""
+    probability = float(value)
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError("no probability")
+    return probability
 
 
 class ModelSetup(TypedDict):

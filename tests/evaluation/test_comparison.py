@@ -19,15 +19,15 @@ def test_a_difference_that_two_equal_readers_would_hardly_have_is_no_chance():
     first = answers([True] * 31 + [False] * 9 + [True] * 60)
     second = answers([False] * 31 + [True] * 9 + [True] * 60)
     comparison = compare(first, second)
-    assert comparison.describe() == "better on 31 images, worse on 9: not chance"
+    assert comparison.describe() == "better on 31 images, worse on 9: not chance (p = 0.0007)"
     # The exact binomial probability of 9 or fewer of 40, and as many on the other side.
-    assert comparison.chance == pytest.approx(0.00068, abs=2e-5)
-    assert compare(second, first).describe() == "better on 9 images, worse on 31: not chance"
+    assert comparison.p_value == pytest.approx(0.00068, abs=2e-5)
+    assert compare(second, first).describe() == "better on 9 images, worse on 31: not chance (p = 0.0007)"
 
 
 def test_a_small_difference_may_be_chance():
     assert compare(answers([True, True, False]), answers([False, True, True])).describe() == (
-        "better on 1 image, worse on 1: may be chance"
+        "better on 1 image, worse on 1: may be chance (p = 1.0000)"
     )
 
 

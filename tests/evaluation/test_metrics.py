@@ -116,5 +116,6 @@ def test_any_answers_have_scores_and_a_threshold_keeps_its_promise(rows, max_wro
     assert sum(each.count for each in metrics.digits) == metrics.accuracy.total
     point = find_threshold(answers, max_wrong)
     if point is not None:
+        assert point.threshold == round(point.threshold, 4)
         assert point.wrong.value <= max_wrong
         assert 0.0 <= point.wrong.low <= point.wrong.value <= point.wrong.high <= 1.0

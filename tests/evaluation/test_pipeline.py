@@ -73,6 +73,7 @@ def test_a_corrected_csv_needs_no_images(tmp_path):
     evaluation, text = evaluate(path, model=None)
     assert (evaluation.metrics.accuracy.count, evaluation.metrics.accuracy.total) == (1, 2)
     assert "read by the scan that wrote it" in " ".join(text.split())
+    assert evaluation.point is None and "only an audit sample tells" in " ".join(text.split())
 
 
 def test_a_threshold_that_no_row_review_needs_can_reach_is_not_promised(folder):

@@ -96,8 +96,14 @@ def test_a_name_that_is_not_utf8_is_shown_with_escapes(model, tmp_path, picture)
         [[1, "much", "ok", "", None], None, None, None, None],
         [[1, 0.5, "ok", "", None], None, [3, 3, "AAAA"], None, None],
         [[1, 0.5, "ok", "", None], ["?"], None, None, None],
+        [[1, 0.5, "ok", "", None], [float("nan")], None, None, None],
+        [[1, 10**400, "ok", "", None], None, None, None, None],
+        [[1, -5, "ok", "", None], None, None, None, None],
+        [[1, 0.5, "ok", "", None], None, [0, 0, ""], None, None],
+        [[1, 0.5, "ok", "", None], None, None, [1, 1, "CQ=="], None],
+        [[1, 0.5, "ok", "", None], None, None, None, [1, 1, "AA=="]],
     ],
 )
 def test_what_is_no_row_of_a_worker_is_refused(values):
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises((TypeError, ValueError, ArithmeticError)):
         _parse_row(values)

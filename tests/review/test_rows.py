@@ -44,6 +44,22 @@ def test_pictures_are_found_where_the_scan_found_them(tmp_path, picture, argumen
     assert rows.paths and all(path.is_file() for path in rows.paths)
 
 
+def test_digits_that_a_spreadsheet_changed_are_as_a_scan_writes_them(write):
+    header = "path,digit,confidence,status,note,corrected\n"
+    rows = read_rows(write(header + "a.png,7.0,0.9,OK,,\nb.png,,,no-digit,,X\n"), Path("x"))
+    assert [row[1:] for row in rows.cells] == [
+        ["7", "0.9", "ok", "", ""],
+        ["", "", "no-digit", "", "none"],
+    ]
+
+
+def test_a_manifest_of_something_else_is_not_followed(write, tmp_path):
+    path = write(HEADER + "b.png,7,0.9,ok,\n")
+    for text in ("[]", "{}", '{"places": [], "roots": []}', '{"places": 1, "roots": []}', "\0"):
+        (tmp_path / "predictions.csv.json").write_text(text)
+        assert read_rows(path, None).paths == [tmp_path / "b.png"]
+
+
 def test_pictures_that_were_moved_are_found_in_the_named_folder(write):
     rows = read_rows(write(HEADER + "a/b.png,7,0.9,ok,\n"), Path("elsewhere"))
     assert rows.paths == [Path("elsewhere/a/b.png")]

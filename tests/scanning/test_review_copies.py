@@ -70,7 +70,15 @@ def test_named_files_and_names_that_are_not_utf8_stay_in_the_folder(tmp_path, pi
     path = review_copies.Path(f"../{name}")
     copies = ReviewCopies(review_copies.Path("look"), [path, path], continues=False)
     copies.add([Prediction(r"../caf\xe9.png", 7, 0.5, Status.REVIEW, "doubtful; name is not UTF-8")])
-    assert (tmp_path / "up" / "look" / name).samefile(tmp_path / name)
+    assert (tmp_path / "up" / "look" / "parent" / name).samefile(tmp_path / name)
+
+
+def test_a_picture_that_is_gone_is_said_and_ends_nothing(tmp_path, images, monkeypatch, capsys):
+    (tmp_path / "look").mkdir()
+    (tmp_path / "look" / "sub").write_text("a file where a folder is needed")
+    copies = ReviewCopies(tmp_path / "look", [images], continues=True)
+    copies.add([Prediction("sub/empty.png", None, None, Status.NO_DIGIT, "blank")])
+    assert "empty.png is not put into" in capsys.readouterr().err
 
 
 def test_a_folder_that_would_be_scanned_or_holds_something_is_refused(tmp_path, images):

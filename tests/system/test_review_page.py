@@ -182,6 +182,16 @@ def test_corrections_outlive_a_reload_but_are_not_those_of_another_file(review):
     expect(page.locator("#progress")).to_have_text("0 of 4 doubtful rows looked at, 0 in all")
 
 
+def test_what_the_browser_keeps_is_checked(review):
+    page = review()
+    page.keyboard.press("3")
+    for kept in ('[[0, "7"], [99, "1"], [1, "=cmd()"]]', '{"no": "pairs"}', "no JSON"):
+        page.evaluate("kept => localStorage.setItem(Object.keys(localStorage)[0], kept)", kept)
+        page.reload()
+        _, rows = download(page)
+        assert [row[5] for row in rows[1:]] == ["7" if kept[0] == "[" else "", "", "", "", "", "7"]
+
+
 def test_filters_search_and_order(review):
     page = review()
     page.locator("#view").select_option("all rows")

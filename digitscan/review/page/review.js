@@ -4,8 +4,8 @@
   const find = (id) => document.getElementById(id);
   const column = (name) => data.columns.indexOf(name);  // in lower case; data.header is as in the file
   const PATH = column("path"), CONFIDENCE = column("confidence"), STATUS = column("status"), NOTE = column("note");
-  const IS_NUMBER = column("digit") < 0;
-  const READ = IS_NUMBER ? column("number") : column("digit");
+  const READ = column("digit");
+  const LABELS = new Set([..."0123456789", "none"]);
   const CORRECTED = column("corrected");
   const CARD_WIDTH = 120, CARD_HEIGHT = 156, SPARE_ROWS = 2;
   const STATUS_ORDER = { review: 0, "no-digit": 1, error: 2, ok: 3 };
@@ -16,12 +16,13 @@
 
   const corrections = new Map();
   const history = [];
-  let typed = "";
-
   /** What the browser keeps: pairs of a row and its correction; null where the CSV's own was taken back. */
   function readStored() {
-    try { return new Map(JSON.parse(localStorage.getItem(storageKey) || "[]")); }
-    catch { return new Map(); }  // A browser may keep nothing for files; the page works without it.
+    try {
+      const pairs = JSON.parse(localStorage.getItem(storageKey) || "[]");
+      // Other pages may write there as well, in some browsers.
+      return new Map(pairs.filter(([index, value]) => index in data.rows && (value === null || LABELS.has(value))));
+    } catch { return new Map(); }  // A browser may keep nothing for files; the page works without it.
   }
 
   function loadCorrections() {
@@ -44,7 +45,6 @@
   }
 
   function undo() {
-    typed = "";
     if (!history.length) return;
     const [index, value] = history.pop();
     applyCorrection(index, value);
@@ -204,7 +204,6 @@
   // --- the selected row --------------------------------------------------------------------------------
 
   function select(position) {
-    typed = "";
     isFinished = false;
     selected = Math.min(Math.max(0, position), Math.max(0, shown.length - 1));
     const grid = find("grid"), top = Math.floor(selected / columnCount()) * CARD_HEIGHT;
@@ -217,7 +216,7 @@
   function showCurrent() {
     const index = shown[selected];
     const isEmpty = index === undefined;
-    find("answer").textContent = isEmpty ? "No row is shown." : (typed ? `typed ${typed}` : describe(index));
+    find("answer").textContent = isEmpty ? "No row is shown." : describe(index);
     find("note").textContent = isEmpty ? "" : data.rows[index][NOTE];
     find("path").textContent = isEmpty ? "" : data.rows[index][PATH] + (data.has_picture[index] === "0" ? " (no picture)" : "");
     for (const button of find("keys").querySelectorAll("[data-value]")) {
@@ -238,15 +237,9 @@
     }
   }
 
-  function typeDigit(digit) {
-    if (!IS_NUMBER) return correct(digit);
-    typed += digit;
-    showCurrent();
-  }
-
   function confirmRow() {
     if (!shown.length) return;
-    correct(typed || readIn(shown[selected]));
+    correct(readIn(shown[selected]));
   }
 
   function showProgress() {
@@ -321,11 +314,10 @@
     };
     if (event.key in moves) select(Math.min(Math.max(selected + moves[event.key], 0), shown.length - 1));
     else if (event.repeat && /^([0-9xu]|Enter)$/i.test(event.key)) { /* a key that is held corrects one row */ }
-    else if (/^[0-9]$/.test(event.key)) typeDigit(event.key);
+    else if (/^[0-9]$/.test(event.key)) correct(event.key);
     else if (event.key.toLowerCase() === "x") correct("none");
     else if (event.key.toLowerCase() === "u") undo();
     else if (event.key === "Enter") confirmRow();
-    else if (event.key === "Backspace" && typed) { typed = typed.slice(0, -1); showCurrent(); }
     else return;
     event.preventDefault();
   }
@@ -336,8 +328,7 @@
     if (!button) return;
     if (button.id === "undo") undo();
     else if (button.id === "confirm") confirmRow();
-    else if (button.dataset.value === "none") correct("none");
-    else typeDigit(button.dataset.value);
+    else correct(button.dataset.value);
   });
   find("download").addEventListener("click", download);
   find("filters").addEventListener("submit", (event) => event.preventDefault());
