@@ -15,9 +15,9 @@ from digitscan.evaluation.labels import parse_label, read_table
 from digitscan.evaluation.metrics import NO_DIGIT, Answers, Share, compute_share
 from digitscan.prediction import Status
 
-COLUMNS = ("path", "digit", "confidence", "status", "corrected")
+CORRECTED_COLUMN, AUDIT_COLUMN = "corrected", "audit"
+COLUMNS = ("path", "digit", "confidence", "status", CORRECTED_COLUMN)
 """What an evaluation needs; other columns are not looked at."""
-AUDIT_COLUMN = "audit"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def read_corrected_csv(path: Path) -> CorrectedCsv:
     table = read_table(path)
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
-        hint = ": correct the rows first, see digitscan review" if missing == ["corrected"] else ""
+        hint = ": correct the rows first, see digitscan review" if missing == [CORRECTED_COLUMN] else ""
         raise DataError(f"{path} has no column named {' or '.join(missing)}{hint}")
     rows: dict[str, _Row] = {}
     for line, cells in table.rows:
@@ -80,7 +80,7 @@ class _Row:
 
 def _parse_row(cells: dict[str, str], path: Path, line: int) -> _Row | None:
     """Return a row that was looked at; None for one that was not."""
-    label = parse_label(cells["corrected"], path, line)
+    label = parse_label(cells[CORRECTED_COLUMN], path, line)
     if label is None:
         return None
     digit = parse_label(cells["digit"], path, line)

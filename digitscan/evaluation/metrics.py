@@ -21,6 +21,11 @@ COVERAGE_THRESHOLDS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 """The thresholds of `--min-confidence` that the coverage is said for."""
 
 
+def name_label(label: int) -> str:
+    """Return what to call a label or a prediction: the digit, or none."""
+    return "none" if label == NO_DIGIT else str(label)
+
+
 @dataclass(frozen=True)
 class Share:
     """A share of some images, with the interval in which the share of all such images probably lies."""

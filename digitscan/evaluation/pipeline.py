@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from digitscan.evaluation.metrics import Answers, Share
     from digitscan.evaluation.plots import Mistake
+    from digitscan.evaluation.reading import ReadFiles
     from digitscan.evaluation.report import Evaluation
     from digitscan.model.registry import Model
 
@@ -41,8 +43,9 @@ class _Images:
 
 @dataclass(frozen=True)
 class _Result:
-    """The answers, their scores, and the model that gave them, if one was asked."""
+    """What was read, the answers, their scores, and the model that gave them, if one was asked."""
 
+    images: _Images
     answers: Answers
     evaluation: Evaluation
     model: Model | None
@@ -66,7 +69,7 @@ def run_evaluation(config: EvaluateConfig, console: Console | None = None) -> Ev
     else:
         print_evaluation(evaluation, console or create_console())
     if config.output:
-        _write_results(result, images, config.output, config.overwrite)
+        _write_results(result, config.output, config.overwrite)
         log(f"Results: {config.output}")
     return evaluation
 
@@ -110,11 +113,14 @@ def _evaluate(config: EvaluateConfig, images: _Images) -> _Result:
         answers, audit, reader = corrected.answers, corrected.audit, "the scan that wrote it"
     else:
         model = _load_model(config, config.model)
-        images = _leave_out_unreadable(images, model)
-        answers, reader = _read(images, model, config), _describe_model(model)
+        (answers, unreadable), reader = _read(images, model, config), _describe_model(model)
+        images = _leave_out(images, unreadable)
         if config.against is not None:
             other = _load_model(config, config.against)
-            against, comparison = _describe_model(other), compare(answers, _read(images, other, config))
+            other_answers, changed = _read(images, other, config)
+            if changed:
+                raise DataError("files were changed or removed while they were read: try again")
+            against, comparison = _describe_model(other), compare(answers, other_answers)
     source = "MNIST's test images" if images.digits else str(config.source)
     # What people look at first is doubtful: the rows of a corrected CSV fit no threshold for all rows.
     point = find_threshold(answers, config.max_wrong) if model else None
@@ -122,21 +128,18 @@ def _evaluate(config: EvaluateConfig, images: _Images) -> _Result:
     evaluation = Evaluation(
         source, reader, metrics, config.max_wrong, point, model is not None, audit, against, comparison
     )
-    return _Result(answers, evaluation, model)
+    return _Result(images, answers, evaluation, model)
 
 
-def _leave_out_unreadable(images: _Images, model: Model) -> _Images:
-    """Return the images without files that cannot be read; log those. Raises DataError if none is left."""
-    from digitscan.evaluation.reading import find_unreadable
-
+def _leave_out(images: _Images, unreadable: Mapping[int, str]) -> _Images:
+    """Return the images without files that could not be read; log those. Raises DataError if none is left."""
     if images.files is None:
         return images
-    reasons = find_unreadable(images.files, model)
-    for index in [*reasons][:MAX_LISTED_FILES]:
-        log(f"left out {images.files[index].path}: {reasons[index]}")
-    if len(reasons) > MAX_LISTED_FILES:
-        log(f"left out {len(reasons) - MAX_LISTED_FILES:,} more files that cannot be read")
-    files = [file for index, file in enumerate(images.files) if index not in reasons]
+    for index in [*unreadable][:MAX_LISTED_FILES]:
+        log(f"left out {images.files[index].path}: {unreadable[index]}")
+    if len(unreadable) > MAX_LISTED_FILES:
+        log(f"left out {len(unreadable) - MAX_LISTED_FILES:,} more files that cannot be read")
+    files = [file for index, file in enumerate(images.files) if index not in unreadable]
     if not files:
         raise DataError("none of the labelled files can be read: is the folder the right one?")
     return _Images(files=files)
@@ -167,11 +170,11 @@ def _describe_model(model: Model) -> str:
     return f"{model.name} ({model.digest[:12]})"
 
 
-def _read(images: _Images, model: Model, config: EvaluateConfig) -> Answers:
-    from digitscan.evaluation.reading import read_labelled_digits, read_labelled_files
+def _read(images: _Images, model: Model, config: EvaluateConfig) -> ReadFiles:
+    from digitscan.evaluation.reading import ReadFiles, read_labelled_digits, read_labelled_files
 
     if images.digits:
-        return read_labelled_digits(*images.digits, model, config.min_confidence)
+        return ReadFiles(read_labelled_digits(*images.digits, model, config.min_confidence), {})
     assert images.files is not None
     return read_labelled_files(images.files, model, config.min_confidence)
 
@@ -183,12 +186,12 @@ def _check_free(folder: Path, overwrite: bool) -> None:
         check_result_path(folder / name, overwrite)
 
 
-def _write_results(result: _Result, images: _Images, folder: Path, overwrite: bool) -> None:
+def _write_results(result: _Result, folder: Path, overwrite: bool) -> None:
     """Write the scores and the plots into a folder. Raises OutputError."""
     from digitscan.evaluation.figures import DrawingError, draw_in_own_process
     from digitscan.evaluation.report import to_json_values
 
-    mistakes = _list_mistakes(images, result)
+    mistakes = _list_mistakes(result)
     try:
         pngs = draw_in_own_process(_plot, result.answers, result.evaluation, mistakes)
     except DrawingError as error:
@@ -218,7 +221,7 @@ def _plot(answers: Answers, evaluation: Evaluation, mistakes: list[Mistake]) -> 
     return dict(zip(PLOT_NAMES, pngs, strict=True))
 
 
-def _list_mistakes(images: _Images, result: _Result) -> list[Mistake]:
+def _list_mistakes(result: _Result) -> list[Mistake]:
     """Return the worst mistakes with their pictures: wrong `ok` rows first, then the most confident ones."""
     import numpy as np
 
@@ -228,7 +231,7 @@ def _list_mistakes(images: _Images, result: _Result) -> list[Mistake]:
     wrong = np.flatnonzero(~answers.is_right)
     order = np.lexsort((-answers.confidences[wrong], ~answers.is_ok[wrong]))
     worst = wrong[order][:MAX_MISTAKES].tolist()
-    pictures = _load_pictures(images, worst, result.model)
+    pictures = _load_pictures(result.images, worst, result.model)
     return [
         Mistake(
             answers.names[index],

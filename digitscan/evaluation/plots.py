@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from digitscan.evaluation.figures import BLUE, GRAY, ORANGE, RED, create_figure, encode_figure
-from digitscan.evaluation.metrics import NO_DIGIT, Answers, CalibrationBin, measure_coverage
+from digitscan.evaluation.metrics import NO_DIGIT, Answers, CalibrationBin, measure_coverage, name_label
 from digitscan.system.log import escape_control_characters
 
 if TYPE_CHECKING:
@@ -137,14 +137,10 @@ def plot_mistakes(mistakes: Sequence[Mistake]) -> bytes:
         if mistake.picture is not None:
             axes.imshow(mistake.picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         confidence = f", {mistake.confidence:.2f}" if mistake.prediction != NO_DIGIT else ""
-        title = f"read {_name(mistake.prediction)}, is {_name(mistake.label)}{confidence}"
+        title = f"read {name_label(mistake.prediction)}, is {name_label(mistake.label)}{confidence}"
         axes.set_title(title, fontsize=8, color=RED)
         axes.set_xlabel(_shorten(mistake.name), fontsize=6, color=GRAY, parse_math=False)
     return encode_figure(figure)
-
-
-def _name(label: int) -> str:
-    return "none" if label == NO_DIGIT else str(label)
 
 
 def _shorten(name: str) -> str:

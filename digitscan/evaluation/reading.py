@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from digitscan.evaluation.labels import LabelledFile
 from digitscan.evaluation.metrics import NO_DIGIT, Answers
@@ -29,12 +29,21 @@ if TYPE_CHECKING:
     from digitscan.model.registry import Model
 
 
+class ReadFiles(NamedTuple):
+    """What was read in labelled files."""
+
+    answers: Answers
+    """Of the files that could be read."""
+    unreadable: dict[int, str]
+    """Why the others could not be, by their index."""
+
+
 def read_labelled_files(
     files: Sequence[LabelledFile], model: Model, min_confidence: float | None = None
-) -> Answers:
-    """Return what a scan reads in the files. One that cannot be read is an image in which none was read.
+) -> ReadFiles:
+    """Return what a scan reads in the files. `min_confidence` is as in `ScanConfig`.
 
-    `min_confidence` is as in `ScanConfig`. Raises ModelError and DigitscanError as a scan does.
+    Raises ModelError and DigitscanError as a scan does.
     """
     import numpy as np
 
@@ -44,12 +53,17 @@ def read_labelled_files(
         # The second time tells which rows no threshold makes `ok`.
         for limit in (min_confidence, 0.0)
     )
-    return _collect(
-        [file.path.as_posix() for file in files],
-        np.array([file.label for file in files], np.int64),
-        [_ERROR_ROW if isinstance(row, str) else row for row in rows],
-        [not isinstance(row, str) and row.status == Status.OK for row in any_rows],
-    )
+    unreadable: dict[int, str] = {}
+    names, labels, read_rows, may_be_ok = [], [], [], []
+    for index, (file, row, any_row) in enumerate(zip(files, rows, any_rows, strict=True)):
+        if isinstance(row, str) or row.status == Status.ERROR:
+            unreadable[index] = row if isinstance(row, str) else row.note
+            continue
+        names.append(file.path.as_posix())
+        labels.append(file.label)
+        read_rows.append(row)
+        may_be_ok.append(not isinstance(any_row, str) and any_row.status == Status.OK)
+    return ReadFiles(_collect(names, np.array(labels, np.int64), read_rows, may_be_ok), unreadable)
 
 
 def read_labelled_digits(
@@ -79,17 +93,6 @@ def read_labelled_digits(
     return _collect(names, labels.astype(np.int64), rows, may_be_ok)
 
 
-def find_unreadable(files: Sequence[LabelledFile], model: Model) -> dict[int, str]:
-    """Return why files cannot be read, by their index: those for which a scan gives an error row."""
-    setup = create_image_setup(model, None, False, MAX_MEGAPIXELS)
-    rows = read_files([file.path for file in files], setup, parse_worker_row)
-    return {
-        index: row if isinstance(row, str) else row.note
-        for index, row in enumerate(rows)
-        if isinstance(row, str) or row.status == Status.ERROR
-    }
-
-
 def load_pictures(paths: Sequence[Path], model: Model) -> list[NDArray[np.uint8] | None]:
     """Return each picture, gray and reduced if it is large; None for a file that cannot be read."""
     setup = create_explain_setup(model, None, PICTURE_SIDE, findings=False)
@@ -100,9 +103,6 @@ def _parse_picture(values: Any) -> NDArray[np.uint8] | None:
     """Return the picture of what a worker sent, an ExplainedRow. Raises TypeError or ValueError."""
     picture = ExplainedRow(*values).picture
     return None if picture is None else EncodedImage(*picture).decode()
-
-
-_ERROR_ROW = WorkerRow(None, None, Status.ERROR, "", None)
 
 
 def _collect(

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from digitscan.evaluation.comparison import Comparison
-from digitscan.evaluation.metrics import NO_DIGIT, CoveragePoint, Metrics, Share
+from digitscan.evaluation.metrics import NO_DIGIT, CoveragePoint, Metrics, Share, name_label
 from digitscan.system.log import escape_control_characters
 
 if TYPE_CHECKING:
@@ -146,14 +146,14 @@ def _create_confusion_table(metrics: Metrics) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("is \\ read as", justify="right", no_wrap=True)
     for label in range(NO_DIGIT + 1):
-        table.add_column(_name(label), justify="right", no_wrap=True)
+        table.add_column(name_label(label), justify="right", no_wrap=True)
     for label, counts in enumerate(confusion):
         if any(counts):
             cells = [
                 "" if not count else f"[green]{count}[/]" if label == prediction else f"[red]{count}[/]"
                 for prediction, count in enumerate(counts)
             ]
-            table.add_row(_name(label), *cells)
+            table.add_row(name_label(label), *cells)
     return table
 
 
@@ -198,7 +198,3 @@ def _percent(value: float) -> str:
 
 def _interval(share: Share) -> str:
     return f"{100 * share.low:.2f} to {100 * share.high:.2f} %"
-
-
-def _name(label: int) -> str:
-    return "none" if label == NO_DIGIT else str(label)

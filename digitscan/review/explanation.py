@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PICTURE_SIDE = 400
 """Pixels on the longer side of the picture, at most."""
+FINDING_COLORS = ((235, 235, 235), (30, 30, 30), (215, 60, 60))
+"""Red, green and blue, 0 to 255, in which each `Finding` is shown: paper, the digit, what was left out."""
 CLASS_NAMES = (*"0123456789", "no digit")
 """The classes of a model in the order of its outputs; some models have only the digits."""
 

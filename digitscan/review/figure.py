@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from digitscan.evaluation.figures import BLUE, GRAY, RED, create_figure, encode_figure
 from digitscan.prediction import Status
-from digitscan.review.explanation import Explanation
+from digitscan.review.explanation import FINDING_COLORS, Explanation
 from digitscan.system.log import escape_control_characters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FINDING_COLORS = ("#f2f2f2", "#1e1e1e", "#d73c3c")
-"""The colour of each `Finding`: paper, the digit, what was left out."""
 PANEL_TITLES = ("the picture", "found; red is left out", "what the model saw", "probabilities")
 MAX_TITLE_CHARACTERS = 100
 """Of a longer name or note, the end is left out."""
@@ -49,7 +47,7 @@ def _draw_pictures(panels: Sequence[Axes], explanation: Explanation) -> None:
     """Draw the three pictures, each with its title; nothing where there is none."""
     from matplotlib.colors import ListedColormap
 
-    findings_map = ListedColormap(FINDING_COLORS)
+    findings_map = ListedColormap([tuple(level / 255 for level in color) for color in FINDING_COLORS])
     pictures = (explanation.picture, explanation.findings, explanation.model_input)
     for axes, title, image in zip(panels, PANEL_TITLES, pictures, strict=False):
         if image is None:

@@ -22,8 +22,6 @@ from digitscan.system.log import log
 if TYPE_CHECKING:
     from digitscan.model.registry import Model
 
-NO_PICTURE = "0"
-"""As in `sprites`, which loads OpenCV."""
 FILES_SUFFIX = "-files"
 SPRITE_NAME = r"\d{5,}\.png"
 """The names of the pictures beside a page, as a pattern."""
@@ -89,6 +87,8 @@ def _store_sprite(png: bytes, folder: Path | None, number: int) -> str:
 
 
 def _describe(config: ReviewConfig, rows: ReviewedRows, has_picture: str) -> Iterator[str]:
+    from digitscan.review.sprites import NO_PICTURE
+
     column = rows.columns.index("status")
     missing = sum(
         flag == NO_PICTURE and cells[column] != Status.ERROR
@@ -99,7 +99,7 @@ def _describe(config: ReviewConfig, rows: ReviewedRows, has_picture: str) -> Ite
         yield f"{missing:,} of {len(rows.cells):,} pictures are not there, or cannot be read: {hint}"
     if len(rows.ok_indices) < config.audit and not rows.audit_indices:
         yield f"There are only {len(rows.ok_indices):,} ok rows: all of them are in the audit sample."
-    yield f"Page: {config.output} (open it in a browser; it keeps your corrections until you download them)"
+    yield f"Page: {config.output} (open it in a browser)"
 
 
 def _draw_audit(rows: ReviewedRows, count: int) -> list[int]:

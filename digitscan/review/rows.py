@@ -11,13 +11,12 @@ from pathlib import Path
 
 from digitscan.csv_cells import unescape_formula
 from digitscan.errors import DataError
+from digitscan.evaluation.corrected_csv import AUDIT_COLUMN, CORRECTED_COLUMN
 from digitscan.evaluation.labels import NO_DIGIT_LABEL, parse_label, read_table
 from digitscan.evaluation.metrics import NO_DIGIT
 from digitscan.prediction import NOT_UTF8, Status, text_to_path
 
 NEEDED_COLUMNS = ("path", "digit", "confidence", "status", "note")
-CORRECTED_COLUMN = "corrected"
-AUDIT_COLUMN = "audit"
 
 
 @dataclass(frozen=True)

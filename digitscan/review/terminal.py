@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from digitscan.prediction import Status
-from digitscan.review.explanation import Explanation
+from digitscan.review.explanation import FINDING_COLORS, Explanation
 from digitscan.system.log import escape_control_characters
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ STATUS_STYLES = {
     Status.NO_DIGIT: "bold",
     Status.ERROR: "bold red",
 }
-FINDING_COLORS = ((235, 235, 235), (30, 30, 30), (215, 60, 60))
-"""Red, green and blue of each `Finding`: paper, the digit, what was left out."""
 
 
 @dataclass(frozen=True)

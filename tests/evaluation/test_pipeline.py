@@ -8,8 +8,10 @@ from PIL import Image
 from rich.console import Console
 
 from digitscan.errors import DataError, OutputError, UsageError
+from digitscan.evaluation import pipeline
 from digitscan.evaluation.config import EvaluateConfig
 from digitscan.evaluation.pipeline import METRICS_NAME, PLOT_NAMES, run_evaluation
+from digitscan.evaluation.pipeline import _list_mistakes as list_mistakes
 from tests.support.command import PACKAGE_FOLDER, environment, run
 from tests.support.pictures import digit_picture
 
@@ -131,6 +133,18 @@ def test_results_are_written_once_and_replaced_only_with_overwrite(folder, tmp_p
     with pytest.raises(OutputError, match="exists already: name another with -o, or add --overwrite"):
         evaluate(folder, output=output)
     evaluate(folder, output=output, overwrite=True)
+
+
+def test_mistakes_have_their_own_pictures_where_files_were_left_out(folder, monkeypatch):
+    (folder / "0").mkdir()
+    (folder / "0" / "broken.png").write_text("no image")
+    drawn = []
+    monkeypatch.setattr(
+        pipeline, "_list_mistakes", lambda result: drawn.extend(list_mistakes(result)) or drawn
+    )
+    evaluate(folder, output=folder.parent / "scores")
+    (mistake,) = drawn
+    assert mistake.name.endswith("1/0.png") and mistake.picture.shape == (50, 50)
 
 
 def test_json_on_stdout_is_all_that_is_there(folder):
