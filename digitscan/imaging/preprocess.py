@@ -16,8 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from digitscan.imaging.condition import Condition
 from digitscan.imaging.detect import LIGHT_ON_DARK, Detection, detect_digits
 from digitscan.imaging.ink import has_thin_strokes, square_kernel
+from digitscan.imaging.marks import BOX_REMOVED, LINE_REMOVED, NEIGHBOUR_LEFT_OUT, POINT_LEFT_OUT
 from digitscan.imaging.normalize import (
     MAX_BLOCK_SIZE,
     centre_by_mass,
@@ -50,6 +52,8 @@ SMALL_IN_FRAME = "small in its frame"
 """The note of an image whose digit was cut out and preprocessed again."""
 CLEAN_NOTES = frozenset({LIGHT_ON_DARK, SMALL_IN_FRAME})
 """The notes of images in which nothing was left out, and no stroke may have been lost."""
+FIELD_NOTES = CLEAN_NOTES | {LINE_REMOVED, BOX_REMOVED, NEIGHBOUR_LEFT_OUT, POINT_LEFT_OUT}
+"""The notes of images in which something stood beside a digit, but the digit itself is plain."""
 
 
 class Preprocessed(NamedTuple):
@@ -72,13 +76,16 @@ class Preprocessed(NamedTuple):
     """
 
     @property
-    def is_clean(self) -> bool:
-        """Whether the image held the digit and nothing else, in ink that is plain to see.
+    def condition(self) -> Condition:
+        """How plainly the image shows the digit.
 
-        If not, strokes may have been lost, or may be of something else, and a model can be sure of the wrong
-        digit. So its rows have a limit of their own for `ok`.
+        Where something stood beside it or its ink is faint, strokes may have been lost, or may be of
+        something else, and a model can be sure of the wrong digit. So such rows have their own limits for
+        `ok`.
         """
-        return self.alternative is None and CLEAN_NOTES.issuperset(self.notes)
+        if self.alternative is None and CLEAN_NOTES.issuperset(self.notes):
+            return Condition.CLEAN
+        return Condition.FIELD if FIELD_NOTES.issuperset(self.notes) else Condition.UNCLEAR
 
 
 def preprocess(gray: NDArray[Any]) -> Preprocessed:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from digitscan.errors import ModelError
+from digitscan.imaging.condition import Condition
 from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.metadata import ModelMetadata
 from digitscan.prediction import Status
@@ -188,12 +189,12 @@ def decide(
     probabilities: Sequence[float],
     metadata: ModelMetadata,
     min_confidence: float | None = None,
-    is_clean: bool = True,
+    condition: Condition = Condition.CLEAN,
 ) -> Decision:
     """Turn one image's probabilities, 10 or 11 of them, into a row's digit, confidence, status and note.
 
     A row is `ok` from the confidence `min_confidence` on or, where that is None, from the model's own limit
-    on, which differs for images that are not clean (see `Preprocessed.is_clean`).
+    on, which may differ by the image's condition.
     """
     if math.isnan(sum(probabilities)):
         return Decision(None, None, Status.ERROR, "the model gave no number")
@@ -201,7 +202,7 @@ def decide(
     if metadata.classes == 11 and probabilities[10] > confidence:
         return Decision(None, None, Status.NO_DIGIT, "not like any digit")
     digit = probabilities.index(confidence)
-    limit = metadata.ok_limit(is_clean) if min_confidence is None else min_confidence
+    limit = metadata.ok_limit(condition) if min_confidence is None else min_confidence
     if limit is not None and confidence >= limit:
         return Decision(digit, confidence, Status.OK, "")
     runner_up = max((other for other in range(10) if other != digit), key=probabilities.__getitem__)

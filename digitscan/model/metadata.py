@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from digitscan.errors import ModelError
+from digitscan.imaging.condition import Condition
 from digitscan.imaging.version import COMPATIBLE_VERSIONS
 
 FORMAT_VERSION = 1
@@ -29,6 +30,7 @@ FAST_CNN = "cnn-fast"
 # so that the bundled models keep their digests and older files stay readable.
 _STORED_FIELDS = {"cascade_target": "answers_for", "cascade_threshold": "sure"}
 _STORED_ARCHITECTURES = {FAST_CNN: "quick"}
+_CONDITION_LIMITS = ("field_ok_confidence", "unclear_ok_confidence")
 _ARCHITECTURES = {stored: name for name, stored in _STORED_ARCHITECTURES.items()}
 
 
@@ -53,9 +55,10 @@ class ModelMetadata:
     ok_confidence: float | None = None
     """The confidence, 0 to 1, from which a row is `ok`. None: the model is not calibrated, and every row is
     `review` unless the user gives a limit."""
-    unclean_ok_confidence: float | None = None
-    """The same for images in which more was found than a digit (see `Preprocessed.is_clean`); None:
-    `ok_confidence`."""
+    field_ok_confidence: float | None = None
+    """The same for images of the condition `field`; None: `ok_confidence`."""
+    unclear_ok_confidence: float | None = None
+    """The same for images of the condition `unclear`; None: `ok_confidence`."""
     cascade_target: str | None = None
     """The SHA-256 of the `.h5` in whose place this fast model may answer; None for all other models."""
     cascade_threshold: float | None = None
@@ -74,11 +77,14 @@ class ModelMetadata:
         """
         return self.architecture == UNKNOWN_ARCHITECTURE or self.preprocess_version in COMPATIBLE_VERSIONS
 
-    def ok_limit(self, is_clean: bool) -> float | None:
+    def ok_limit(self, condition: Condition) -> float | None:
         """Return the confidence from which a row of an image is `ok`; None: the model is not calibrated."""
-        if is_clean or self.unclean_ok_confidence is None:
-            return self.ok_confidence
-        return self.unclean_ok_confidence
+        limits = {
+            Condition.FIELD: self.field_ok_confidence,
+            Condition.UNCLEAR: self.unclear_ok_confidence,
+        }
+        limit = limits.get(condition)
+        return self.ok_confidence if limit is None else limit
 
     def without_claims(self) -> ModelMetadata:
         """Return what is left of the metadata of a model that nobody vouches for.
@@ -99,9 +105,10 @@ class ModelMetadata:
         values = dataclasses.asdict(self)
         values["architecture"] = _STORED_ARCHITECTURES.get(self.architecture, self.architecture)
         values["input_shape"] = list(self.input_shape)
-        if self.unclean_ok_confidence is None:
-            # As metadata was stored before there was this field: equal metadata gives equal text.
-            del values["unclean_ok_confidence"]
+        for name in _CONDITION_LIMITS:
+            if values[name] is None:
+                # As metadata was stored before there was this field: equal metadata gives equal text.
+                del values[name]
         return {_STORED_FIELDS.get(name, name): value for name, value in values.items()}
 
     def to_json(self) -> str:
@@ -162,8 +169,7 @@ def _find_invalid_fields(metadata: ModelMetadata) -> list[str]:
         "input_maximum": metadata.input_maximum in (1.0, 255.0),
         "temperature": 0.01 <= metadata.temperature <= 100.0,
         "ok_confidence": metadata.ok_confidence is None or 0.0 <= metadata.ok_confidence <= 1.0,
-        "unclean_ok_confidence": metadata.unclean_ok_confidence is None
-        or (metadata.ok_confidence or 0.0) <= metadata.unclean_ok_confidence <= 1.0,
+        **{name: _is_higher_limit(metadata, getattr(metadata, name)) for name in _CONDITION_LIMITS},
         "cascade_target": target is None or _matches(r"[0-9a-f]{64}", target),
         # A fast model has both a target and a threshold, any other model neither.
         "cascade_threshold": (threshold is None) == (target is None)
@@ -172,6 +178,11 @@ def _find_invalid_fields(metadata: ModelMetadata) -> list[str]:
         "scores": isinstance(metadata.scores, dict),
     }
     return [name for name, valid in is_valid.items() if not valid]
+
+
+def _is_higher_limit(metadata: ModelMetadata, limit: float | None) -> bool:
+    """Whether the limit of a condition is none, or a confidence not below that of clean images."""
+    return limit is None or (metadata.ok_confidence or 0.0) <= limit <= 1.0
 
 
 def _matches(pattern: str, value: object) -> bool:

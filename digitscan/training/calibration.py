@@ -5,12 +5,13 @@ fitted to the outputs of the compiled model, because a scan runs that, and on va
 augmented as users' pictures differ from MNIST: a calibration on clean images does not survive such a shift
 (Ovadia et al. 2019, "Can You Trust Your Model's Uncertainty?").
 
-Images in which more was found than a digit have a threshold of their own, because a promise about all images
+Images in printed fields, and unclear ones, have thresholds of their own, because a promise about all images
 is none about a folder that holds only such images (Hebert-Johnson et al. 2018, "Multicalibration").
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitscan.errors import ModelError
+from digitscan.imaging.condition import Condition
 from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.classifier import Classifier, classify_preprocessed
 from digitscan.model.metadata import FAST_CNN, ModelMetadata
@@ -28,16 +30,18 @@ from digitscan.training.distillation import Teacher
 
 MAX_OK_WRONG = 0.003
 """The largest share of wrong digits among the validation digits marked `ok`."""
+MAX_FIELD_OK_WRONG = 0.005
+"""The same among those in printed fields, which are drawn harder to read than the fields of real forms."""
 MAX_NEGATIVES_OK = 0.0225
 """The largest share of the negatives among the validation images that is marked `ok`."""
-MAX_UNCLEAN_NEGATIVES_OK = 0.035
-"""The same among the images that are not clean; there are fewer of them."""
+MAX_OTHER_NEGATIVES_OK = 0.035
+"""The same among the images in fields, and among unclear ones; there are fewer of them."""
 MAX_DIGITS_REJECTED = 0.005
 """The largest share of the validation digits that is rejected as "not a digit"."""
 MAX_CASCADE_DISAGREEMENT = 0.001
 """The largest share, of the images that the fast model answers, in which its teacher does not agree."""
-MIN_UNCLEAN_DIGITS = 300
-"""Fewer digits in images that are not clean cannot show that 3 in 1,000 are wrong: they share the limit."""
+MIN_CONDITION_DIGITS = 300
+"""Fewer digits of a condition cannot show that 3 in 1,000 are wrong: they share the limit of clean images."""
 
 Probabilities = NDArray[np.float64]
 Labels = NDArray[np.uint8]
@@ -53,10 +57,15 @@ class CalibratedModel:
 
 
 def calibrate_model(
-    keras_model: Any, architecture: str, images: ScannedImages, teachers: Sequence[Teacher] = ()
+    keras_model: Any,
+    architecture: str,
+    images: ScannedImages,
+    fields: ScannedImages | None = None,
+    teachers: Sequence[Teacher] = (),
 ) -> CalibratedModel:
     """Compile a network and fit temperature and thresholds to its outputs on augmented validation images.
 
+    `images` are as users' pictures are; `fields` are further images in printed fields, for their threshold.
     Where the network has a class "not a digit", that class's bias is changed in `keras_model` too, so that
     plain Keras gives the answers of a scan. Raises ModelError where the network cannot be compiled.
     """
@@ -68,15 +77,14 @@ def calibrate_model(
     compiled = compile_model(keras_model)
     if metadata.classes == 11:
         answers = _classify(Classifier(compiled, metadata), images)
-        shift = fit_rejection_bias(
-            answers.probabilities[answers.is_clean], answers.labels[answers.is_clean], MAX_DIGITS_REJECTED
-        )
+        clean = answers.select(answers.have_condition(Condition.CLEAN))
+        shift = fit_rejection_bias(clean.probabilities, clean.labels, MAX_DIGITS_REJECTED)
         compiled = _lower_rejection_bias(keras_model, compiled, shift)
     answers = _classify(Classifier(compiled, metadata), images)
     metadata = replace(metadata, temperature=fit_temperature(answers.probabilities, answers.labels))
     classifier = Classifier(compiled, metadata)
     answers = _classify(classifier, images)
-    metadata = _fit_ok_thresholds(metadata, answers)
+    metadata = _fit_ok_thresholds(metadata, answers, _classify(classifier, fields) if fields else None)
     if architecture == FAST_CNN:
         (teacher,) = teachers
         metadata = replace(
@@ -97,10 +105,18 @@ class _Answers:
     """(N, 10) or (N, 11)."""
     labels: Labels
     """(N,), 10 for negatives."""
-    is_clean: NDArray[np.bool_]
-    """(N,), as in `Preprocessed`."""
+    conditions: tuple[Condition, ...]
+    """N of them, as in `Preprocessed`."""
     needs_review: NDArray[np.bool_]
     """(N,), as in `Preprocessed`: such a row is never `ok`."""
+
+    def have_condition(self, condition: Condition) -> NDArray[np.bool_]:
+        """Return the mask (N,) of the images of a condition."""
+        return np.array([each is condition for each in self.conditions], bool)
+
+    def that_may_be_ok(self, condition: Condition) -> _Answers:
+        """Return the answers to the images of a condition, but for those that need review in any case."""
+        return self.select(self.have_condition(condition) & ~self.needs_review)
 
     def select(self, chosen: NDArray[np.bool_]) -> _Answers:
         """Return the answers to some of the images, by a mask (N,)."""
@@ -108,7 +124,7 @@ class _Answers:
             self.pixels[chosen],
             self.probabilities[chosen],
             self.labels[chosen],
-            self.is_clean[chosen],
+            tuple(itertools.compress(self.conditions, chosen.tolist())),
             self.needs_review[chosen],
         )
 
@@ -120,24 +136,31 @@ def _classify(classifier: Classifier, images: ScannedImages) -> _Answers:
         np.stack([np.asarray(preprocessed.pixels) for preprocessed in chosen]),
         np.array([probabilities for _, probabilities in classified]),
         images.labels,
-        np.array([result.is_clean for result in chosen]),
+        tuple(result.condition for result in chosen),
         np.array([result.needs_review for result in chosen]),
     )
 
 
-def _fit_ok_thresholds(metadata: ModelMetadata, answers: _Answers) -> ModelMetadata:
-    """Return the metadata with the limits for `ok`: of clean images, and of others, never below the first."""
-    may_be_ok = answers.select(~answers.needs_review)
-    clean, unclean = may_be_ok.select(may_be_ok.is_clean), may_be_ok.select(~may_be_ok.is_clean)
-    ok_confidence = fit_ok_threshold(clean.probabilities, clean.labels, MAX_OK_WRONG, MAX_NEGATIVES_OK)
-    if np.count_nonzero(unclean.labels < NOT_A_DIGIT) < MIN_UNCLEAN_DIGITS:
-        return replace(metadata, ok_confidence=ok_confidence)
-    unclean_threshold = fit_ok_threshold(
-        unclean.probabilities, unclean.labels, MAX_OK_WRONG, MAX_UNCLEAN_NEGATIVES_OK
-    )
+def _fit_ok_thresholds(metadata: ModelMetadata, answers: _Answers, fields: _Answers | None) -> ModelMetadata:
+    """Return the metadata with the limits for `ok` of each condition; that of clean images is the lowest."""
+    clean, unclear = answers.that_may_be_ok(Condition.CLEAN), answers.that_may_be_ok(Condition.UNCLEAR)
+    in_fields = [each.that_may_be_ok(Condition.FIELD) for each in (answers, fields) if each]
+    limit = fit_ok_threshold(clean.probabilities, clean.labels, MAX_OK_WRONG, MAX_NEGATIVES_OK)
     return replace(
-        metadata, ok_confidence=ok_confidence, unclean_ok_confidence=max(ok_confidence, unclean_threshold)
+        metadata,
+        ok_confidence=limit,
+        field_ok_confidence=_fit_higher_threshold(limit, in_fields, MAX_FIELD_OK_WRONG),
+        unclear_ok_confidence=_fit_higher_threshold(limit, [unclear], MAX_OK_WRONG),
     )
+
+
+def _fit_higher_threshold(minimum: float, answers: Sequence[_Answers], max_wrong: float) -> float | None:
+    """Return the limit of a condition, at least `minimum`; None where too few digits are of it."""
+    labels = np.concatenate([each.labels for each in answers])
+    if np.count_nonzero(labels < NOT_A_DIGIT) < MIN_CONDITION_DIGITS:
+        return None
+    probabilities = np.concatenate([each.probabilities for each in answers])
+    return max(minimum, fit_ok_threshold(probabilities, labels, max_wrong, MAX_OTHER_NEGATIVES_OK))
 
 
 def _lower_rejection_bias(keras_model: Any, compiled: bytes, shift: float) -> bytes:
@@ -160,7 +183,7 @@ def _fit_cascade(answers: _Answers, teacher: Teacher) -> float:
     threshold for `ok` is the lower limit.
     """
     teacher_probabilities = teacher.classifier.classify(answers.pixels)
-    limits = [teacher.model.metadata.ok_limit(is_clean) for is_clean in answers.is_clean.tolist()]
+    limits = [teacher.model.metadata.ok_limit(condition) for condition in answers.conditions]
     ok_confidences = np.array([1.0 if limit is None else limit for limit in limits])
     digits = answers.probabilities[:, :10]
     agrees = (teacher_probabilities.argmax(axis=1) == digits.argmax(axis=1)) & (

@@ -236,7 +236,11 @@ def _train(
             config.quiet,
         )
         calibrated = calibrate_model(
-            result.keras_model, config.architecture, generator.make_calibration_images(), teachers
+            result.keras_model,
+            config.architecture,
+            generator.make_calibration_images(),
+            generator.make_calibration_fields(),
+            teachers,
         )
         return _TrainedModel(result, calibrated, evaluate(result.keras_model, datasets.test))
 

@@ -209,7 +209,7 @@ def make_row(
     from digitscan.model.classifier import decide
 
     result, probabilities = answer
-    digit, confidence, status, note = decide(probabilities, metadata, min_confidence, result.is_clean)
+    digit, confidence, status, note = decide(probabilities, metadata, min_confidence, result.condition)
     if (result.needs_review or is_damaged) and status is Status.OK:
         status = Status.REVIEW
     notes = (note, *decode_notes, *result.notes) if note else (*decode_notes, *result.notes)

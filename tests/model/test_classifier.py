@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from digitscan.errors import ModelError
+from digitscan.imaging.condition import Condition
 from digitscan.imaging.preprocess import Preprocessed
 from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.classifier import Cascade, Classifier, classify_preprocessed, decide
@@ -217,17 +218,20 @@ def test_probabilities_become_a_digit_and_a_status(
         (0.95, 0.9, 0.5, Status.OK),
     ],
 )
+@pytest.mark.parametrize("condition", [Condition.FIELD, Condition.UNCLEAR])
 def test_images_that_are_not_clean_have_a_limit_of_their_own(
     metadata: ModelMetadata,
+    condition: Condition,
     limit: float | None,
     confidence: float,
     min_confidence: float | None,
     status: Status,
 ) -> None:
-    metadata = dataclasses.replace(metadata, unclean_ok_confidence=limit)
+    metadata = dataclasses.replace(metadata, **{f"{condition}_ok_confidence": limit})
     given = probabilities(p3=confidence, p5=1 - confidence)
-    assert decide(given, metadata, min_confidence, is_clean=False).status is status
-    assert decide(given, metadata, is_clean=True).status is Status.OK
+    assert decide(given, metadata, min_confidence, condition).status is status
+    for other in {*Condition} - {condition}:
+        assert decide(given, metadata, condition=other).status is Status.OK
 
 
 def test_rows_of_a_model_without_calibration_are_ok_only_above_a_limit_that_the_user_gives(

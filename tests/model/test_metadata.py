@@ -27,7 +27,7 @@ def test_metadata_is_read_back_as_it_was_written(metadata: ModelMetadata) -> Non
     fast = dataclasses.replace(
         metadata, architecture="cnn-fast", cascade_target="0" * 64, cascade_threshold=0.9
     )
-    grouped = dataclasses.replace(metadata, unclean_ok_confidence=0.97)
+    grouped = dataclasses.replace(metadata, field_ok_confidence=0.97, unclear_ok_confidence=0.98)
     for written in (metadata, fast, grouped):
         assert ModelMetadata.from_json(written.to_json()) == written
 
@@ -61,8 +61,8 @@ def test_the_bundled_fast_model_names_the_bundled_cnn_as_its_target() -> None:
         ({"input_maximum": 7}, "input_maximum"),
         ({"temperature": 0}, "temperature"),
         ({"ok_confidence": 2}, "ok_confidence"),
-        ({"ok_confidence": 0.9, "unclean_ok_confidence": 0.8}, "unclean_ok_confidence"),
-        ({"unclean_ok_confidence": 2}, "unclean_ok_confidence"),
+        ({"ok_confidence": 0.9, "field_ok_confidence": 0.8}, "field_ok_confidence"),
+        ({"unclear_ok_confidence": 2}, "unclear_ok_confidence"),
         ({"answers_for": "../cnn", "sure": 0.9}, "cascade_target"),
         ({"answers_for": "0" * 64, "sure": 0.1}, "cascade_threshold"),
         ({"answers_for": "0" * 64}, "cascade_threshold"),

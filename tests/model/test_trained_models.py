@@ -18,7 +18,7 @@ DIGEST = "0" * 64
 
 @pytest.mark.parametrize("is_tested_on_mnist", [True, False])
 def test_what_is_recorded_is_found_again(metadata: ModelMetadata, is_tested_on_mnist: bool) -> None:
-    trained = TrainedModel(dataclasses.replace(metadata, unclean_ok_confidence=0.9), is_tested_on_mnist)
+    trained = TrainedModel(dataclasses.replace(metadata, unclear_ok_confidence=0.9), is_tested_on_mnist)
     assert find_trained_model(DIGEST) is None
     record_trained_model(DIGEST, trained)
     assert find_trained_model(DIGEST) == trained

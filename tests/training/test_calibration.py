@@ -128,7 +128,7 @@ def test_what_is_calibrated_is_the_compiled_form_of_the_changed_network(can_repl
     mnist = load_data()
     validation = ScannedImages.of(preprocess_batch(mnist.x_train[:500]), mnist.y_train[:500])
     (teacher,) = load_teachers(["cnn"], 11, print)
-    calibrated = calibrate_model(keras_model, "cnn-fast", validation, [teacher])
+    calibrated = calibrate_model(keras_model, "cnn-fast", validation, teachers=[teacher])
     assert compiled_count == (1 if can_replace_bias else 2)
     assert calibrated.compiled == compile_model(keras_model)
     assert keras_model.layers[-1].get_weights()[1][10] < bias[10]
@@ -149,7 +149,7 @@ def test_a_network_without_the_class_not_a_digit_keeps_its_weights():
     assert (calibrated.metadata.classes, calibrated.metadata.cascade_target) == (10, None)
 
 
-def calibrate_mlp(share_of_wrong_labels, count=2000):
+def calibrate_mlp(share_of_wrong_labels, count=2000, fields=None):
     """Calibrate the bundled MLP on images of which every third is faint, some of those with wrong labels."""
     mnist = load_data()
     labels = mnist.y_train[:count].copy()
@@ -158,18 +158,48 @@ def calibrate_mlp(share_of_wrong_labels, count=2000):
         results[index] = results[index]._replace(notes=(*results[index].notes, "faint"))
         labels[index] = (labels[index] + (index % 100 < 100 * share_of_wrong_labels)) % 10
     keras_model = keras.models.load_model(load_model("mlp").path, compile=False)
-    return calibrate_model(keras_model, "mlp", ScannedImages.of(results, labels)).metadata
+    return calibrate_model(keras_model, "mlp", ScannedImages.of(results, labels), fields).metadata
 
 
-def test_errors_in_images_that_are_not_clean_raise_only_their_limit():
+def put_in_fields(share_of_wrong_labels, count=3000):
+    """Return images of which every second is in a box, some of those with wrong labels."""
+    mnist = load_data()
+    labels = mnist.y_train[-count:].copy()
+    results = preprocess_batch(mnist.x_train[-count:])
+    for index in range(0, count, 2):
+        results[index] = results[index]._replace(notes=(*results[index].notes, "box removed"))
+        labels[index] = (labels[index] + (index % 100 < 100 * share_of_wrong_labels)) % 10
+    return ScannedImages.of(results, labels)
+
+
+def test_errors_in_fields_raise_only_their_limit():
+    without_errors, with_errors = (calibrate_mlp(0.0, fields=put_in_fields(share)) for share in (0.0, 0.1))
+    assert with_errors.field_ok_confidence > with_errors.ok_confidence + 0.05
+    assert without_errors.field_ok_confidence < without_errors.ok_confidence + 0.05
+    assert with_errors.ok_confidence == without_errors.ok_confidence
+    assert with_errors.unclear_ok_confidence == without_errors.unclear_ok_confidence
+    assert with_errors.temperature == without_errors.temperature
+
+
+def test_errors_in_clean_images_among_the_fields_raise_no_limit():
+    images = put_in_fields(0.0)
+    labels = images.labels.copy()
+    labels[1::2] = (labels[1::2] + 1) % 10
+    assert calibrate_mlp(0.0, fields=ScannedImages(images.results, labels)) == calibrate_mlp(
+        0.0, fields=images
+    )
+
+
+def test_errors_in_unclear_images_raise_only_their_limit():
     without_errors, with_errors = calibrate_mlp(0.0), calibrate_mlp(0.1)
     assert with_errors.ok_confidence <= without_errors.ok_confidence
-    assert with_errors.unclean_ok_confidence > with_errors.ok_confidence + 0.1
-    assert without_errors.unclean_ok_confidence < without_errors.ok_confidence + 0.1
+    assert with_errors.field_ok_confidence is None
+    assert with_errors.unclear_ok_confidence > with_errors.ok_confidence + 0.1
+    assert without_errors.unclear_ok_confidence < without_errors.ok_confidence + 0.1
 
 
-def test_few_images_that_are_not_clean_share_the_limit_of_the_others():
-    assert calibrate_mlp(0.1, count=600).unclean_ok_confidence is None
+def test_few_images_of_a_condition_share_the_limit_of_clean_ones():
+    assert calibrate_mlp(0.1, count=600).unclear_ok_confidence is None
 
 
 def test_rows_that_need_review_do_not_raise_the_limit():

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from digitscan.errors import TrainingError
+from digitscan.imaging.condition import Condition
 from digitscan.imaging.preprocess import preprocess
 from digitscan.training.data.augment import AugmentationConfig
 from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset, preprocess_dataset
-from digitscan.training.data.generator import CALIBRATION_COPIES, AugmentedDataGenerator
+from digitscan.training.data.generator import (
+    CALIBRATION_COPIES,
+    CALIBRATION_FIELD_COPIES,
+    AugmentedDataGenerator,
+)
 from digitscan.training.data.pen_files import load_pen_strokes
 
 
@@ -28,6 +33,30 @@ def test_calibration_has_several_augmented_copies_of_each_validation_image(take_
     assert len(images) == len(calibration.results)
     assert not images & {image.tobytes() for image in validation.images}
     assert (calibration.labels.reshape(CALIBRATION_COPIES, -1) == validation.labels).all()
+
+
+def test_most_of_the_images_for_the_threshold_of_fields_are_in_fields(take_digits):
+    with AugmentedDataGenerator(
+        take_digits(0, 20), take_digits(20, 60), 1, AugmentationConfig(), 2
+    ) as generator:
+        others, fields = generator.make_calibration_images(), generator.make_calibration_fields()
+    assert len(fields.results) <= CALIBRATION_FIELD_COPIES * 60
+    assert not {each.pixels.tobytes() for each in fields.results} & {
+        each.pixels.tobytes() for each in others.results
+    }
+    in_field, in_other = (
+        np.mean(
+            [each.alternative is not None or each.condition is not Condition.CLEAN for each in images.results]
+        )
+        for images in (fields, others)
+    )
+    assert in_field > 0.3 > in_other
+
+
+@pytest.mark.parametrize("augmentation", [None, AugmentationConfig(printed_fields=0.0)])
+def test_training_without_fields_has_none_for_their_threshold(take_digits, augmentation):
+    with AugmentedDataGenerator(take_digits(0, 20), take_digits(20, 30), 1, augmentation, 2) as generator:
+        assert generator.make_calibration_fields() is None
 
 
 def test_negatives_follow_the_digits_and_are_labelled_as_such(take_digits):
