@@ -309,6 +309,15 @@ Teachers = Annotated[
         help="A model whose answers are learned besides the labels (distillation). Repeatable.",
     ),
 ]
+EnsembleMembers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ensemble",
+        metavar="NAME|PATH",
+        help="A trained model; name two or more, and the new model's answer is the mean of theirs. Nothing "
+        "is trained, and their --arch must be the same.",
+    ),
+]
 TrainingData = Annotated[
     Path | None,
     typer.Option(

@@ -39,6 +39,9 @@ class TrainConfig:
     """The model file to write. Checkpoints of an unfinished run are written beside it."""
     teachers: tuple[str, ...] = ()
     """Names of bundled models or paths of `.h5` files whose answers are learned as well (distillation)."""
+    ensemble: tuple[str, ...] = ()
+    """Names of bundled models or paths of `.h5` files, two or more: the new model's answer is the mean of
+    theirs, and nothing is trained. It is calibrated and tested like a trained one."""
     data: Path | None = None
     """An `.npz`, a folder of IDX files, or a folder of images by label; None is the bundled MNIST."""
     pens: tuple[Path, ...] = ()
@@ -76,6 +79,17 @@ class TrainConfig:
                 raise UsageError(f"{name} must be at least {minimum}, not {value}")
             if value is not None and value > maximum:
                 raise UsageError(f"{name} must be at most {maximum}, not {value}")
+        if self.ensemble:
+            self._check_ensemble()
+
+    def _check_ensemble(self) -> None:
+        """Raise UsageError for an ensemble of one, and for settings of a training that it does not have."""
+        if len(self.ensemble) == 1:
+            raise UsageError(f"an ensemble needs two models or more, and only {self.ensemble[0]} is named")
+        settings = ("teachers", "epochs", "batch_size", "patience", "resume")
+        unused = [name for name in settings if getattr(self, name)]
+        if unused:
+            raise UsageError(f"nothing is trained for an ensemble: leave out {', '.join(unused)}")
 
 
 def default_plot_folder(output: Path) -> Path:

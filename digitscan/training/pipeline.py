@@ -1,5 +1,7 @@
 """A training run from the data to the saved model: `run_training`, which `digitscan train` calls.
 
+An ensemble of trained models takes the same way, and leaves out the fitting.
+
 `cnn` and `cnn-fast` learn from augmented images and have an eleventh class, "not a digit". `mlp` is the
 classic 784-128-64-10 network on MNIST; with teachers it learns from distorted images. All see what a scan
 sees: every image goes through `preprocess`. The test images influence nothing: early stopping, temperature
@@ -39,6 +41,7 @@ from digitscan.training.data.pen_files import PenStrokeData, load_pen_strokes
 from digitscan.training.data.pen_strokes import PenStrokes
 from digitscan.training.data.sources import load_data
 from digitscan.training.distillation import Teacher, compute_distillation_targets, load_teachers
+from digitscan.training.ensemble import build_ensemble, load_members
 from digitscan.training.libraries import import_training_libraries, set_training_environment
 from digitscan.training.outputs import (
     bundled_compiled_folder,
@@ -49,7 +52,7 @@ from digitscan.training.outputs import (
 from digitscan.training.plots import plot_run
 from digitscan.training.recipes import Recipe, resolve_recipe
 from digitscan.training.report import log_test_results, write_plots
-from digitscan.training.trainer import Metrics, TargetFunction, TrainingResult, evaluate, fit
+from digitscan.training.trainer import NO_HISTORY, Metrics, TargetFunction, TrainingResult, evaluate, fit
 from digitscan.version import __version__
 
 MIN_TRAINING_IMAGES = 20
@@ -92,6 +95,7 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
     _check_pens_are_drawn(config, recipe)
     check_writable(config)
     teachers = load_teachers(config.teachers, CLASS_COUNTS[config.architecture], log)
+    members = load_members(config.ensemble, CLASS_COUNTS[config.architecture])
     data = _load_training_data(config.data, log)
     pens = load_pen_strokes(config.pens) if config.pens else None
     checkpoint_file = CheckpointFile(
@@ -102,7 +106,7 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
     datasets = _split(data, pens)
     _log_start(config, recipe, datasets, checkpoint_file, log)
     with _suggest_resuming(checkpoint_file, log):
-        trained = _train(config, recipe, datasets, teachers, checkpoint_file, log)
+        trained = _train(config, recipe, datasets, teachers, members, checkpoint_file, log)
         seconds = time.perf_counter() - start + checkpoint_file.previous_seconds
         output = choose_output(config)
         model = _save(config, recipe, trained, seconds, output)
@@ -179,6 +183,9 @@ def _split(data: TrainTestData, pens: PenStrokeData | None) -> _Datasets:
 def _log_start(
     config: TrainConfig, recipe: Recipe, datasets: _Datasets, checkpoint_file: CheckpointFile, log: Log
 ) -> None:
+    if config.ensemble:
+        log(f"Joining {len(config.ensemble)} networks to an ensemble. Starting TensorFlow ...")
+        return
     log(
         f"Training {config.architecture} on {len(datasets.train.images):,} images, validating on "
         f"{len(datasets.val.images):,} more, for at most {recipe.epochs} epochs. Starting TensorFlow ..."
@@ -205,10 +212,14 @@ def _train(
     recipe: Recipe,
     datasets: _Datasets,
     teachers: Sequence[Teacher],
+    members: Sequence[Model],
     checkpoint_file: CheckpointFile,
     log: Log,
 ) -> _TrainedModel:
-    """Fit a new network, calibrate it on augmented validation images, and evaluate it on the test images."""
+    """Fit a new network, or join the members of an ensemble; calibrate and evaluate it.
+
+    It is calibrated on augmented validation images, and evaluated on the test images.
+    """
     from digitscan.model.tensorflow_log import silence_tensorflow
 
     # A run that was interrupted after its last epoch needs that epoch's images only for their number.
@@ -226,14 +237,18 @@ def _train(
         silence_tensorflow(),
         import_training_libraries(),  # the worker processes make images meanwhile
     ):
-        result = fit(
-            _build_network(config.architecture, config.seed),
-            recipe,
-            generator,
-            _target_function(config.architecture, teachers),
-            checkpoint_file,
-            log,
-            config.quiet,
+        result = (
+            TrainingResult(build_ensemble(members), NO_HISTORY, 0.0)
+            if members
+            else fit(
+                _build_network(config.architecture, config.seed),
+                recipe,
+                generator,
+                _target_function(config.architecture, teachers),
+                checkpoint_file,
+                log,
+                config.quiet,
+            )
         )
         calibrated = calibrate_model(
             result.keras_model,
@@ -264,12 +279,19 @@ def _save(config: TrainConfig, recipe: Recipe, trained: _TrainedModel, seconds: 
     """Write the `.h5` with its metadata and the compiled model; return the model. Raises OutputError."""
     from digitscan.model.export import save_model
 
+    how = (
+        {"ensemble": ", ".join(Path(name).name for name in config.ensemble)}
+        if config.ensemble
+        else {
+            "epochs": len(trained.result.history["loss"]),
+            "batch_size": recipe.batch_size,
+            "images_per_second": round(trained.result.images_per_second),
+        }
+    )
     training = {
+        **how,
         "seed": config.seed,
-        "epochs": len(trained.result.history["loss"]),
-        "batch_size": recipe.batch_size,
         "seconds": round(seconds),
-        "images_per_second": round(trained.result.images_per_second),
         "data": "MNIST" if config.data is None else config.data.name,
         **({"pens": ", ".join(path.name for path in config.pens)} if config.pens else {}),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",

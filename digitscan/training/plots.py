@@ -37,7 +37,9 @@ def plot_run(
     labels: NDArray[Any],
     probabilities: NDArray[Any],
 ) -> dict[str, bytes]:
-    """Return the PNG of each of PLOT_NAMES. Raises OutputError where they cannot be drawn.
+    """Return the PNG of each of PLOT_NAMES, of those by epoch only if there were any.
+
+    Raises OutputError where they cannot be drawn.
 
     `history` is as for `plot_training`, the other arguments as for `plot_sample_predictions`.
     """
@@ -53,13 +55,13 @@ def _plot_all(
     labels: NDArray[Any],
     probabilities: NDArray[Any],
 ) -> dict[str, bytes]:
-    pngs = (
-        plot_training(history, "accuracy"),
-        plot_training(history, "loss"),
+    curves = [plot_training(history, metric) for metric in ("accuracy", "loss") if history[metric]]
+    pngs = [
+        *curves,
         plot_sample_predictions(images, labels, probabilities),
         plot_confusion_matrix(labels, probabilities.argmax(axis=1)),
-    )
-    return dict(zip(PLOT_NAMES, pngs, strict=True))
+    ]
+    return dict(zip(PLOT_NAMES[-len(pngs) :], pngs, strict=True))
 
 
 def plot_training(history: Mapping[str, Sequence[float]], metric: str) -> bytes:

@@ -56,6 +56,10 @@ class TrainingResult:
     """The speed of this run; of a resumed run, since it was resumed."""
 
 
+NO_HISTORY: Mapping[str, list[float]] = {name: [] for name in HISTORY_COLUMNS}
+"""The history of a model that was not trained here."""
+
+
 def fit(
     keras_model: Any,
     recipe: Recipe,

@@ -1,0 +1,72 @@
+"""An ensemble of trained networks as one network, whose logits are the mean of its members'.
+
+Such a mean makes fewer errors than any of its members, and is surer where they agree (Lakshminarayanan et
+al. 2017, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles"). The mean of logits,
+unlike that of probabilities, is again a single dense layer with softmax: so an ensemble is calibrated, saved,
+compiled and taught from like any other network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from digitscan.errors import ModelError, UsageError
+from digitscan.model.h5_file import load_keras_model
+from digitscan.model.registry import Model, load_model, read_model_file
+
+
+def load_members(names: Sequence[str], class_count: int) -> tuple[Model, ...]:
+    """Return the models of an ensemble with `class_count` classes; `names` are bundled models or paths.
+
+    Raises UsageError for a model with other classes or another input, ModelError for one that cannot be used.
+    """
+    members = tuple(load_model(name) for name in names)
+    for name, member in zip(names, members, strict=True):
+        metadata = member.metadata
+        takes = (metadata.input_shape, metadata.input_maximum)
+        if metadata.classes != class_count or takes != ((28, 28, 1), 1.0):
+            raise UsageError(
+                f"{name} cannot be in this ensemble, whose networks take (28, 28, 1) in 0..1 and have "
+                f"{class_count} classes: name another model with --ensemble, or another --arch"
+            )
+    return members
+
+
+def build_ensemble(members: Sequence[Model]) -> Any:
+    """Return the ensemble of some models as a Keras model.
+
+    Raises ModelError where one cannot be read, or does not end in a dense layer with softmax.
+    """
+    networks = [load_keras_model(read_model_file(member.path)) for member in members]
+    for member, network in zip(members, networks, strict=True):
+        config = network.layers[-1].get_config()
+        if type(network.layers[-1]).__name__ != "Dense" or config["activation"] != "softmax":
+            raise ModelError(
+                f"{member.path} does not end in a dense layer with softmax: it cannot be averaged"
+            )
+    return average_networks(networks)
+
+
+def average_networks(members: Sequence[Any]) -> Any:
+    """Return a network whose logits are the mean of the members' logits.
+
+    All take the same input and end in a dense layer with softmax and the same number of classes. The
+    network shares the members' layers.
+    """
+    import keras
+    from keras import layers
+
+    inputs = keras.Input(members[0].input_shape[1:])
+    features = []
+    for index, member in enumerate(members):
+        extractor = keras.Model(member.inputs, member.layers[-1].input, name=f"member_{index + 1}")
+        features.append(extractor(inputs))
+    output_layers = [member.layers[-1] for member in members]
+    kernels, biases = zip(*(layer.get_weights() for layer in output_layers), strict=True)
+    output_layer = layers.Dense(len(biases[0]), activation="softmax", name="mean")
+    ensemble = keras.Model(inputs, output_layer(layers.Concatenate()(features)), name="ensemble")
+    output_layer.set_weights([np.concatenate(kernels) / len(members), np.mean(biases, axis=0)])
+    return ensemble
