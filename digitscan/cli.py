@@ -21,11 +21,14 @@ from digitscan.cli_options import (
     BatchSize,
     ChunkSize,
     CopyReview,
+    CorrectedImages,
+    Corrections,
     CsvFile,
     EnsembleMembers,
     Epochs,
     EvaluatedSource,
     Excel,
+    FineTunedModel,
     FormerChunkSize,
     ImageFolder,
     Json,
@@ -50,6 +53,7 @@ from digitscan.cli_options import (
     ResumeTraining,
     RetryErrors,
     ReviewedCsv,
+    SaveAnyway,
     ScanModel,
     ScanPaths,
     Seed,
@@ -65,7 +69,13 @@ from digitscan.errors import DigitscanError, ExitCode, OutputClosedError
 from digitscan.evaluation.config import EvaluateConfig
 from digitscan.review.config import ReviewConfig
 from digitscan.scanning.config import ScanConfig
-from digitscan.training.config import Architecture, TrainConfig, default_plot_folder
+from digitscan.training.config import (
+    Architecture,
+    FineTuneConfig,
+    TrainConfig,
+    check_fine_tuning_options,
+    default_plot_folder,
+)
 from digitscan.version import __version__
 
 
@@ -245,6 +255,10 @@ def train(
     output: ModelFile = TrainConfig.output,
     teacher: Teachers = None,
     ensemble: EnsembleMembers = None,
+    from_model: FineTunedModel = None,
+    add: Corrections = None,
+    images: CorrectedImages = None,
+    force: SaveAnyway = False,
     data: TrainingData = None,
     pens: PenStrokeFiles = None,
     epochs: Epochs = None,
@@ -259,8 +273,28 @@ def train(
 ) -> None:
     """Train a network on MNIST or on your own images."""
     from digitscan.system.signals import raise_on_signal
+    from digitscan.training.fine_tuning import run_fine_tuning
     from digitscan.training.pipeline import run_training
 
+    if from_model is not None or add is not None or images is not None or force:
+        others = {
+            "--teacher": teacher,
+            "--ensemble": ensemble,
+            "--data": data,
+            "--epochs": epochs,
+            "--batch-size": batch_size,
+            "--patience": patience,
+            "--plots": plots,
+            "--resume": resume,
+        }
+        check_fine_tuning_options(from_model, add, [name for name, value in others.items() if value])
+        assert from_model is not None and add is not None
+        fine_tuning = FineTuneConfig(
+            from_model, add, images, tuple(pens or ()), output, seed, overwrite, force, quiet
+        )
+        with raise_on_signal():
+            run_fine_tuning(fine_tuning)
+        return
     config = TrainConfig(
         architecture=arch.value,
         output=output,

@@ -318,6 +318,35 @@ EnsembleMembers = Annotated[
         "is trained, and their --arch must be the same.",
     ),
 ]
+FineTunedModel = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="NAME|PATH",
+        help="The trained model that learns from the corrections of --add. It is not changed: the new model "
+        "is another file.",
+    ),
+]
+Corrections = Annotated[
+    Path | None,
+    typer.Option(
+        "--add",
+        metavar="CSV|DIR",
+        help="What --from learns: a CSV that you corrected (see digitscan review), or a folder with a folder "
+        "of images for each digit. It is saved only if it reads more of them right.",
+    ),
+]
+CorrectedImages = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        help="The folder in which the paths of the CSV of --add begin, if the images have moved.",
+    ),
+]
+SaveAnyway = Annotated[
+    bool, typer.Option("--force", help="Save what --from has become even if it is no better.")
+]
 TrainingData = Annotated[
     Path | None,
     typer.Option(

@@ -53,7 +53,11 @@ def folder(tmp_path_factory):
             (folder / "mine" / label).mkdir(parents=True, exist_ok=True)
             shutil.copy(EXAMPLES / "digits" / name, folder / "mine" / label)
     assert run("scan", "images", "-o", "predictions.csv", cwd=folder).returncode == ExitCode.OK
+    header, *rows = (folder / "predictions.csv").read_text(encoding="utf-8").splitlines()
+    corrected = [f"{header},corrected", *(f"{row},{row.split(',')[1]}" for row in rows)]
+    (folder / "predictions-corrected.csv").write_text("\n".join(corrected), encoding="utf-8")
     write_unipen(folder / "train_r01_v07")
+    shutil.copytree(folder / "train_r01_v07" / "data" / "1a", folder / "train_r01_v07" / "data" / "1b")
     save_few_digits(folder / "few.npz", train_count=200, test_count=50)
     return folder
 
@@ -82,7 +86,11 @@ def shorten(command):
     command = command.removeprefix(INSTALLED_ALREADY)
     if not command.startswith("digitscan train"):
         return command
+    if "--add" in command:
+        return f"{command.replace('--from cnn', '--from mlp')} --force --overwrite"
     command = re.sub(r" --(epochs \S+|overwrite)", "", command)
+    if "--ensemble" in command:
+        return f"{command} {FEW_IMAGES} --no-plots --overwrite"
     return " ".join([command, ONE_EPOCH, *([] if "--data" in command else [FEW_IMAGES])])
 
 

@@ -132,6 +132,14 @@ class Metrics:
     """What other thresholds give."""
 
 
+def count_confusions(labels: NDArray[Any], predictions: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the confusion matrix (11, 11) of labels and predictions (N,), 0 to 9 or NO_DIGIT."""
+    from sklearn.metrics import confusion_matrix
+
+    counts: NDArray[np.int64] = confusion_matrix(labels, predictions, labels=range(NO_DIGIT + 1))
+    return counts
+
+
 def compute_share(count: int, total: int) -> Share:
     """Return a share with its 95 % interval (Wilson 1927), which is 0 to 1 of no images."""
     from scipy.stats import binomtest
@@ -144,11 +152,9 @@ def compute_share(count: int, total: int) -> Share:
 
 def compute_metrics(answers: Answers) -> Metrics:
     """Return all scores. Images without a digit count only where that is said."""
-    from sklearn.metrics import confusion_matrix
-
     is_digit = answers.labels != NO_DIGIT
     is_right, is_read = answers.is_right, answers.predictions != NO_DIGIT
-    confusion = confusion_matrix(answers.labels, answers.predictions, labels=range(NO_DIGIT + 1))
+    confusion = count_confusions(answers.labels, answers.predictions)
     error, bins = compute_calibration(answers.confidences[is_digit & is_read], is_right[is_digit & is_read])
     return Metrics(
         accuracy=_share_of(is_right, is_digit),

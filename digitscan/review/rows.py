@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from digitscan.csv_cells import unescape_formula
 from digitscan.errors import DataError
 from digitscan.evaluation.corrected_csv import AUDIT_COLUMN, CORRECTED_COLUMN
 from digitscan.evaluation.labels import NO_DIGIT_LABEL, parse_label, read_table
 from digitscan.evaluation.metrics import NO_DIGIT
-from digitscan.prediction import NOT_UTF8, Status, text_to_path
+from digitscan.evaluation.picture_paths import create_path_finder
+from digitscan.prediction import NOT_UTF8, Status
 
 NEEDED_COLUMNS = ("path", "digit", "confidence", "status", "note")
 
@@ -50,7 +46,7 @@ def read_rows(csv: Path, images: Path | None) -> ReviewedRows:
     missing = [name for name in NEEDED_COLUMNS if name not in table.columns]
     if missing:
         raise DataError(f"{csv} is not a CSV of digitscan: it has no column named {' or '.join(missing)}")
-    find_path = _create_path_finder(csv, images)
+    find_path = create_path_finder(csv, images)
     cells, paths, ok_indices, audit_indices = [], [], [], []
     for index, (line, row) in enumerate(table.rows):
         status = row["status"].strip().lower()
@@ -58,8 +54,7 @@ def read_rows(csv: Path, images: Path | None) -> ReviewedRows:
             raise DataError(
                 f"{csv}, line {line}: {row['status']!r} is no status: expected {', '.join(Status)}"
             )
-        is_utf8 = NOT_UTF8 not in row["note"]
-        paths.append(find_path(os.fsdecode(text_to_path(unescape_formula(row["path"]), is_utf8))))
+        paths.append(find_path(row["path"], NOT_UTF8 not in row["note"]))
         cells.append([*_normalize(row, status, csv, line).values()])
         if status == Status.OK:
             ok_indices.append(index)
@@ -84,39 +79,3 @@ def _normalize(row: dict[str, str], status: str, csv: Path, line: int) -> dict[s
 def _to_cell(label: int | None) -> str:
     """Return a digit as a scan writes it; an empty cell for none."""
     return "" if label in {None, NO_DIGIT} else str(label)
-
-
-def _create_path_finder(csv: Path, images: Path | None) -> Callable[[str], Path]:
-    """Return what turns the path of a row into that of its picture.
-
-    A scan notes beside its CSV which folders it was given: `places`, and `roots` if there were several, with
-    which the rows' paths begin then.
-    """
-    if images is not None:
-        return lambda name: images / name
-    try:
-        manifest = json.loads(_find_manifest(csv).read_text(encoding="utf-8"))
-        targets, roots = [*map(Path, manifest["places"])], [*map(str, manifest["roots"])]
-    except (OSError, ValueError, KeyError, TypeError):
-        return lambda name: csv.parent / name
-    if not targets:
-        return lambda name: csv.parent / name
-    if not roots:
-        return lambda name: targets[0] / name
-
-    def find(name: str) -> Path:
-        for root, target in zip(roots, targets, strict=False):
-            if name == root:
-                return target
-            if name.startswith(f"{root.rstrip('/')}/"):
-                return target / name[len(root.rstrip("/")) + 1 :]
-        return csv.parent / name
-
-    return find
-
-
-def _find_manifest(csv: Path) -> Path:
-    """Return the manifest of a CSV or, of a corrected one that the page gave, that of the original."""
-    manifest = csv.with_name(f"{csv.name}.json")
-    original = re.sub(r"-corrected(?: ?\(\d+\))?(?=\.csv\Z)", "", csv.name)
-    return manifest if manifest.exists() else csv.with_name(f"{original}.json")

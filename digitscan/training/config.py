@@ -5,6 +5,7 @@ The hyperparameters that a setting of None stands for are in `recipes`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -39,9 +40,6 @@ class TrainConfig:
     """The model file to write. Checkpoints of an unfinished run are written beside it."""
     teachers: tuple[str, ...] = ()
     """Names of bundled models or paths of `.h5` files whose answers are learned as well (distillation)."""
-    ensemble: tuple[str, ...] = ()
-    """Names of bundled models or paths of `.h5` files, two or more: the new model's answer is the mean of
-    theirs, and nothing is trained. It is calibrated and tested like a trained one."""
     data: Path | None = None
     """An `.npz`, a folder of IDX files, or a folder of images by label; None is the bundled MNIST."""
     pens: tuple[Path, ...] = ()
@@ -62,6 +60,9 @@ class TrainConfig:
     """Whether to continue after the last whole epoch of an interrupted run with the same settings."""
     quiet: bool = False
     """Whether to write neither messages nor progress bars to stderr."""
+    ensemble: tuple[str, ...] = ()
+    """Names of bundled models or paths of `.h5` files, two or more: the new model's answer is the mean of
+    theirs, and nothing is trained. It is calibrated and tested like a trained one."""
 
     def __post_init__(self) -> None:
         """Check the values, so that a wrong one fails here and not after the data are loaded."""
@@ -95,3 +96,39 @@ class TrainConfig:
 def default_plot_folder(output: Path) -> Path:
     """Return the folder for the plots of a model: `models/digits` for `models/digits.h5`."""
     return output.parent / (output.stem if output.suffix else f"{output.name}-plots")
+
+
+@dataclass(frozen=True)
+class FineTuneConfig:
+    """Which model learns from which corrections, and where the result goes.
+
+    >>> FineTuneConfig("cnn", Path("predictions-corrected.csv")).output
+    PosixPath('models/digits.h5')
+    """
+
+    model: str
+    """The name of a bundled model or the path of an `.h5` file, to start from."""
+    corrections: Path
+    """A CSV of a scan with a column `corrected`, or a folder of images by label."""
+    images: Path | None = None
+    """The folder in which the paths of the CSV begin; None is where the scan found the images."""
+    pens: tuple[Path, ...] = ()
+    """Files of pen strokes, as in `TrainConfig`: what the model has learned from should be named again."""
+    output: Path = TrainConfig.output
+    """The model file to write."""
+    seed: int = 1
+    """Seeds the drawings and the parts of the corrections: same seed, same weights."""
+    overwrite: bool = False
+    """Whether an existing model may be replaced."""
+    force: bool = False
+    """Whether to save a model that is not better."""
+    quiet: bool = False
+    """Whether to write no messages to stderr."""
+
+
+def check_fine_tuning_options(model: str | None, corrections: Path | None, others: Sequence[str]) -> None:
+    """Raise UsageError unless both are given, and none of the options that only a new training has."""
+    if model is None or corrections is None:
+        raise UsageError("--from names the model that learns, and --add what it learns: give both")
+    if others:
+        raise UsageError(f"{', '.join(others)} does not go with --from and --add: leave it out")

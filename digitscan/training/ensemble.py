@@ -42,12 +42,16 @@ def build_ensemble(members: Sequence[Model]) -> Any:
     """
     networks = [load_keras_model(read_model_file(member.path)) for member in members]
     for member, network in zip(members, networks, strict=True):
-        config = network.layers[-1].get_config()
-        if type(network.layers[-1]).__name__ != "Dense" or config["activation"] != "softmax":
-            raise ModelError(
-                f"{member.path} does not end in a dense layer with softmax: it cannot be averaged"
-            )
+        get_softmax_layer(network, str(member.path))
     return average_networks(networks)
+
+
+def get_softmax_layer(network: Any, name: str) -> Any:
+    """Return the last layer of a Keras model. Raises ModelError unless it is a dense layer with softmax."""
+    layer = network.layers[-1]
+    if type(layer).__name__ != "Dense" or layer.get_config()["activation"] != "softmax":
+        raise ModelError(f"{name} does not end in a dense layer with softmax: digitscan cannot change it")
+    return layer
 
 
 def average_networks(members: Sequence[Any]) -> Any:

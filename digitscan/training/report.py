@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitscan.errors import OutputError
+from digitscan.evaluation.metrics import count_confusions
 from digitscan.system.files import write_atomic
 from digitscan.training.data.datasets import Dataset
 from digitscan.training.trainer import Metrics
@@ -51,8 +52,7 @@ def find_confusions(labels: NDArray[Any], predictions: NDArray[Any], max_count: 
 
     `labels` (N,) are 0 to 9; `predictions` (N,) are 0 to 9, or 10 for "not a digit".
     """
-    counts = np.zeros((10, 11), np.int64)
-    np.add.at(counts, (labels, predictions), 1)
+    counts = count_confusions(labels, predictions)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:max_count]
     cells = [(int(index // 11), int(index % 11)) for index in order.tolist()]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from digitscan.training.data.sources import load_data
 from tests.support.pen_strokes import make_pen_arrays
 from tests.support.training_data import save_few_digits
 
@@ -26,3 +27,9 @@ def own_folders(tmp_path_factory, monkeypatch):
     """Keep the compiled forms and the records of test models out of the user's folders."""
     for variable in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(variable, str(tmp_path_factory.mktemp("user")))
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """The bundled MNIST."""
+    return load_data()

@@ -34,7 +34,7 @@ def read_image_folders(folder: Path, on_unusable: Callable[[Path, str], object])
     files = list(_list_labelled_files(folder))
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
-    rows = _read_files([path for _, path in files])
+    rows = read_pixels([path for _, path in files])
     for (label, path), row in zip(files, rows, strict=True):
         if isinstance(row, str):
             on_unusable(path, row)
@@ -66,8 +66,11 @@ def _list_labelled_files(folder: Path) -> Iterator[tuple[int, Path]]:
                 yield digit, path
 
 
-def _read_files(paths: Sequence[Path]) -> list[NDArray[np.uint8] | str]:
-    """Return for each file its pixels (28, 28), or why it has none. Raises DataError without workers."""
+def read_pixels(paths: Sequence[Path]) -> list[NDArray[np.uint8] | str]:
+    """Return for each image file its pixels, preprocessed, (28, 28) uint8, or why it has none.
+
+    Raises DataError where no worker can be kept alive.
+    """
     try:
         return read_files(paths, WorkerSetup(does="preprocess images", shared_path=None), _parse_row)
     except DigitscanError as error:

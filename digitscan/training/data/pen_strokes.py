@@ -61,12 +61,12 @@ def draw_pen_digit(strokes: PenStrokes, label: int, rng: np.random.Generator) ->
 
     It is (CANVAS_SIZE, CANVAS_SIZE) uint8, light ink on black.
     """
-    return _draw_character(strokes, _choose(strokes.digits[label], rng), DIGIT_PEN_WIDTHS, rng)
+    return draw_character(strokes, _choose(strokes.digits[label], rng), DIGIT_PEN_WIDTHS, rng)
 
 
 def draw_pen_non_digit(strokes: PenStrokes, rng: np.random.Generator) -> GrayImage:
     """Return a letter or sign of a random writer, as `draw_pen_digit` does. There must be one."""
-    return _draw_character(strokes, _choose(strokes.non_digits, rng), LETTER_PEN_WIDTHS, rng)
+    return draw_character(strokes, _choose(strokes.non_digits, rng), LETTER_PEN_WIDTHS, rng)
 
 
 def _choose(characters_by_writer: Sequence[NDArray[np.int64]], rng: np.random.Generator) -> int:
@@ -75,10 +75,10 @@ def _choose(characters_by_writer: Sequence[NDArray[np.int64]], rng: np.random.Ge
     return int(characters[int(rng.integers(len(characters)))])
 
 
-def _draw_character(
+def draw_character(
     strokes: PenStrokes, index: int, widths: Sequence[int], rng: np.random.Generator
 ) -> GrayImage:
-    """Return a drawing of a character with one of the pen widths."""
+    """Return a drawing of the character `index` with one of the pen widths, as `draw_pen_digit` does."""
     points, starts, ends = _find_strokes(strokes, index)
     pixels = _vary_points(points, starts, ends, rng)
     fixed_point = np.rint(pixels * 2**SUBPIXEL_BITS).astype(np.int32)

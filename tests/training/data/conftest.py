@@ -3,13 +3,6 @@
 import pytest
 
 from digitscan.training.data.datasets import Dataset
-from digitscan.training.data.sources import load_data
-
-
-@pytest.fixture(scope="session")
-def mnist():
-    """The bundled MNIST."""
-    return load_data()
 
 
 @pytest.fixture(scope="session")

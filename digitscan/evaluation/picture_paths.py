@@ -1,0 +1,61 @@
+"""Where the pictures of a scan's CSV are: its cells, the folder given now, and what the scan noted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from digitscan.csv_cells import unescape_formula
+from digitscan.prediction import text_to_path
+
+FindPath = Callable[[str, bool], Path]
+"""Turns the cell `path` of a row into the path of its picture; false if the row says that it is no UTF-8."""
+
+
+def create_path_finder(csv: Path, images: Path | None) -> FindPath:
+    """Return what turns the cell `path` of a row into the path of its picture.
+
+    `images` is the folder in which the paths begin now, if the pictures have moved. Without it, they are
+    where the scan found them: it notes beside its CSV which folders it was given.
+    """
+    find = _create_name_finder(csv, images)
+    return lambda cell, is_utf8: find(os.fsdecode(text_to_path(unescape_formula(cell), is_utf8)))
+
+
+def _create_name_finder(csv: Path, images: Path | None) -> Callable[[str], Path]:
+    """Return what turns the path of a row, without its escapes, into that of its picture.
+
+    A scan notes `places`, the folders it was given, and `roots` if there were several, with which the rows'
+    paths begin then.
+    """
+    if images is not None:
+        return lambda name: images / name
+    try:
+        manifest = json.loads(_find_manifest(csv).read_text(encoding="utf-8"))
+        targets, roots = [*map(Path, manifest["places"])], [*map(str, manifest["roots"])]
+    except (OSError, ValueError, KeyError, TypeError):
+        return lambda name: csv.parent / name
+    if not targets:
+        return lambda name: csv.parent / name
+    if not roots:
+        return lambda name: targets[0] / name
+
+    def find(name: str) -> Path:
+        for root, target in zip(roots, targets, strict=False):
+            if name == root:
+                return target
+            if name.startswith(f"{root.rstrip('/')}/"):
+                return target / name[len(root.rstrip("/")) + 1 :]
+        return csv.parent / name
+
+    return find
+
+
+def _find_manifest(csv: Path) -> Path:
+    """Return the manifest of a CSV or, of a corrected one that the page gave, that of the original."""
+    manifest = csv.with_name(f"{csv.name}.json")
+    original = re.sub(r"-corrected(?: ?\(\d+\))?(?=\.csv\Z)", "", csv.name)
+    return manifest if manifest.exists() else csv.with_name(f"{original}.json")
