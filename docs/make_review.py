@@ -4,6 +4,7 @@ The pictures that are reviewed are digits of MNIST's test set in fields of forms
 code. What the page shows is what the commands really give.
 """
 
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -25,7 +26,8 @@ from digitscan.training.data.font_glyphs import load_font_glyphs
 from digitscan.training.data.printed_fields import draw_printed_field
 
 ROOT = Path(__file__).resolve().parents[1]
-DOUBTFUL = ROOT / "examples" / "doubtful"
+DOUBTFUL = Path("examples") / "doubtful"
+"""Relative to ROOT: the picture shows the paths that it is given."""
 PICTURE_COUNT = 600
 WIDTH, HEIGHT = 1100, 760
 
@@ -49,7 +51,8 @@ def main() -> None:
         output=ROOT / "docs" / "show.png",
         overwrite=True,
     )
-    run_show(config)
+    with contextlib.chdir(ROOT):
+        run_show(config)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "forms").mkdir()
         draw_pictures(Path(folder) / "forms")

@@ -111,15 +111,21 @@ class Cascade:
         """Combine two classifiers; the answer of `fast` counts from the confidence `threshold` (0..1) on."""
         self._fast, self._threshold, self._accurate = fast, threshold, accurate
 
-    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def classify(
+        self, images: NDArray[np.uint8], conditions: Sequence[Condition] | None = None
+    ) -> NDArray[np.float64]:
         """Return the probabilities (N, 11) of images (N, 28, 28) uint8; see `Classifier.classify`.
 
-        Only the fast model's confidence in a digit counts: what it takes for no digit, the accurate one sees.
+        Only the fast model's confidence in a digit counts: what it takes for no digit, the accurate one sees,
+        and so it does what is `unclear` by the images' `conditions`, of which the fast one is too sure.
         """
         import numpy as np
 
         probabilities = self._fast.classify(images)
-        uncertain = np.flatnonzero(probabilities[:, :10].max(axis=1) < self._threshold)
+        confidences = probabilities[:, :10].max(axis=1)
+        if conditions is not None:
+            confidences[[condition is Condition.UNCLEAR for condition in conditions]] = 0.0
+        uncertain = np.flatnonzero(confidences < self._threshold)
         if uncertain.size:
             probabilities[uncertain] = self._accurate.classify(images[uncertain])
         return probabilities
@@ -148,8 +154,13 @@ def classify_preprocessed(
     if not results:
         return []
     groups = [list_candidates(result) for result in results]
-    pixels = [np.asarray(candidate.pixels) for group in groups for candidate in group]
-    rows = iter(classifier.classify(np.stack(pixels)).tolist())
+    candidates = [candidate for group in groups for candidate in group]
+    pixels = np.stack([np.asarray(candidate.pixels) for candidate in candidates])
+    if isinstance(classifier, Cascade):
+        probabilities = classifier.classify(pixels, [candidate.condition for candidate in candidates])
+    else:
+        probabilities = classifier.classify(pixels)
+    rows = iter(probabilities.tolist())
     return [
         _choose_candidate([ClassifiedImage(candidate, next(rows)) for candidate in group]) for group in groups
     ]

@@ -33,7 +33,7 @@ class Recipe:
 
 RECIPES = {
     "cnn": Recipe(
-        epochs=36, batch_size=128, patience=15, learning_rate=2e-3, augmentation=AugmentationConfig()
+        epochs=36, batch_size=128, patience=15, learning_rate=4e-3, augmentation=AugmentationConfig()
     ),
     "mlp": Recipe(epochs=14, batch_size=128, patience=8, learning_rate=2e-3),
     FAST_CNN: Recipe(

@@ -33,7 +33,7 @@ def test_each_example_has_the_row_of_a_scan(model):
 def test_the_doubtful_examples_need_review_each_for_another_reason(model):
     explanations = explain_images(sorted((EXAMPLES.parent / "doubtful").iterdir()), model)
     assert [each.prediction.status for each in explanations] == [Status.REVIEW] * 3
-    reasons = ("point left out", "cut by the edge", "between 4 and 9")
+    reasons = ("point left out", "cut by the edge", "doubtful")
     assert all(reason in each.prediction.note for reason, each in zip(reasons, explanations, strict=True))
 
 
