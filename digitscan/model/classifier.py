@@ -78,9 +78,12 @@ class Classifier:
         self._classes = metadata.classes
         self._temperature = metadata.temperature
 
-    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def classify(
+        self, images: NDArray[np.uint8], conditions: Sequence[Condition] | None = None
+    ) -> NDArray[np.float64]:
         """Return the probabilities (N, classes) of images (N, 28, 28) uint8, bright ink on black.
 
+        `conditions` (N,) change nothing here; see `Cascade.classify`.
         Each row sums to 1. The probabilities of an image are bit-identical whichever images are classified
         with it, because the network always runs on a full batch of the same size. The unused end of the last
         batch keeps old values, whose outputs are dropped.
@@ -156,11 +159,8 @@ def classify_preprocessed(
     groups = [list_candidates(result) for result in results]
     candidates = [candidate for group in groups for candidate in group]
     pixels = np.stack([np.asarray(candidate.pixels) for candidate in candidates])
-    if isinstance(classifier, Cascade):
-        probabilities = classifier.classify(pixels, [candidate.condition for candidate in candidates])
-    else:
-        probabilities = classifier.classify(pixels)
-    rows = iter(probabilities.tolist())
+    conditions = [candidate.condition for candidate in candidates]
+    rows = iter(classifier.classify(pixels, conditions).tolist())
     return [
         _choose_candidate([ClassifiedImage(candidate, next(rows)) for candidate in group]) for group in groups
     ]
