@@ -21,7 +21,6 @@ from digitscan.cli_options import (
     BatchSize,
     ChunkSize,
     CopyReview,
-    CorrectedImages,
     Corrections,
     CsvFile,
     EnsembleMembers,
@@ -257,7 +256,7 @@ def train(
     ensemble: EnsembleMembers = None,
     from_model: FineTunedModel = None,
     add: Corrections = None,
-    images: CorrectedImages = None,
+    images: ImageFolder = None,
     force: SaveAnyway = False,
     data: TrainingData = None,
     pens: PenStrokeFiles = None,
@@ -273,10 +272,10 @@ def train(
 ) -> None:
     """Train a network on MNIST or on your own images."""
     from digitscan.system.signals import raise_on_signal
-    from digitscan.training.fine_tuning import run_fine_tuning
-    from digitscan.training.pipeline import run_training
 
     if from_model is not None or add is not None or images is not None or force:
+        from digitscan.training.fine_tuning import run_fine_tuning
+
         others = {
             "--teacher": teacher,
             "--ensemble": ensemble,
@@ -295,6 +294,8 @@ def train(
         with raise_on_signal():
             run_fine_tuning(fine_tuning)
         return
+    from digitscan.training.pipeline import run_training
+
     config = TrainConfig(
         architecture=arch.value,
         output=output,

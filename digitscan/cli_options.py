@@ -324,7 +324,7 @@ FineTunedModel = Annotated[
         "--from",
         metavar="NAME|PATH",
         help="The trained model that learns from the corrections of --add. It is not changed: the new model "
-        "is another file.",
+        "is another file, of the same architecture.",
     ),
 ]
 Corrections = Annotated[
@@ -334,14 +334,6 @@ Corrections = Annotated[
         metavar="CSV|DIR",
         help="What --from learns: a CSV that you corrected (see digitscan review), or a folder with a folder "
         "of images for each digit. It is saved only if it reads more of them right.",
-    ),
-]
-CorrectedImages = Annotated[
-    Path | None,
-    typer.Option(
-        "--images",
-        metavar="DIR",
-        help="The folder in which the paths of the CSV of --add begin, if the images have moved.",
     ),
 ]
 SaveAnyway = Annotated[

@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,16 +70,29 @@ def read_truth(truth: Path, folder: Path) -> list[LabelledFile]:
         raise DataError(
             f"{truth} needs a column named path and one named label; it has {', '.join(table.columns)}"
         )
+    return collect_labelled_files(
+        table, truth, label_column, lambda row: _find_file(folder, row[PATH_COLUMN])
+    )
+
+
+def collect_labelled_files(
+    table: Table, csv_path: Path, label_column: str, find_path: Callable[[dict[str, str]], Path]
+) -> list[LabelledFile]:
+    """Return the images of a table that have a label in a column; `find_path` says where that of a row is.
+
+    Raises DataError for a label that is none, for two labels of one image, and where no image has one.
+    """
     files: dict[str, LabelledFile] = {}
     for line, row in table.rows:
-        label = parse_label(row[label_column], truth, line)
+        label, name = parse_label(row[label_column], csv_path, line), row[PATH_COLUMN]
         if label is None:
             continue
-        name = row[PATH_COLUMN]
-        if files.setdefault(name, LabelledFile(_find_file(folder, name), label)).label != label:
-            raise DataError(f"{truth}, line {line}: {name} has two different labels: remove one of the rows")
+        if files.setdefault(name, LabelledFile(find_path(row), label)).label != label:
+            raise DataError(
+                f"{csv_path}, line {line}: {name} has two different labels: remove one of the rows"
+            )
     if not files:
-        raise DataError(f"{truth} labels no image: its column {label_column} is empty")
+        raise DataError(f"{csv_path} labels no image: its column {label_column} is empty")
     return list(files.values())
 
 

@@ -87,6 +87,8 @@ class TrainConfig:
         """Raise UsageError for an ensemble of one, and for settings of a training that it does not have."""
         if len(self.ensemble) == 1:
             raise UsageError(f"an ensemble needs two models or more, and only {self.ensemble[0]} is named")
+        if self.architecture == Architecture.CNN_FAST:
+            raise UsageError(f"{self.architecture} answers for another model: it cannot be an ensemble")
         settings = ("teachers", "epochs", "batch_size", "patience", "resume")
         unused = [name for name in settings if getattr(self, name)]
         if unused:

@@ -9,6 +9,7 @@ compiled and taught from like any other network.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,16 +43,15 @@ def build_ensemble(members: Sequence[Model]) -> Any:
     """
     networks = [load_keras_model(read_model_file(member.path)) for member in members]
     for member, network in zip(members, networks, strict=True):
-        get_softmax_layer(network, str(member.path))
+        check_ends_in_softmax(network, member.path)
     return average_networks(networks)
 
 
-def get_softmax_layer(network: Any, name: str) -> Any:
-    """Return the last layer of a Keras model. Raises ModelError unless it is a dense layer with softmax."""
+def check_ends_in_softmax(network: Any, path: Path) -> None:
+    """Raise ModelError unless the last layer of a Keras model is dense with softmax."""
     layer = network.layers[-1]
     if type(layer).__name__ != "Dense" or layer.get_config()["activation"] != "softmax":
-        raise ModelError(f"{name} does not end in a dense layer with softmax: digitscan cannot change it")
-    return layer
+        raise ModelError(f"{path} does not end in a dense layer with softmax: digitscan cannot change it")
 
 
 def average_networks(members: Sequence[Any]) -> Any:

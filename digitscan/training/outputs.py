@@ -8,9 +8,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import platform
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from digitscan.errors import ModelError, OutputError
 from digitscan.model.export import check_user_folders_writable
@@ -124,6 +127,17 @@ def choose_output(config: TrainConfig) -> Path:
         return output
     names = (output.with_stem(f"{output.stem}-{number}") for number in itertools.count(2))
     return next(name for name in names if not os.path.lexists(name))
+
+
+def describe_run(seed: int, seconds: float, data: Path | None, pens: Sequence[Path]) -> dict[str, Any]:
+    """Return what a model's metadata say of any run: its seed, its data, how long it took and on what."""
+    return {
+        "seed": seed,
+        "seconds": round(seconds),
+        "data": "MNIST" if data is None else data.name,
+        **({"pens": ", ".join(path.name for path in pens)} if pens else {}),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+    }
 
 
 def bundled_compiled_folder(output: Path) -> Path | None:

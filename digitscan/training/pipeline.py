@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +22,6 @@ from typing import Any
 from digitscan.errors import DataError, UsageError
 from digitscan.model.metadata import FAST_CNN
 from digitscan.model.registry import Model
-from digitscan.system.log import log as log_to_stderr
 from digitscan.training.architectures import ARCHITECTURES, CLASS_COUNTS
 from digitscan.training.calibration import CalibratedModel, calibrate_model
 from digitscan.training.checkpoint import CheckpointFile, checkpoint_path
@@ -48,16 +45,15 @@ from digitscan.training.outputs import (
     check_not_existing,
     check_writable,
     choose_output,
+    describe_run,
 )
 from digitscan.training.plots import plot_run
-from digitscan.training.recipes import Recipe, resolve_recipe
-from digitscan.training.report import log_test_results, write_plots
+from digitscan.training.recipes import Recipe, check_pens_are_drawn, resolve_recipe
+from digitscan.training.report import Log, create_log, log_output, log_test_results, write_plots
 from digitscan.training.trainer import NO_HISTORY, Metrics, TargetFunction, TrainingResult, evaluate, fit
 from digitscan.version import __version__
 
 MIN_TRAINING_IMAGES = 20
-
-Log = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -88,11 +84,11 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
     usable model, and OutputError where the output exists or cannot be written.
     """
     start = time.perf_counter()
-    log: Log = _discard if config.quiet else log_to_stderr
+    log = create_log(config.quiet)
     check_not_existing(config)
     _check_teacher_count(config)
     recipe = resolve_recipe(config, recipe)
-    _check_pens_are_drawn(config, recipe)
+    check_pens_are_drawn(config, recipe)
     check_writable(config)
     teachers = load_teachers(config.teachers, CLASS_COUNTS[config.architecture], log)
     members = load_members(config.ensemble, CLASS_COUNTS[config.architecture])
@@ -117,14 +113,8 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
         pngs = plot_run(trained.result.history, datasets.test.images, datasets.test.labels, probabilities)
         write_plots(pngs, config.plots, config.overwrite)
         log(f"Plots: {config.plots}")
-    if output != config.output:
-        log(f"{config.output} was made by somebody else during the training, and stays as it is.")
-    log(f"Model: {output}")
+    log_output(output, config.output, log)
     return model
-
-
-def _discard(message: str) -> None:
-    """Log nothing: the run is quiet."""
 
 
 def _check_teacher_count(config: TrainConfig) -> None:
@@ -132,16 +122,6 @@ def _check_teacher_count(config: TrainConfig) -> None:
     if config.architecture == FAST_CNN and len(config.teachers) != 1:
         raise UsageError(
             f"{FAST_CNN} is trained to answer in place of another model: name that with one --teacher"
-        )
-
-
-def _check_pens_are_drawn(config: TrainConfig, recipe: Recipe) -> None:
-    """Raise UsageError where pen strokes are given to a recipe that draws nothing from them."""
-    augmentation = recipe.augmentation
-    if config.pens and not (augmentation and (augmentation.pen_digits or augmentation.pen_non_digits)):
-        raise UsageError(
-            f"{config.architecture} learns from the digits of MNIST or --data only: leave out --pens, "
-            "or train cnn or cnn-fast"
         )
 
 
@@ -288,14 +268,7 @@ def _save(config: TrainConfig, recipe: Recipe, trained: _TrainedModel, seconds: 
             "images_per_second": round(trained.result.images_per_second),
         }
     )
-    training = {
-        **how,
-        "seed": config.seed,
-        "seconds": round(seconds),
-        "data": "MNIST" if config.data is None else config.data.name,
-        **({"pens": ", ".join(path.name for path in config.pens)} if config.pens else {}),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-    }
+    training = {**how, **describe_run(config.seed, seconds, config.data, config.pens)}
     scores = {"test accuracy": trained.test_metrics.accuracy, "test loss": trained.test_metrics.loss}
     metadata = replace(trained.calibrated.metadata, training=training, scores=scores)
     return save_model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from digitscan.errors import UsageError
 from digitscan.model.metadata import FAST_CNN
 from digitscan.training.config import TrainConfig
 from digitscan.training.data.augment import AugmentationConfig
@@ -75,3 +76,13 @@ def resolve_recipe(config: TrainConfig, recipe: Recipe | None = None) -> Recipe:
         recipe = DISTILLED_MLP_RECIPE if is_distilled_mlp else RECIPES[config.architecture]
     settings = {name: getattr(config, name) for name in ("epochs", "batch_size", "patience")}
     return replace(recipe, **{name: value for name, value in settings.items() if value is not None})
+
+
+def check_pens_are_drawn(config: TrainConfig, recipe: Recipe) -> None:
+    """Raise UsageError where pen strokes are given to a recipe that draws nothing from them."""
+    augmentation = recipe.augmentation
+    if config.pens and not (augmentation and (augmentation.pen_digits or augmentation.pen_non_digits)):
+        raise UsageError(
+            f"{config.architecture} learns from the digits of MNIST or --data only: leave out --pens, "
+            "or train cnn or cnn-fast"
+        )

@@ -1,4 +1,4 @@
-"""What a training run tells its user at the end: the results on the test images, and the plots."""
+"""What a training run tells its user: its log, the results on the test images, and the plots."""
 
 from __future__ import annotations
 
@@ -15,8 +15,17 @@ from numpy.typing import NDArray
 from digitscan.errors import OutputError
 from digitscan.evaluation.metrics import count_confusions
 from digitscan.system.files import write_atomic
+from digitscan.system.log import log as log_to_stderr
 from digitscan.training.data.datasets import Dataset
 from digitscan.training.trainer import Metrics
+
+Log = Callable[[str], object]
+"""Takes a line for the user."""
+
+
+def create_log(quiet: bool) -> Log:
+    """Return the log of a run: stderr, or nothing."""
+    return (lambda message: None) if quiet else log_to_stderr
 
 
 class Confusion(NamedTuple):
@@ -31,9 +40,7 @@ class Confusion(NamedTuple):
         return f"{self.label} read as {name} ({self.image_count})"
 
 
-def log_test_results(
-    metrics: Metrics, test: Dataset, probabilities: NDArray[np.float64], log: Callable[[str], object]
-) -> None:
+def log_test_results(metrics: Metrics, test: Dataset, probabilities: NDArray[np.float64], log: Log) -> None:
     """Log the metrics of the test images and the most frequent confusions among them.
 
     `probabilities` are (N, 10) or (N, 11), for the N test images.
@@ -57,6 +64,13 @@ def find_confusions(labels: NDArray[Any], predictions: NDArray[Any], max_count: 
     order = np.argsort(-counts, axis=None, kind="stable")[:max_count]
     cells = [(int(index // 11), int(index % 11)) for index in order.tolist()]
     return [Confusion(*cell, int(counts[cell])) for cell in cells if counts[cell] > 0]
+
+
+def log_output(output: Path, wanted: Path, log: Log) -> None:
+    """Log where the model is, and why it is not where it was wanted, if so."""
+    if output != wanted:
+        log(f"{wanted} was made by somebody else during the training, and stays as it is.")
+    log(f"Model: {output}")
 
 
 def write_plots(pngs: Mapping[str, bytes], folder: Path, overwrite: bool) -> None:

@@ -112,6 +112,12 @@ def test_settings_that_do_not_fit_an_ensemble_are_refused(settings, message):
         TrainConfig("mlp", **settings)
 
 
+def test_the_fast_network_cannot_be_an_ensemble():
+    """It would be told to name a teacher, and then to leave that out."""
+    with pytest.raises(UsageError, match="cnn-fast answers for another model: it cannot be an ensemble"):
+        TrainConfig("cnn-fast", ensemble=("cnn-fast", "cnn-fast"))
+
+
 def test_a_member_with_other_classes_is_refused():
     with pytest.raises(UsageError, match=r"^mlp cannot be in this ensemble, .* 11 classes: name another"):
         load_members(["cnn", "mlp"], 11)

@@ -12,8 +12,8 @@ from digitscan.evaluation.corrected_csv import CORRECTED_COLUMN
 from digitscan.evaluation.labels import (
     PATH_COLUMN,
     LabelledFile,
+    collect_labelled_files,
     list_labelled_folder,
-    parse_label,
     read_table,
 )
 from digitscan.evaluation.metrics import NO_DIGIT
@@ -28,21 +28,24 @@ MIN_CORRECTIONS = 5
 
 
 def read_corrections(
-    source: Path, images: Path | None, on_unusable: Callable[[Path, str], object]
+    source: Path, images: Path | None, class_count: int, on_unusable: Callable[[Path, str], object]
 ) -> Dataset:
     """Return the corrected images of a CSV, or of a folder by label, preprocessed as in a scan.
 
     `images` is the folder in which the paths of the CSV begin, if the pictures have moved. `on_unusable` is
-    called with the path of each image that has no digit or cannot be read, and the reason; an image that is
-    said to have none, and in which preprocessing finds none, is only left out. Raises DataError for a source
-    that cannot be used, and for fewer than MIN_CORRECTIONS usable images.
+    called with the path of each image that has no digit or cannot be read, and the reason; with a
+    `class_count` of 10, also of each that is said to show no digit. An image that is said to show none, and
+    in which preprocessing finds none, is only left out. Raises DataError for a source that cannot be used,
+    and for fewer than MIN_CORRECTIONS usable images.
     """
     files = _list_corrected_files(source, images)
     pixels, labels = [], []
     for file, row in zip(files, read_pixels([file.path for file in files]), strict=True):
-        if not isinstance(row, str):
+        if not isinstance(row, str) and file.label < class_count:
             pixels.append(row)
             labels.append(file.label)
+        elif not isinstance(row, str):
+            on_unusable(file.path, "the model knows digits only, and this is said to be none")
         elif file.label != NO_DIGIT or file.path.is_dir() or not file.path.exists():
             on_unusable(file.path, row)
     if len(pixels) < MIN_CORRECTIONS:
@@ -68,14 +71,9 @@ def _list_corrected_files(source: Path, images: Path | None) -> list[LabelledFil
             "digitscan review"
         )
     find_path = create_path_finder(source, images)
-    files: dict[str, LabelledFile] = {}
-    for line, row in table.rows:
-        label, name = parse_label(row[CORRECTED_COLUMN], source, line), row[PATH_COLUMN]
-        if label is None:
-            continue
-        path = find_path(name, NOT_UTF8 not in row.get("note", ""))
-        if files.setdefault(name, LabelledFile(path, label)).label != label:
-            raise DataError(f"{source}, line {line}: {name} is corrected twice, to different labels")
-    if not files:
-        raise DataError(f"{source}: no row is corrected, its column corrected is empty")
-    return list(files.values())
+    return collect_labelled_files(
+        table,
+        source,
+        CORRECTED_COLUMN,
+        lambda row: find_path(row[PATH_COLUMN], NOT_UTF8 not in row.get("note", "")),
+    )

@@ -42,7 +42,7 @@ def fail(path, reason):
 
 def test_the_corrected_rows_of_a_csv_are_read_as_a_scan_preprocesses_them(folder, labels, mnist):
     rows = [(f"{index}.png", 1, label) for index, label in enumerate(labels)]
-    corrections = read_corrections(write_csv(folder / "c.csv", [*rows, ("8.png", "", "")]), None, fail)
+    corrections = read_corrections(write_csv(folder / "c.csv", [*rows, ("8.png", "", "")]), None, 11, fail)
     assert corrections.labels.tolist() == labels
     expected = np.stack([result.pixels for result in preprocess_batch(mnist.x_train[:8])])
     assert np.array_equal(corrections.images, expected)
@@ -50,7 +50,7 @@ def test_the_corrected_rows_of_a_csv_are_read_as_a_scan_preprocesses_them(folder
 
 def test_rows_that_nobody_looked_at_are_left_out(folder, labels):
     rows = [(f"{index}.png", 1, label if index else "") for index, label in enumerate(labels)]
-    corrections = read_corrections(write_csv(folder / "c.csv", rows), None, fail)
+    corrections = read_corrections(write_csv(folder / "c.csv", rows), None, 11, fail)
     assert corrections.labels.tolist() == labels[1:]
 
 
@@ -59,16 +59,16 @@ def test_a_folder_by_label_is_read(folder, labels):
     for index, label in enumerate(labels):
         (by_label / str(label)).mkdir(parents=True, exist_ok=True)
         (folder / f"{index}.png").rename(by_label / str(label) / f"{index}.png")
-    assert sorted(read_corrections(by_label, None, fail).labels.tolist()) == sorted(labels)
+    assert sorted(read_corrections(by_label, None, 11, fail).labels.tolist()) == sorted(labels)
 
 
 def test_the_images_may_have_moved(folder, labels, tmp_path):
     rows = [(f"{index}.png", 1, label) for index, label in enumerate(labels)]
     path = write_csv(tmp_path / "c.csv", rows)
-    assert read_corrections(path, folder, fail).labels.tolist() == labels
+    assert read_corrections(path, folder, 11, fail).labels.tolist() == labels
     left_out = []
     with pytest.raises(DataError, match=r"0 corrected images that can be read.* say with --images"):
-        read_corrections(path, None, lambda path, reason: left_out.append(path.name))
+        read_corrections(path, None, 11, lambda path, reason: left_out.append(path.name))
     assert left_out == [f"{index}.png" for index in range(8)]
 
 
@@ -77,7 +77,7 @@ def test_an_image_without_a_digit_has_the_label_10_or_teaches_nothing(folder, la
     rows = [(f"{index}.png", 1, label) for index, label in enumerate(labels)]
     rows[0] = ("0.png", 1, "none")
     rows.append(("8.png", "", "none"))
-    corrections = read_corrections(write_csv(folder / "c.csv", rows), None, fail)
+    corrections = read_corrections(write_csv(folder / "c.csv", rows), None, 11, fail)
     assert corrections.labels.tolist() == [10, *labels[1:]]
 
 
@@ -87,6 +87,7 @@ def test_an_image_in_which_a_digit_is_said_to_be_and_none_is_found_is_named(fold
     read_corrections(
         write_csv(folder / "c.csv", [*rows, ("8.png", "", 3)]),
         None,
+        11,
         lambda path, reason: left_out.append((path.name, reason)),
     )
     assert left_out == [("8.png", "blank")]
@@ -98,6 +99,7 @@ def test_a_missing_image_that_shows_no_digit_is_named_too(folder, labels):
     read_corrections(
         write_csv(folder / "c.csv", [*rows, ("9.png", "", "none")]),
         None,
+        11,
         lambda path, reason: left_out.append(path.name),
     )
     assert left_out == ["9.png"]
@@ -108,26 +110,50 @@ def test_a_missing_image_that_shows_no_digit_is_named_too(folder, labels):
     [
         ([("0.png", 1)], ("path", "digit"), "no column named corrected: correct the rows of a scan first"),
         ([("0.png", 1)], ("file", "corrected"), "no column named path"),
-        ([("0.png", 1, "")], ("path", "digit", "corrected"), "no row is corrected"),
+        (
+            [("0.png", 1, "")],
+            ("path", "digit", "corrected"),
+            "labels no image: its column corrected is",
+        ),
         ([("0.png", 1, "seven")], ("path", "digit", "corrected"), "line 2: 'seven' is no label"),
         (
             [("0.png", 1, 7), ("0.png", 1, 3)],
             ("path", "digit", "corrected"),
-            "line 3: 0.png is corrected twice, to different labels",
+            "line 3: 0.png has two different labels: remove one of the rows",
         ),
     ],
 )
 def test_a_csv_that_cannot_be_used_is_refused(rows, columns, message, folder):
     with pytest.raises(DataError, match=message):
-        read_corrections(write_csv(folder / "c.csv", rows, columns), None, fail)
+        read_corrections(write_csv(folder / "c.csv", rows, columns), None, 11, fail)
 
 
 def test_too_few_corrections_are_refused(folder, labels):
     rows = [(f"{index}.png", 1, labels[index]) for index in range(MIN_CORRECTIONS - 1)]
     with pytest.raises(DataError, match=rf"{MIN_CORRECTIONS - 1} corrected images .*, {MIN_CORRECTIONS} are"):
-        read_corrections(write_csv(folder / "c.csv", rows), None, fail)
+        read_corrections(write_csv(folder / "c.csv", rows), None, 11, fail)
 
 
 def test_a_source_that_does_not_exist_is_refused():
     with pytest.raises(DataError, match=r"nowhere.csv does not exist"):
-        read_corrections(Path("nowhere.csv"), None, fail)
+        read_corrections(Path("nowhere.csv"), None, 11, fail)
+
+
+def test_images_without_a_digit_are_left_out_for_a_model_that_knows_digits_only(folder, labels):
+    rows = [(f"{index}.png", 1, label) for index, label in enumerate(labels)]
+    left_out = []
+    corrections = read_corrections(
+        write_csv(folder / "c.csv", [("0.png", 1, "none"), *rows[1:]]),
+        None,
+        10,
+        lambda path, reason: left_out.append((path.name, reason)),
+    )
+    assert corrections.labels.tolist() == labels[1:]
+    assert left_out == [("0.png", "the model knows digits only, and this is said to be none")]
+
+
+def test_what_the_model_cannot_learn_does_not_count(folder, labels):
+    """With one image left, cross-validation would have nothing to learn from."""
+    rows = [(f"{index}.png", 1, "none" if index else labels[0]) for index in range(8)]
+    with pytest.raises(DataError, match=rf"1 corrected images .*, {MIN_CORRECTIONS} are needed"):
+        read_corrections(write_csv(folder / "c.csv", rows), None, 10, lambda path, reason: None)
