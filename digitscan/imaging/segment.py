@@ -53,6 +53,7 @@ from digitscan.imaging.marks import (
     is_frame,
     may_be_frame,
 )
+from digitscan.imaging.struck_out import MIN_STRUCK_OUT_ASPECT, is_struck_out
 from digitscan.imaging.types import GrayImage
 
 MASK_LABEL = 255
@@ -86,6 +87,7 @@ BLANK = "blank"
 SEVERAL_DIGITS = "several digits"
 CUT_BY_EDGE = "cut by the edge"
 MAY_BE_LINE = "may be a line"
+MAY_BE_STRUCK_OUT = "may be struck out"
 
 
 class Digit(NamedTuple):
@@ -165,6 +167,8 @@ def _segment_single_component(ink: GrayImage, mask: GrayImage, component: Compon
         return Segmentation(digit, None, (CUT_BY_EDGE,), needs_review=True)
     if _may_be_line(component, shape):
         return Segmentation(digit, None, (MAY_BE_LINE,), needs_review=True)
+    if _is_struck_out(component, mask):
+        return Segmentation(digit, None, (MAY_BE_STRUCK_OUT,), needs_review=True)
     return Segmentation(digit)
 
 
@@ -266,6 +270,8 @@ def _segment_strokes(image: _Components, strokes: list[Component], notes: tuple[
         return Segmentation(digit, None, (*notes, CUT_BY_EDGE), needs_review=True)
     if _may_be_line(extent, shape):
         return Segmentation(digit, None, (*notes, MAY_BE_LINE), needs_review=True)
+    if _is_struck_out(extent, labels, is_digit):
+        return Segmentation(digit, None, (*notes, MAY_BE_STRUCK_OUT), needs_review=True)
     return Segmentation(digit, None, notes)
 
 
@@ -310,6 +316,14 @@ def _is_cut(extent: Component, labels: GrayImage, is_digit: NDArray[np.uint8] | 
     edge = margins.index(0)
     lines = take_edge_lines(labels, edge)
     return is_cut_at(edge, extent, lines > 0 if is_digit is None else is_digit[lines] > 0)
+
+
+def _is_struck_out(extent: Component, labels: GrayImage, is_digit: NDArray[np.uint8] | None = None) -> bool:
+    """Tell whether a straight stroke goes through a digit; the arguments are as for `_is_cut`."""
+    if extent.width < MIN_STRUCK_OUT_ASPECT * extent.height or max(labels.shape) <= MAX_CLEAN_SIDE:
+        return False
+    part = labels[extent.top : extent.bottom, extent.left : extent.right]
+    return is_struck_out(part if is_digit is None else is_digit[part])
 
 
 def _may_be_line(extent: Component, shape: tuple[int, ...]) -> bool:
