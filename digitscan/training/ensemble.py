@@ -64,13 +64,25 @@ def average_networks(members: Sequence[Any]) -> Any:
     from keras import layers
 
     inputs = keras.Input(members[0].input_shape[1:])
-    features = []
-    for index, member in enumerate(members):
-        extractor = keras.Model(member.inputs, member.layers[-1].input, name=f"member_{index + 1}")
-        features.append(extractor(inputs))
+    extractors = [extractor for member in members for extractor in _list_extractors(member)]
+    # Each has a name of its own: a .h5 keeps the layers of a nested network under its name.
+    features = [
+        keras.Model(extractor.inputs[0], extractor.outputs[0], name=f"member_{index}")(inputs)
+        for index, extractor in enumerate(extractors, start=1)
+    ]
     output_layers = [member.layers[-1] for member in members]
     kernels, biases = zip(*(layer.get_weights() for layer in output_layers), strict=True)
     output_layer = layers.Dense(len(biases[0]), activation="softmax", name="mean")
     ensemble = keras.Model(inputs, output_layer(layers.Concatenate()(features)), name="ensemble")
     output_layer.set_weights([np.concatenate(kernels) / len(members), np.mean(biases, axis=0)])
     return ensemble
+
+
+def _list_extractors(network: Any) -> list[Any]:
+    """Return the networks that give the input of a network's last layer: several for an ensemble."""
+    import keras
+
+    _, *members, last_hidden, last = network.layers
+    if members and all(isinstance(member, keras.Model) for member in members):
+        return [keras.Model(network.inputs, features) for features in last_hidden.input]
+    return [keras.Model(network.inputs, last.input)]

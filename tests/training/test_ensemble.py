@@ -68,6 +68,19 @@ def test_the_logits_are_the_mean_of_the_members(build, count, images):
     assert np.allclose(probabilities, expected, atol=1e-5)
 
 
+def test_an_ensemble_in_an_ensemble_keeps_all_weights_when_it_is_saved(images, tmp_path):
+    """A .h5 names the weights of a nested network by its layers, which were the same in each member."""
+    first, second, third = (with_random_weights(build_small_cnn(), seed) for seed in range(3))
+    inner = average_networks([first, second])
+    outer = average_networks([inner, third])
+    outer.save(tmp_path / "outer.h5")
+    loaded = keras.models.load_model(tmp_path / "outer.h5", compile=False)
+    members = [inner, third]
+    logits = np.mean([np.log(np.array(each(images, training=False), np.float64)) for each in members], axis=0)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.allclose(np.array(loaded(images, training=False)), expected, atol=1e-5)
+
+
 def test_an_ensemble_is_calibrated_and_saved_like_a_trained_model(member_paths, few_digits, tmp_path):
     config = TrainConfig(
         "mlp", tmp_path / "a.h5", ensemble=member_paths, data=few_digits, plots=tmp_path / "plots", quiet=True
