@@ -80,6 +80,11 @@ def merge_components(components: Sequence[Component]) -> Component:
     return Component(0, left, top, right - left, bottom - top, area)
 
 
+def mask_component(labels: GrayImage, label: int) -> GrayImage:
+    """Return an image of the same shape, uint8: 255 where the component is, 0 elsewhere."""
+    return np.asarray(cv2.inRange(labels, label, label), np.uint8)
+
+
 def find_touched_edges(component: Component, shape: tuple[int, ...]) -> list[int]:
     """Return which of the image's four edges a component touches."""
     height, width = shape

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitscan.imaging.components import Component, compute_gap, is_cut, touches_edge
+from digitscan.imaging.components import Component, compute_gap, is_cut, mask_component, touches_edge
 from digitscan.imaging.ink import square_kernel
 from digitscan.imaging.types import GrayImage
 
@@ -107,14 +107,20 @@ def _is_enclosed(inner: Component, outer: Component, labels: GrayImage) -> bool:
         left > 0 and top > 0 and right < outer_width and bottom < outer_height
     ):
         return False
-    box = labels[outer_top : outer_top + outer_height, outer_left : outer_left + outer_width] == label
+    part = labels[outer_top : outer_top + outer_height, outer_left : outer_left + outer_width]
+    box = mask_component(part, label)
     side, end = MIN_ENCLOSED_SIDE * height, MIN_ENCLOSED_SIDE * width
-    return bool(
-        np.count_nonzero(box[top:bottom, :left].any(axis=1)) >= side
-        and np.count_nonzero(box[top:bottom, right:].any(axis=1)) >= side
-        and np.count_nonzero(box[:top, left:right].any(axis=0)) >= end
-        and np.count_nonzero(box[bottom:, left:right].any(axis=0)) >= end
+    return (
+        _count_inked(box[top:bottom, :left], 1) >= side
+        and _count_inked(box[top:bottom, right:], 1) >= side
+        and _count_inked(box[:top, left:right], 0) >= end
+        and _count_inked(box[bottom:, left:right], 0) >= end
     )
+
+
+def _count_inked(mask: GrayImage, axis: int) -> int:
+    """Return how many rows (axis 1) or columns (axis 0) of a mask have ink."""
+    return cv2.countNonZero(cv2.reduce(mask, axis, cv2.REDUCE_MAX))
 
 
 def may_be_frame(stroke: Component, shape: tuple[int, ...]) -> bool:

@@ -134,6 +134,8 @@ class ReducedDetections(NamedTuple):
 
 def detect_in_reduced(image: GrayImage, is_light: bool | None = None) -> ReducedDetections:
     """Return what is detected in a uint8 image, reduced; `is_light` is as in `detect_digits`."""
+    if max(image.shape) <= WORKING_SIZE:
+        return ReducedDetections(image, 1.0, detect_digits(image, is_light))
     reduced, scale = downscale(image, _compute_working_size(image.shape))
     detections = detect_digits(reduced, is_light)
     if scale < MAX_SAFE_SCALE and any(_may_have_lost_strokes(detection) for detection in detections):

@@ -34,6 +34,8 @@ MIN_ELONGATION = 3.0
 """The length of a 1 or of a bar of light, as a multiple of its width."""
 MIN_BAR_FILL = 0.5
 """The share of the smallest rectangle around it that a bar fills."""
+MIN_BAR_LENGTH = 0.9
+"""Length of such a bar, as a share of the image's longer side."""
 MIN_THICK_BAR = 0.09
 """Width of a bar across the image that is a strip of light or a table, as a share of it; a 1 is thinner."""
 MIN_BAR_SHARE = 0.75
@@ -171,13 +173,15 @@ def is_bar(region: Region) -> bool:
 
 def has_thick_bar(mask: GrayImage) -> bool:
     """Tell whether the largest component is a thick bar across the image: a strip of light or a table."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
-    if len(stats) == 1:
+    size = max(mask.shape)
+    _, _, ink_width, ink_height = cv2.boundingRect(mask)
+    if max(ink_width, ink_height) < MIN_BAR_LENGTH * size:
         return False
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
     label = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     left, top, width, height, area = stats[label].tolist()
-    size, length = max(mask.shape), max(width, height)
-    is_thick = length >= 0.9 * size and area >= MIN_THICK_BAR * length * size
+    length = max(width, height)
+    is_thick = length >= MIN_BAR_LENGTH * size and area >= MIN_THICK_BAR * length * size
     # Beside the stem of an open 4, there is the rest of it.
     if not is_thick or area < MIN_BAR_SHARE * cv2.countNonZero(mask):
         return False

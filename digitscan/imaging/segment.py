@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any, NamedTuple
 
 import cv2
@@ -25,6 +26,7 @@ from digitscan.imaging.components import (
     find_components,
     find_touched_edges,
     is_cut_at,
+    mask_component,
     merge_components,
     take_edge_lines,
     touches_edge,
@@ -79,6 +81,8 @@ LINE_BORDER = 0.2
 """The left and right borders of the image where such a stroke is, as shares of its width."""
 MIN_EDGE_ASPECT = 2.5
 """Height to width of a stroke at the image's edge that may be the edge of paper, or a piece of a line."""
+MAX_COMPARED_COMPONENTS = 4
+"""So few components are masked one by one, which is faster than a table of all labels."""
 MIN_EDGE_MARGIN = 2.0
 """Paper on its other side, as a multiple of its width; with less, it may be a tight crop of a 1."""
 
@@ -275,6 +279,16 @@ def _segment_strokes(image: _Components, strokes: list[Component], notes: tuple[
     return Segmentation(digit, None, notes)
 
 
+def _mask_components(image: _Components, components: list[Component]) -> GrayImage:
+    """Return an image (H, W) uint8 of 255 where these components are, 0 elsewhere."""
+    if len(components) <= MAX_COMPARED_COMPONENTS:
+        masks = [mask_component(image.labels, component.label) for component in components]
+        return np.asarray(reduce(cv2.bitwise_or, masks), np.uint8)
+    is_chosen = np.zeros(1 + len(image.components), np.uint8)
+    is_chosen[[component.label for component in components]] = 255
+    return np.asarray(is_chosen.take(image.labels), np.uint8)
+
+
 def _cut_out(ink: GrayImage, left: int, top: int, width: int, height: int) -> Digit:
     return Digit(ink[top : top + height, left : left + width], top, left)
 
@@ -386,9 +400,7 @@ def _erase(image: _Components, digit: Digit, left_out: list[Component]) -> Digit
     height, width = digit.ink.shape
     top, left = max(0, digit.top - 1), max(0, digit.left - 1)
     part = slice(top, digit.top + height + 1), slice(left, digit.left + width + 1)
-    is_other = np.zeros(1 + len(image.components), np.uint8)
-    is_other[[component.label for component in left_out]] = 255
-    others = is_other.take(image.labels[part])
+    others = _mask_components(image, left_out)[part]
     kept = cv2.subtract(image.mask[part], others)
     erased = cv2.subtract(cv2.dilate(others, square_kernel(3)), kept)
     erased = erased[digit.top - top :, digit.left - left :][:height, :width]
