@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -78,8 +79,9 @@ def detect_digits(image: GrayImage, is_light: bool | None = None) -> list[Detect
     base = Detection(notes, None, None, 0.0, 0.0, False, separated.is_light_on_dark, None, separated.scale)
     if is_empty:
         return [base._replace(rejection=BLANK)]
-    if not may_have_lines(measurement.mask):
-        return _detect_in_ink(ink, measurement, base)
+    box = cv2.boundingRect(measurement.mask)
+    if not may_have_lines(box, ink.shape):
+        return _detect_in_ink(ink, measurement, base, box)
     return _detect_among_lines(ink, measurement, base)
 
 
@@ -94,8 +96,9 @@ def _detect_among_lines(ink: GrayImage, measurement: InkMeasurement, base: Detec
             return [base._replace(rejection=EMPTY_FIELD)]
         if not printed.has_strokes:
             return [_reject_remnant(_detect_in_ink(rest, rest_measurement, base)[-1], base, ink.shape)]
-        if not may_have_lines(rest_measurement.mask):
-            return _detect_in_ink(rest, rest_measurement, base)
+        box = cv2.boundingRect(rest_measurement.mask)
+        if not may_have_lines(box, rest.shape):
+            return _detect_in_ink(rest, rest_measurement, base, box)
     removal = remove_lines(rest, rest_measurement.threshold, rest_measurement.noise)
     if removal is None:
         return _detect_in_ink(rest, rest_measurement, base)
@@ -127,10 +130,15 @@ def _has_ink(rest: InkMeasurement, before: InkMeasurement) -> bool:
     )
 
 
-def _detect_in_ink(ink: GrayImage, measurement: InkMeasurement, base: Detection) -> list[Detection]:
-    """Return the digit in the ink, or several candidates; `base` has what is known of the image."""
+def _detect_in_ink(
+    ink: GrayImage, measurement: InkMeasurement, base: Detection, box: Sequence[int] | None = None
+) -> list[Detection]:
+    """Return the digit in the ink, or several candidates; `base` has what is known of the image.
+
+    `box` is the bounding box of the ink, if it is known.
+    """
     mask, threshold, contrast, _ = measurement
-    segmentations = segment_digit(ink, mask)
+    segmentations = segment_digit(ink, mask, cv2.boundingRect(mask) if box is None else box)
     if base.printed is None and not PRINT_NOTES.isdisjoint(segmentations[-1].notes):
         printed = remove_printed_components(ink, mask)
         base = base._replace(printed=None if printed is None else _compare(ink, printed.ink))

@@ -7,6 +7,7 @@ where the digit fills the image. Strokes that cross a line or stand on it stay w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -58,10 +59,13 @@ class LineRemoval(NamedTuple):
         return bool(MIDDLE[0] < middle < MIDDLE[1])
 
 
-def may_have_lines(mask: GrayImage) -> bool:
-    """Tell whether the ink is so wide or so high that a printed line may be in it."""
-    height, width = mask.shape
-    _, _, ink_width, ink_height = cv2.boundingRect(mask)
+def may_have_lines(box: Sequence[int], shape: tuple[int, ...]) -> bool:
+    """Tell whether ink is so wide or so high that a printed line may be in it.
+
+    `box` is its bounding box: left, top, width and height; `shape` is the image's.
+    """
+    height, width = shape
+    _, _, ink_width, ink_height = box
     is_long = ink_width >= MIN_LENGTH * width or ink_height >= MIN_LENGTH * height
     return bool(is_long and min(height, width) >= MIN_SIDE)
 

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -135,13 +136,14 @@ class _Components(NamedTuple):
     """The pixels of the smallest component that is no speck."""
 
 
-def segment_digit(ink: GrayImage, mask: GrayImage) -> list[Segmentation]:
+def segment_digit(ink: GrayImage, mask: GrayImage, box: Sequence[int]) -> list[Segmentation]:
     """Return the digit without specks, lines and neighbours, or why there is none.
 
     There are two results where components may be parts of the digit or neighbours: the first one keeps
-    them. `ink` is (H, W) uint8, 0 for paper; `mask` (H, W) uint8 is 255 where there is ink, 0 elsewhere.
+    them. `ink` is (H, W) uint8, 0 for paper; `mask` (H, W) uint8 is 255 where there is ink, 0 elsewhere;
+    `box` is its bounding box: left, top, width and height.
     """
-    left, top, width, height = cv2.boundingRect(mask)
+    left, top, width, height = box
     if width == 0:
         return [Segmentation(None, BLANK)]
     part = mask[top : top + height, left : left + width]

@@ -9,7 +9,8 @@ from tests.support.pictures import draw_five
 
 
 def segment_all(image):
-    return segment_digit(image, np.where(image > 127, 255, 0).astype(np.uint8))
+    mask = np.where(image > 127, 255, 0).astype(np.uint8)
+    return segment_digit(image, mask, cv2.boundingRect(mask))
 
 
 def segment(image):
