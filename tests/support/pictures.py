@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -106,7 +107,7 @@ def make_tiff(
 
 
 def make_samples_tiff(
-    samples: np.ndarray, sample_format: int = 1, order: str = "<", compress: bool = False
+    samples: np.ndarray, sample_format: int = 1, order: Literal["<", ">"] = "<", compress: bool = False
 ) -> bytes:
     """Return a TIFF of samples (height, width) or, with alpha, (height, width, 2), in one strip."""
     height, width, channels = (*samples.shape, 1)[:3]
