@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from digitscan.imaging.formats import MAX_MEGAPIXELS, MAX_PAGES, may_have_pages
+from digitscan.workers.file_reader import read_files
 from digitscan.workers.inspector import Inspector
-from digitscan.workers.protocol import CountSetup
+from digitscan.workers.protocol import CountSetup, FileLocation
 from digitscan.workers.supervisor import ProcessFactory
 
 
@@ -24,6 +27,23 @@ class PageCounter(Inspector[int]):
 
     def _answer_for_failure(self) -> int:
         return 1
+
+
+def list_pages(files: Sequence[FileLocation]) -> list[list[FileLocation]]:
+    """Return the pages of each file, up to MAX_PAGES; the file itself if it has one, or is a page already.
+
+    Frames are no pages. Raises DigitscanError if no worker can be kept alive.
+    """
+    asked = [index for index, file in enumerate(files) if not file.page and may_have_pages(file.path)]
+    pages = [[file] for file in files]
+    if asked:
+        setup = _create_setup(MAX_MEGAPIXELS, frames=False)
+        counts = read_files([files[index] for index in asked], setup, parse_page_count)
+        for index, count in zip(asked, counts, strict=True):
+            if not isinstance(count, str) and count > 1:  # where it is text, whoever reads the file says why
+                numbers = range(1, min(count, MAX_PAGES) + 1)
+                pages[index] = [files[index]._replace(page=page) for page in numbers]
+    return pages
 
 
 def parse_page_count(value: Any) -> int:
