@@ -164,7 +164,7 @@ class _FileWithHeader(io.RawIOBase):
         elif whence == io.SEEK_END:
             offset = self._file.seek(offset, whence)
         if offset < 0:
-            raise ValueError("a position before the beginning")
+            raise ValueError(offset)
         self._position = offset
         return offset
 
