@@ -176,7 +176,7 @@ def _decode_pdf(file: IO[bytes], request: _Request) -> DecodedImage:
 
 
 def _decode_tiff(file: IO[bytes], request: _Request) -> DecodedImage:
-    offsets = find_pages(file)
+    offsets = find_pages(file, request.page) if request.page else find_pages(file)
     check_page(request.page, len(offsets))
     if offsets:
         file = select_directory(file, offsets[max(request.page, 1) - 1])

@@ -54,8 +54,10 @@ class _Layout(NamedTuple):
     """Tag, type, number of values, and the values themselves if they fit."""
 
 
-def find_pages(file: IO[bytes]) -> list[int]:
+def find_pages(file: IO[bytes], max_pages: int = _MAX_DIRECTORIES) -> list[int]:
     """Return the offset of the directory of each page, in order; the first one's if none is a page.
+
+    No more than `max_pages` are looked for.
 
     A directory that cannot be read is a page, so that whoever decodes it says why; the chain ends there.
     Empty if there is no offset of a first directory.
@@ -64,8 +66,9 @@ def find_pages(file: IO[bytes]) -> list[int]:
     offset = _read_number(file, layout.offset, layout.offset_at)
     if offset and _is_last(file, layout, offset):  # as in most files: whatever it says, it is the page
         return [offset]
-    first, pages, seen = offset, [], set[int]()
-    while offset and offset not in seen and len(seen) < _MAX_DIRECTORIES:
+    first, seen = offset, set[int]()
+    pages: list[int] = []
+    while offset and offset not in seen and len(seen) < _MAX_DIRECTORIES and len(pages) < max_pages:
         seen.add(offset)
         directory = _read_directory(file, layout, offset)
         if directory is None or directory.is_page:
