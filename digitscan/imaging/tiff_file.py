@@ -10,8 +10,8 @@ import io
 import struct
 from typing import IO, NamedTuple
 
-BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, SAMPLES_PER_PIXEL, SAMPLE_FORMAT = 258, 259, 262, 277, 339
-"""Tags that say what kind of picture a directory describes."""
+COMPRESSION = 259
+"""The tag that says how the pixels are compressed."""
 
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
 _REDUCED_OR_MASK = 0b101
@@ -23,28 +23,9 @@ _BIG_VERSION = 43
 _SHORT, _LONG = 3, 4
 
 
-class Directory(NamedTuple):
-    """One image file directory."""
-
-    offset: int
-    """Where it begins."""
-    values: dict[int, int]
-    """The first value of each tag that is a small number or two, by the tag."""
-    next_offset: int
-    """Where the next one begins; 0 if it is the last."""
-
-    @property
-    def is_page(self) -> bool:
-        """Whether it is a picture of its own, and no reduced copy or mask of another one."""
-        is_reduced = self.values.get(_OLD_SUBFILE_TYPE) == _OLD_REDUCED
-        return not (self.values.get(_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK or is_reduced)
-
-
 class _Layout(NamedTuple):
     """How a TIFF, or a BigTIFF, stores its numbers."""
 
-    order: str
-    """As `struct` names it."""
     offset_at: int
     """Where the offset of the first directory is."""
     offset: struct.Struct
@@ -52,6 +33,38 @@ class _Layout(NamedTuple):
     """Of a directory's number of entries."""
     entry: struct.Struct
     """Tag, type, number of values, and the values themselves if they fit."""
+    tag: struct.Struct
+    """A tag, or a number of 16 bits."""
+    long: struct.Struct
+
+
+class Directory(NamedTuple):
+    """One image file directory."""
+
+    offset: int
+    """Where it begins."""
+    entries: bytes
+    """Its entries as they are stored."""
+    next_offset: int
+    """Where the next one begins; 0 if it is the last."""
+    layout: _Layout
+
+    def get(self, tag: int, default: int = 0) -> int:
+        """Return the first value of a tag that is a number of 16 or 32 bits and stands in its entry."""
+        key = self.layout.tag.pack(tag)
+        start = self.entries.find(key)
+        while start >= 0 and start % self.layout.entry.size:
+            start = self.entries.find(key, start + 1)
+        if start < 0:
+            return default
+        _, kind, _, data = self.layout.entry.unpack_from(self.entries, start)
+        number = {_SHORT: self.layout.tag, _LONG: self.layout.long}.get(kind)
+        return int(number.unpack_from(data)[0]) if number else default
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a picture of its own, and no reduced copy or mask of another one."""
+        return not (self.get(_SUBFILE_TYPE) & _REDUCED_OR_MASK or self.get(_OLD_SUBFILE_TYPE) == _OLD_REDUCED)
 
 
 def find_pages(file: IO[bytes], max_pages: int = _MAX_DIRECTORIES) -> list[int]:
@@ -98,8 +111,8 @@ def select_directory(file: IO[bytes], offset: int) -> IO[bytes]:
 
 
 def _create_layout(order: str, is_big: bool) -> _Layout:
-    codes = ("Q", "Q", "HHQ8s") if is_big else ("I", "H", "HHI4s")
-    return _Layout(order, 8 if is_big else 4, *(struct.Struct(order + code) for code in codes))
+    codes = ("Q", "Q", "HHQ8s", "H", "I") if is_big else ("I", "H", "HHI4s", "H", "I")
+    return _Layout(8 if is_big else 4, *(struct.Struct(order + code) for code in codes))
 
 
 _LAYOUTS = {(order, is_big): _create_layout(order, is_big) for order in "<>" for is_big in (False, True)}
@@ -140,12 +153,8 @@ def _read_directory(file: IO[bytes], layout: _Layout, offset: int) -> Directory 
     entries = file.read(count * layout.entry.size)
     if len(entries) < count * layout.entry.size:
         return None
-    values = {}
-    for tag, kind, _, data in layout.entry.iter_unpack(entries):
-        if kind in (_SHORT, _LONG):
-            values[tag] = int(struct.unpack_from(layout.order + ("H" if kind == _SHORT else "I"), data)[0])
     end = offset + layout.length.size + len(entries)
-    return Directory(offset, values, _read_number(file, layout.offset, end))
+    return Directory(offset, entries, _read_number(file, layout.offset, end), layout)
 
 
 class _FileWithHeader(io.RawIOBase):

@@ -96,8 +96,8 @@ def describe_unread_kind(file: IO[bytes]) -> str | None:
     None if its first directory is no sound one.
     """
     directory = read_first_directory(file)
-    if directory is None or not all(directory.values.get(tag) for tag in (_WIDTH, _LENGTH)):
+    if directory is None or not all(directory.get(tag) for tag in (_WIDTH, _LENGTH)):
         return None
-    compression = _NAMES_OF_UNREAD_COMPRESSIONS.get(directory.values.get(COMPRESSION, _UNCOMPRESSED))
+    compression = _NAMES_OF_UNREAD_COMPRESSIONS.get(directory.get(COMPRESSION, _UNCOMPRESSED))
     kind = f"{compression} compression" if compression else "samples of this kind"
     return f"TIFF with {kind} is not supported: convert it to PNG or JPEG"
