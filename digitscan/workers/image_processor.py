@@ -65,6 +65,8 @@ class ImageProcessor:
         `set_current` is called with the index of a file before it is read, and with the number of files
         before work on several files together.
         """
+        from digitscan.imaging.decode import decode_image
+
         rows: list[WorkerRow] = [_error_row("")] * len(files)
         preprocessed: list[_PreprocessedFile] = []
         decoded: list[tuple[int, DecodedImage]] = []
@@ -72,7 +74,10 @@ class ImageProcessor:
         for index, file in enumerate(files):
             set_current(index)
             try:
-                image = self._decode(file)
+                path, dir_fd = self._locate(file)
+                if file.page > self.max_pages:
+                    raise ImageError(self._describe_left_out_pages(path, dir_fd))
+                image = decode_image(path, self.max_megapixels, dir_fd=dir_fd, page=file.page)
             except Exception as error:
                 rows[index] = _error_row(describe_error(error))
                 continue
@@ -86,15 +91,6 @@ class ImageProcessor:
         set_current(len(files))
         self._classify(rows, preprocessed)
         return rows
-
-    def _decode(self, file: FileLocation, min_short_side: int | None = None) -> DecodedImage:
-        """Return what is in a file. Raises ImageError."""
-        from digitscan.imaging.decode import MIN_SHORT_SIDE, decode_image
-
-        path, dir_fd = self._locate(file)
-        if file.page > self.max_pages:
-            raise ImageError(self._describe_left_out_pages(path, dir_fd))
-        return decode_image(path, self.max_megapixels, min_short_side or MIN_SHORT_SIDE, dir_fd, file.page)
 
     def _describe_left_out_pages(self, path: str, dir_fd: int | None) -> str:
         from digitscan.imaging.pages import count_pages
@@ -120,7 +116,7 @@ class ImageProcessor:
         set_current: SetCurrent,
     ) -> None:
         """Add the pictures that may be a digit to `preprocessed`; the others get their row."""
-        from digitscan.imaging.decode import MIN_SHORT_SIDE_CLOSE_UP
+        from digitscan.imaging.decode import MIN_SHORT_SIDE_CLOSE_UP, decode_image
         from digitscan.imaging.preprocess import MIN_DIGIT_SIZE, preprocess
         from digitscan.imaging.preprocess_batch import is_batchable, preprocess_batch
 
@@ -135,7 +131,11 @@ class ImageProcessor:
                     set_current(index)
                     result = preprocess(image.pixels)
                 if image.is_reduced and 0 < result.digit_size < MIN_DIGIT_SIZE:
-                    result = preprocess(self._decode(files[index], MIN_SHORT_SIDE_CLOSE_UP).pixels)
+                    path, dir_fd = self._locate(files[index])
+                    close_up = decode_image(
+                        path, self.max_megapixels, MIN_SHORT_SIDE_CLOSE_UP, dir_fd, files[index].page
+                    )
+                    result = preprocess(close_up.pixels)
             except Exception as error:
                 rows[index] = _error_row(describe_error(error))
                 continue
