@@ -79,7 +79,7 @@ class ImageFile(NamedTuple):
     folder: Folder | None = None
     """The folder that it was found in; None for a file that was named."""
     page: int = 0
-    """Which of its pages, the first of which is 1; 0 for a file of one page, or of nobody knows how many."""
+    """Which of its pages, the first of which is 1; 0 for a file of one page, or before they are counted."""
     first_page: int = 1
     """Of a file with `page` 0, the first page that is still to be read."""
 

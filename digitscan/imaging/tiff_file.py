@@ -70,9 +70,8 @@ class Directory(NamedTuple):
 def find_pages(file: IO[bytes], max_pages: int = _MAX_DIRECTORIES) -> list[int]:
     """Return the offset of the directory of each page, in order; the first one's if none is a page.
 
-    No more than `max_pages` are looked for.
-
-    A directory that cannot be read is a page, so that whoever decodes it says why; the chain ends there.
+    No more than `max_pages` are looked for. A directory that cannot be read is a page, so that whoever
+    decodes it says why; the chain ends there.
     Empty if there is no offset of a first directory.
     """
     layout = _read_layout(file)
