@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from digitscan.cli_options import (
     AgainstModel,
+    AnimationFrames,
     Audit,
     BatchSize,
     ChunkSize,
@@ -32,6 +33,7 @@ from digitscan.cli_options import (
     ImageFolder,
     Json,
     MaxMegapixels,
+    MaxPages,
     MaxWrong,
     MinConfidence,
     ModelFile,
@@ -143,6 +145,8 @@ def scan(
     chunk_size: ChunkSize = ScanConfig.chunk_size,
     timeout: Timeout = ScanConfig.timeout,
     max_megapixels: MaxMegapixels = ScanConfig.max_megapixels,
+    max_pages: MaxPages = ScanConfig.max_pages,
+    frames: AnimationFrames = ScanConfig.frames,
     input_range: ModelInputRange = None,
     batch_size: FormerChunkSize = None,
 ) -> None:
@@ -158,6 +162,8 @@ def scan(
         min_confidence=min_confidence,
         probabilities=probabilities,
         max_megapixels=max_megapixels,
+        max_pages=max_pages,
+        frames=frames,
         timeout=timeout,
         workers=workers,
         chunk_size=chunk_size,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from digitscan.scanning.config import MAX_CHUNK_SIZE, MIN_MEGAPIXELS, MIN_TIMEOUT_SECONDS
+from digitscan.scanning.config import MAX_CHUNK_SIZE, MIN_MEGAPIXELS, MIN_TIMEOUT_SECONDS, Frames
 from digitscan.training.config import Architecture
 
 
@@ -217,6 +217,23 @@ MaxMegapixels = Annotated[
         help="Refuse images with more pixels.",
     ),
 ]
+MaxPages = Annotated[
+    int,
+    typer.Option(
+        "--max-pages",
+        min=1,
+        metavar="NUMBER",
+        help="Leave out further pages of a file; its last row says so.",
+    ),
+]
+AnimationFrames = Annotated[
+    Frames,
+    typer.Option(
+        "--frames",
+        metavar="first|all",
+        help="Read the first picture of an animation or a burst, or each as a page of its own.",
+    ),
+]
 Timeout = Annotated[
     float,
     typer.Option(
@@ -224,7 +241,7 @@ Timeout = Annotated[
         min=MIN_TIMEOUT_SECONDS,
         callback=_finite,
         metavar="SECONDS",
-        help="The most time that one image may take.",
+        help="The most time that one image or page may take.",
     ),
 ]
 Workers = Annotated[

@@ -11,6 +11,13 @@ NOT_UTF8 = "name is not UTF-8"
 """The note of a file whose name had to be shown with escapes, see `path_to_text`."""
 
 
+_PAGE = re.compile(r"(?<!#)((?:##)*)#([1-9][0-9]{0,8})\Z")
+"""The end of the name of a page: an odd number of `#`, and the page's number."""
+_LIKE_A_PAGE = re.compile(r"(#+)([0-9]*)\Z")
+"""The end of a path that is like that of a page: each `#` of it is doubled."""
+_DOUBLED = re.compile(r"(?<!#)((?:##)+)([0-9]*)\Z")
+
+
 class Status(StrEnum):
     """Whether a person must look at a row."""
 
@@ -33,7 +40,9 @@ class Prediction:
     """
 
     path: str
-    """The file, with forward slashes: relative to the scanned folder; as given if several paths were."""
+    """The file, with forward slashes: relative to the scanned folder; as given if several paths were.
+
+    A page of a file with several is `forms.tif#2`; a file that is named like that is `forms.tif##2`."""
     digit: int | None
     """0 to 9; None if `status` is NO_DIGIT or ERROR."""
     confidence: float | None
@@ -69,6 +78,41 @@ class ImageFile(NamedTuple):
     """Notes about the name itself, which end the row's note."""
     folder: Folder | None = None
     """The folder that it was found in; None for a file that was named."""
+    page: int = 0
+    """Which of its pages, the first of which is 1; 0 for a file of one page, or before they are counted."""
+    first_page: int = 1
+    """Of a file with `page` 0, the first page that is still to be read."""
+
+
+def path_to_name(path: bytes) -> tuple[str, bool]:
+    """Return a path as its row shows it, and whether it was UTF-8; `name_to_path` gives it back.
+
+    >>> path_to_name(b"form#2")
+    ('form##2', True)
+    """
+    text, is_utf8 = path_to_text(path)
+    return _LIKE_A_PAGE.sub(r"\1\1\2", text, count=1) if "#" in text else text, is_utf8
+
+
+def name_to_path(name: str, is_utf8: bool) -> tuple[bytes, int]:
+    """Return the bytes of the path that a row shows, and its page, 0 if it shows none.
+
+    >>> name_to_path("forms.tif#2", True), name_to_path("form##2", True)
+    ((b'forms.tif', 2), (b'form#2', 0))
+    """
+    page = 0
+    if "#" not in name:  # nearly all
+        return text_to_path(name, is_utf8), page
+    if match := _PAGE.search(name):
+        name, page = name[: match.start()] + match[1], int(match[2])
+    if match := _DOUBLED.search(name):
+        name = name[: match.start()] + match[1][::2] + match[2]
+    return text_to_path(name, is_utf8), page
+
+
+def add_page(name: str, page: int) -> str:
+    """Return what a row shows of a page of a file that it shows by this name."""
+    return f"{name}#{page}"
 
 
 def path_to_text(path: bytes) -> tuple[str, bool]:

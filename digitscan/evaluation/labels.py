@@ -8,15 +8,17 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from digitscan.csv_cells import unescape_formula
-from digitscan.errors import DataError, ImageError
+from digitscan.errors import DataError, DigitscanError, ImageError
 from digitscan.evaluation.metrics import NO_DIGIT
-from digitscan.prediction import text_to_path
+from digitscan.prediction import add_page, name_to_path
 from digitscan.system.files import describe_os_error, open_regular_file
+from digitscan.workers.page_counter import list_pages
+from digitscan.workers.protocol import FileLocation
 
 NO_DIGIT_LABEL = "none"
 """The label of an image that shows no digit: a subfolder's name, or a cell."""
@@ -36,6 +38,35 @@ class LabelledFile:
     path: Path
     label: int
     """0 to 9, or NO_DIGIT."""
+    page: int = 0
+    """Which of its pages, as in ImageFile."""
+
+    @property
+    def location(self) -> FileLocation:
+        """The file as a worker opens it."""
+        return FileLocation(os.fspath(self.path), page=self.page)
+
+    @property
+    def name(self) -> str:
+        """What messages call it: its path with its page, as in a scan's CSV."""
+        name = self.path.as_posix()
+        return add_page(name, self.page) if self.page else name
+
+
+def list_labelled_pages(files: Sequence[LabelledFile]) -> list[LabelledFile]:
+    """Return the files, with each page of those that have several in the place of the file.
+
+    Raises DataError if no worker can be kept alive.
+    """
+    try:
+        all_pages = list_pages([file.location for file in files])
+    except DigitscanError as error:
+        raise DataError(str(error)) from error
+    return [
+        LabelledFile(file.path, file.label, page.page)
+        for file, pages in zip(files, all_pages, strict=True)
+        for page in pages
+    ]
 
 
 def list_labelled_folder(folder: Path) -> list[LabelledFile]:
@@ -76,9 +107,9 @@ def read_truth(truth: Path, folder: Path) -> list[LabelledFile]:
 
 
 def collect_labelled_files(
-    table: Table, csv_path: Path, label_column: str, find_path: Callable[[dict[str, str]], Path]
+    table: Table, csv_path: Path, label_column: str, find_picture: Callable[[dict[str, str]], FileLocation]
 ) -> list[LabelledFile]:
-    """Return the images of a table that have a label in a column; `find_path` says where that of a row is.
+    """Return the images of a table that have a label in a column; `find_picture` says where that of a row is.
 
     Raises DataError for a label that is none, for two labels of one image, and where no image has one.
     """
@@ -87,7 +118,8 @@ def collect_labelled_files(
         label, name = parse_label(row[label_column], csv_path, line), row[PATH_COLUMN]
         if label is None:
             continue
-        if files.setdefault(name, LabelledFile(find_path(row), label)).label != label:
+        place = find_picture(row)
+        if files.setdefault(name, LabelledFile(Path(place.path), label, place.page)).label != label:
             raise DataError(
                 f"{csv_path}, line {line}: {name} has two different labels: remove one of the rows"
             )
@@ -96,17 +128,18 @@ def collect_labelled_files(
     return list(files.values())
 
 
-def _find_file(folder: Path, cell: str) -> Path:
-    """Return the path in a cell, which may have the escapes that a scan writes."""
+def _find_file(folder: Path, cell: str) -> FileLocation:
+    """Return the path in a cell, which may have the escapes and the page that a scan writes."""
     path = folder / cell
     if os.path.lexists(path):
-        return path
+        return FileLocation(os.fspath(path))
     text = unescape_formula(cell)
     for is_utf8 in (True, False):
-        escaped = folder / os.fsdecode(text_to_path(text, is_utf8))
+        name, page = name_to_path(text, is_utf8)
+        escaped = folder / os.fsdecode(name)
         if os.path.lexists(escaped):
-            return escaped
-    return path
+            return FileLocation(os.fspath(escaped), page=page)
+    return FileLocation(os.fspath(path))
 
 
 def parse_label(cell: str, path: Path, line: int) -> int | None:

@@ -9,20 +9,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 from digitscan.csv_cells import unescape_formula
-from digitscan.prediction import text_to_path
+from digitscan.prediction import name_to_path
+from digitscan.workers.protocol import FileLocation
 
-FindPath = Callable[[str, bool], Path]
-"""Turns the cell `path` of a row into the path of its picture; false if the row says that it is no UTF-8."""
+FindPicture = Callable[[str, bool], FileLocation]
+"""Turns the cell `path` of a row into the path and page of its picture; false if the row says that it is no
+UTF-8."""
 
 
-def create_path_finder(csv: Path, images: Path | None) -> FindPath:
-    """Return what turns the cell `path` of a row into the path of its picture.
+def create_picture_finder(csv: Path, images: Path | None) -> FindPicture:
+    """Return what turns the cell `path` of a row into the path and page of its picture.
 
     `images` is the folder in which the paths begin now, if the pictures have moved. Without it, they are
     where the scan found them: it notes beside its CSV which folders it was given.
     """
     find = _create_name_finder(csv, images)
-    return lambda cell, is_utf8: find(os.fsdecode(text_to_path(unescape_formula(cell), is_utf8)))
+
+    def find_picture(cell: str, is_utf8: bool) -> FileLocation:
+        path, page = name_to_path(unescape_formula(cell), is_utf8)
+        return FileLocation(os.fspath(find(os.fsdecode(path))), page=page)
+
+    return find_picture
 
 
 def _create_name_finder(csv: Path, images: Path | None) -> Callable[[str], Path]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from digitscan.errors import DataError, OutputError, UsageError
 from digitscan.evaluation.config import MNIST, EvaluateConfig
 from digitscan.evaluation.console import create_console
-from digitscan.evaluation.labels import LabelledFile, list_labelled_folder, read_truth
+from digitscan.evaluation.labels import LabelledFile, list_labelled_folder, list_labelled_pages, read_truth
 from digitscan.evaluation.result_file import check_result_path, make_folder, write_result
 from digitscan.system.files import describe_os_error
 from digitscan.system.log import log
@@ -88,9 +88,9 @@ def _find_images(config: EvaluateConfig) -> _Images:
                 raise DataError(
                     f"{source} is no folder: name the one in which the paths of {config.truth} begin"
                 )
-            return _Images(files=read_truth(config.truth, source))
+            return _Images(files=list_labelled_pages(read_truth(config.truth, source)))
         if source.is_dir():
-            return _Images(files=list_labelled_folder(source))
+            return _Images(files=list_labelled_pages(list_labelled_folder(source)))
         if source.is_file():
             return _Images()
     except OSError as error:
@@ -136,7 +136,7 @@ def _leave_out(images: _Images, unreadable: Mapping[int, str]) -> _Images:
     if images.files is None:
         return images
     for index in [*unreadable][:MAX_LISTED_FILES]:
-        log(f"left out {images.files[index].path}: {unreadable[index]}")
+        log(f"left out {images.files[index].name}: {unreadable[index]}")
     if len(unreadable) > MAX_LISTED_FILES:
         log(f"left out {len(unreadable) - MAX_LISTED_FILES:,} more files that cannot be read")
     files = [file for index, file in enumerate(images.files) if index not in unreadable]
@@ -254,4 +254,4 @@ def _load_pictures(
         return [images.digits[0][index] for index in indices]
     if images.files is None or model is None:
         return [None] * len(indices)
-    return load_pictures([images.files[index].path for index in indices], model)
+    return load_pictures([images.files[index].location for index in indices], model)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from digitscan.evaluation.labels import LabelledFile
@@ -13,6 +12,7 @@ from digitscan.prediction import Status
 from digitscan.workers.explainer import EncodedImage, ExplainedRow
 from digitscan.workers.file_reader import read_files
 from digitscan.workers.protocol import (
+    FileLocation,
     WorkerRow,
     create_explain_setup,
     create_image_setup,
@@ -47,9 +47,9 @@ def read_labelled_files(
     """
     import numpy as np
 
-    paths = [file.path for file in files]
+    locations = [file.location for file in files]
     rows, any_rows = (
-        read_files(paths, create_image_setup(model, limit, False, MAX_MEGAPIXELS), parse_worker_row)
+        read_files(locations, create_image_setup(model, limit, False, MAX_MEGAPIXELS), parse_worker_row)
         # The second time tells which rows no threshold makes `ok`.
         for limit in (min_confidence, 0.0)
     )
@@ -59,7 +59,7 @@ def read_labelled_files(
         if isinstance(row, str) or row.status == Status.ERROR:
             unreadable[index] = row if isinstance(row, str) else row.note
             continue
-        names.append(file.path.as_posix())
+        names.append(file.name)
         labels.append(file.label)
         read_rows.append(row)
         may_be_ok.append(not isinstance(any_row, str) and any_row.status == Status.OK)
@@ -93,10 +93,10 @@ def read_labelled_digits(
     return _collect(names, labels.astype(np.int64), rows, may_be_ok)
 
 
-def load_pictures(paths: Sequence[Path], model: Model) -> list[NDArray[np.uint8] | None]:
+def load_pictures(files: Sequence[FileLocation], model: Model) -> list[NDArray[np.uint8] | None]:
     """Return each picture, gray and reduced if it is large; None for a file that cannot be read."""
     setup = create_explain_setup(model, None, PICTURE_SIDE, findings=False)
-    return [None if isinstance(row, str) else row for row in read_files(paths, setup, _parse_picture)]
+    return [None if isinstance(row, str) else row for row in read_files(files, setup, _parse_picture)]
 
 
 def _parse_picture(values: Any) -> NDArray[np.uint8] | None:

@@ -52,7 +52,8 @@ _TIFF_OFFSETS_AND_COUNTS = ((273, 279), (324, 325))
 """Tags of strips and of tiles."""
 _TIFF_JPEG = 7
 _TIFF_FAX = frozenset([2, 3, 4])
-_TIFF_DEFLATE = frozenset([8, 32946])
+TIFF_DEFLATE = frozenset([8, 32946])
+"""Values of the tag that names the compression."""
 _LOST_FAX_DATA = re.compile(rb"Fax\w+: (Premature EOL|Bad code word|Line length mismatch|Uncompressed data)")
 _MAX_FAX_ROWS = 1 << 16
 """libtiff may print a line for each row."""
@@ -160,10 +161,10 @@ def is_damaged_tiff(image: PillowImage, file: IO[bytes]) -> bool:
         if compression == _TIFF_JPEG:
             tables = bytes(tags.get(_TIFF_JPEG_TABLES, b""))
             # The tables are a JPEG without a picture: their end and the strip's beginning make way.
-            strips = (tables[:-2] + strip[2:] if tables else strip for strip in _read_strips(tags, file))
+            strips = (tables[:-2] + strip[2:] if tables else strip for strip in read_strips(tags, file))
             return any(is_damaged_jpeg(strip) for strip in strips)
-        if compression in _TIFF_DEFLATE:
-            return _has_damaged_deflate_data(_read_strips(tags, file), image.width * image.height)
+        if compression in TIFF_DEFLATE:
+            return _has_damaged_deflate_data(read_strips(tags, file), image.width * image.height)
         if compression in _TIFF_FAX and image.height <= _MAX_FAX_ROWS:
             file.seek(0)
             _, warnings = _call_opencv(file.read(MAX_IMAGE_FILE_BYTES), cv2.IMREAD_GRAYSCALE)
@@ -171,7 +172,7 @@ def is_damaged_tiff(image: PillowImage, file: IO[bytes]) -> bool:
     return False
 
 
-def _read_strips(tags: ImageFileDirectory_v2, file: IO[bytes]) -> Iterator[bytes]:
+def read_strips(tags: ImageFileDirectory_v2, file: IO[bytes]) -> Iterator[bytes]:
     """Yield the compressed strips or tiles of a TIFF, up to the limit of a file's size."""
     budget = MAX_IMAGE_FILE_BYTES
     for offsets_tag, counts_tag in _TIFF_OFFSETS_AND_COUNTS:

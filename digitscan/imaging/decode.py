@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
-import warnings
+from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,7 +26,13 @@ from digitscan.imaging.fast_decode import (
     decode_plain_png,
     has_full_contrast,
 )
-from digitscan.imaging.formats import MAX_IMAGE_FILE_BYTES, MAX_MEGAPIXELS, detect_format
+from digitscan.imaging.formats import (
+    MAX_IMAGE_FILE_BYTES,
+    MAX_MEGAPIXELS,
+    detect_format,
+    detect_unread_format,
+    make_size_error,
+)
 from digitscan.imaging.grayscale import (
     apply_exif_orientation,
     find_range,
@@ -36,7 +41,12 @@ from digitscan.imaging.grayscale import (
     to_pixels,
 )
 from digitscan.imaging.jpeg_file import is_header_cut
+from digitscan.imaging.pages import check_page, count_pictures, cut_mpo_picture
+from digitscan.imaging.pdf_file import draw_pdf_page
+from digitscan.imaging.pillow_file import limit_pixels, open_image
 from digitscan.imaging.png_file import MAX_METADATA_BYTES, lacks_rows, remove_metadata, verify_checksums
+from digitscan.imaging.tiff_file import find_pages, select_directory
+from digitscan.imaging.tiff_samples import describe_unread_kind, read_samples
 from digitscan.prediction import path_to_text
 from digitscan.system.files import describe_os_error, read_regular_file
 from digitscan.system.native_stderr import call_with_native_stderr
@@ -67,6 +77,21 @@ class DecodedImage(NamedTuple):
     """Whether it was decoded at a reduced scale: the file holds more pixels."""
     is_damaged: bool = False
     """Whether a part of it is missing, as far as the decoder can tell. What is there instead is arbitrary."""
+    is_one_of_several: bool = False
+    """Whether the file holds more pictures, and nobody said which one is wanted."""
+
+    @property
+    def needs_review(self) -> bool:
+        """Whether a person should look at the file, whatever is read in these pixels."""
+        return self.is_damaged or self.is_one_of_several
+
+
+class _Request(NamedTuple):
+    """What is wanted of a file; see `decode_image`."""
+
+    max_megapixels: float = MAX_MEGAPIXELS
+    min_short_side: int = MIN_SHORT_SIDE
+    page: int = 0
 
 
 def decode_image(
@@ -74,106 +99,140 @@ def decode_image(
     max_megapixels: float = MAX_MEGAPIXELS,
     min_short_side: int = MIN_SHORT_SIDE,
     dir_fd: int | None = None,
+    page: int = 0,
 ) -> DecodedImage:
     """Decode a file, given by its path, or the contents of a file, given as bytes.
 
-    `dir_fd` is an open folder in which the path begins, instead of the current folder.
+    `dir_fd` is an open folder in which the path begins, instead of the current folder. `page` is which of the
+    file's pages or frames is wanted, the first of which is 1; with 0 it is the first, and if there are more,
+    the result says so.
 
-    The format is recognised by content, not by suffix: PNG, JPEG (and MPO), BMP, GIF, TIFF and WebP. Of
-    several frames, the first is decoded. EXIF orientation is applied. Transparent parts are filled with black
-    or white, whichever keeps the ink visible. 16 bits are kept. Colour becomes luminance, or the channel with
-    the most contrast, if that is clearly more. A large JPEG is decoded at a reduced scale whose shorter side
-    is at least `min_short_side` pixels. Where the decoder tells that a part is missing, the result says so.
+    The format is recognised by content, not by suffix: PNG, JPEG (and MPO), BMP, GIF, TIFF, WebP, JPEG 2000,
+    AVIF, PBM, PGM, PPM, and with optional libraries HEIC and PDF. EXIF orientation is applied. Transparent
+    parts are filled with black or white, whichever keeps the ink visible. 16 bits are kept. Colour becomes
+    luminance, or the channel with the most contrast, if that is clearly more. A large JPEG is decoded at a
+    reduced scale whose shorter side is at least `min_short_side` pixels. Where the decoder tells that a part
+    is missing, the result says so.
 
     Raises ImageError with a short phrase: the reason, and after a colon what may differ between files.
     """
+    request = _Request(max_megapixels, min_short_side, page)
     if isinstance(source, bytes):
-        return _decode_bytes(source, max_megapixels, min_short_side)
+        return _decode_bytes(source, request)
     try:
         contents = read_regular_file(os.fspath(source), _MAX_BUFFERED_BYTES, dir_fd)
         if isinstance(contents, bytes):
-            return _decode_bytes(contents, max_megapixels, min_short_side)
+            return _decode_bytes(contents, request)
         with io.BufferedReader(contents) as file:
-            return _decode_file(file, max_megapixels, min_short_side)
+            return _decode_file(file, request)
     except OSError as error:
         raise ImageError(describe_os_error(error)) from None
 
 
-def _decode_bytes(data: bytes, max_megapixels: float, min_short_side: int) -> DecodedImage:
-    if data.startswith(PNG_START):
-        pixels = decode_plain_png(data, max_megapixels)
+def _decode_bytes(data: bytes, request: _Request) -> DecodedImage:
+    if data.startswith(PNG_START) and request.page <= 1:
+        pixels = decode_plain_png(data, request.max_megapixels)
         if pixels is not None:
             return DecodedImage(pixels, ())
-    elif data.startswith(JPEG_START):
-        luminance = decode_complete_jpeg(data, max_megapixels, min_short_side)
+    elif data.startswith(JPEG_START) and request.page <= 1:
+        luminance = decode_complete_jpeg(data, request.max_megapixels, request.min_short_side)
         if luminance is not None and luminance.is_plain and luminance.shows_all_ink:
             notes = (_DAMAGE_NOTE,) if luminance.is_damaged else ()
             return DecodedImage(luminance.pixels, notes, luminance.is_reduced, luminance.is_damaged)
-        return _decode_with_pillow(io.BytesIO(data), "JPEG", max_megapixels, min_short_side, luminance)
-    return _decode_file(io.BytesIO(data), max_megapixels, min_short_side)
+        return _decode_with_pillow(io.BytesIO(data), "JPEG", request, luminance)
+    return _decode_file(io.BytesIO(data), request)
 
 
-def _decode_file(file: IO[bytes], max_megapixels: float, min_short_side: int) -> DecodedImage:
+def _decode_file(file: IO[bytes], request: _Request) -> DecodedImage:
     """Check what Pillow does not check, then decode with Pillow."""
     head = file.read(32)
     file.seek(0)
     image_format = detect_format(head)
+    luminance = None
     if image_format is None:
         raise ImageError(_describe_unknown_content(head))
-    if image_format in {"HEIC", "AVIF"}:
-        raise ImageError(f"{image_format} is not supported: convert it to PNG or JPEG")
-    luminance = None
+    if image_format == "PDF":
+        return _decode_pdf(file, request)
+    if image_format == "TIFF":
+        return _decode_tiff(file, request)
+    if image_format == "JPEG" and request.page > 1:
+        return _decode_further_jpeg(file, request)
     if image_format == "JPEG":
-        luminance = decode_complete_jpeg(file.read(MAX_IMAGE_FILE_BYTES), max_megapixels, min_short_side)
+        data = file.read(MAX_IMAGE_FILE_BYTES)
+        luminance = decode_complete_jpeg(data, request.max_megapixels, request.min_short_side)
     elif image_format == "PNG":
         verify_checksums(file)
     elif image_format == "WEBP":
         # Pillow allocates memory for the whole image before its own check of the size.
-        _check_size(_parse_webp_size(head), max_megapixels)
-    return _decode_with_pillow(file, image_format, max_megapixels, min_short_side, luminance)
+        _check_size(_parse_webp_size(head), request.max_megapixels)
+    return _decode_with_pillow(file, image_format, request, luminance)
+
+
+def _decode_pdf(file: IO[bytes], request: _Request) -> DecodedImage:
+    image, page_count = draw_pdf_page(file, request.page or 1, request.max_megapixels)
+    notes: list[str] = []
+    decoded = DecodedImage(to_pixels(image, notes), tuple(notes))
+    return _note_further_pictures(decoded, "page", request.page, page_count)
+
+
+def _decode_tiff(file: IO[bytes], request: _Request) -> DecodedImage:
+    offsets = find_pages(file, request.page) if request.page else find_pages(file)
+    check_page(request.page, len(offsets))
+    if offsets:
+        file = select_directory(file, offsets[max(request.page, 1) - 1])
+    decoded = _decode_with_pillow(file, "TIFF", request)
+    return _note_further_pictures(decoded, "page", request.page, len(offsets))
+
+
+def _decode_further_jpeg(file: IO[bytes], request: _Request) -> DecodedImage:
+    """Decode a picture behind the first of a JPEG file: of an MPO."""
+    with _translate_errors(file, "JPEG", request.max_megapixels):
+        data = cut_mpo_picture(file, request.page)
+    return _decode_bytes(data, request._replace(page=1))
+
+
+def _note_further_pictures(decoded: DecodedImage, word: str, page: int, count: int) -> DecodedImage:
+    """Return the first picture of a file with what is said where there are more, and nobody chose this."""
+    if page or count < 2:
+        return decoded
+    return decoded._replace(notes=(*decoded.notes, f"{word} 1 of {count}"), is_one_of_several=True)
 
 
 def _decode_with_pillow(
-    file: IO[bytes],
-    image_format: str,
-    max_megapixels: float,
-    min_short_side: int,
-    luminance: DecodedJpeg | None,
+    file: IO[bytes], image_format: str, request: _Request, luminance: DecodedJpeg | None = None
 ) -> DecodedImage:
-    """Decode with Pillow's limit set to `max_megapixels`, and all its errors as ImageError.
+    """Decode with Pillow, and raise all its errors as ImageError.
 
     `luminance` is what OpenCV has decoded of a JPEG.
     """
-    from PIL import Image
-
-    limit_before = Image.MAX_IMAGE_PIXELS
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
+    with _translate_errors(file, image_format, request.max_megapixels):
         try:
-            # Pillow registers the other formats itself, but for these two it would import all of its plugins.
-            if image_format == "TIFF":
-                from PIL import TiffImagePlugin  # noqa: F401  # the import registers the format
-            elif image_format == "WEBP":
-                from PIL import WebPImagePlugin  # noqa: F401  # the import registers the format
-            return _load_grayscale(file, image_format, max_megapixels, min_short_side, luminance)
+            return _load_grayscale(file, image_format, request, luminance)
         except ImageError:
             raise
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            pixel_count = re.search(r"\d+", str(error))
-            raise _make_size_error(int(pixel_count[0]) if pixel_count else 0, max_megapixels) from None
-        except MemoryError:
-            raise ImageError("too large: not enough memory to decode it") from None
-        except Exception as error:
-            if image_format == "PNG" and (decoded := _load_odd_png(file, max_megapixels)):
+        except Exception:
+            if image_format == "PNG" and (decoded := _load_odd_png(file, request)):
                 return decoded
+            if image_format == "TIFF" and (decoded := _load_odd_tiff(file, request.max_megapixels)):
+                return decoded
+            raise
+
+
+@contextlib.contextmanager
+def _translate_errors(file: IO[bytes], image_format: str, max_megapixels: float) -> Iterator[None]:
+    """Raise whatever Pillow raises as ImageError."""
+    with limit_pixels(max_megapixels):
+        from PIL.Image import DecompressionBombError, DecompressionBombWarning
+
+        try:
+            yield
+        except (ImageError, MemoryError, DecompressionBombError, DecompressionBombWarning):
+            raise
+        except Exception as error:
             raise ImageError(_describe_damage(file, image_format, error)) from error
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit_before
 
 
-def _load_odd_png(file: IO[bytes], max_megapixels: float) -> DecodedImage | None:
+def _load_odd_png(file: IO[bytes], request: _Request) -> DecodedImage | None:
     """Return a PNG that Pillow refuses for its metadata: they are very large or damaged. Else None.
 
     The first try accepts large ones, because they may hold an orientation. The second leaves them out.
@@ -184,31 +243,45 @@ def _load_odd_png(file: IO[bytes], max_megapixels: float) -> DecodedImage | None
     try:
         PngImagePlugin.MAX_TEXT_CHUNK = MAX_METADATA_BYTES
         with contextlib.suppress(Exception):
-            return _load_grayscale(file, "PNG", max_megapixels)
+            return _load_grayscale(file, "PNG", request)
         with contextlib.suppress(Exception):
-            return _load_grayscale(remove_metadata(file), "PNG", max_megapixels)
+            return _load_grayscale(remove_metadata(file), "PNG", request)
     finally:
         PngImagePlugin.MAX_TEXT_CHUNK = limit_before
     return None
 
 
+def _load_odd_tiff(file: IO[bytes], max_megapixels: float) -> DecodedImage | None:
+    """Return a TIFF of samples that Pillow does not know. None if nobody does. Raises ImageError."""
+    from PIL import Image
+
+    samples = read_samples(file, max_megapixels)
+    if samples is None:
+        return None
+    bits = "16-bit" if samples.dtype == np.uint16 else "floating point"
+    if samples.shape[2] == 1 or samples[..., 1].min() == samples[..., 1].max():
+        return DecodedImage(np.ascontiguousarray(samples[..., 0]), (bits,))
+    if samples.dtype != np.uint16:
+        return None
+    notes = [bits]
+    image = Image.fromarray(np.ascontiguousarray(samples >> 8).astype(np.uint8), "LA")
+    return DecodedImage(to_pixels(image, notes), tuple(notes))
+
+
 def _load_grayscale(
-    file: IO[bytes],
-    image_format: str,
-    max_megapixels: float,
-    min_short_side: int = MIN_SHORT_SIDE,
-    luminance: DecodedJpeg | None = None,
+    file: IO[bytes], image_format: str, request: _Request, luminance: DecodedJpeg | None = None
 ) -> DecodedImage:
     """Return an image in one channel and upright.
 
     The luminance of a JPEG is taken as it is, unless its colours may show more.
     """
-    from PIL import Image
-
     notes: list[str] = []
-    file.seek(0)
-    image: PillowImage = Image.open(file, formats=(image_format,))
-    _check_size(image.size, max_megapixels)
+    image = open_image(file, image_format)
+    _check_size(image.size, request.max_megapixels)
+    if request.page > 1 and image_format != "TIFF":
+        check_page(request.page, count_pictures(image, file))
+        image.seek(request.page - 1)
+        _check_size(image.size, request.max_megapixels)
     size = image.size
     # Pillow turns a TIFF while it loads it, and forgets the orientation.
     is_turned_tiff = image_format == "TIFF" and is_turned(image)
@@ -216,7 +289,7 @@ def _load_grayscale(
         pixels, is_reduced = luminance.pixels, luminance.is_reduced
     else:
         if image_format == "JPEG":
-            image = _load_jpeg(image, file, min_short_side, luminance is not None)
+            image = _load_jpeg(image, file, request.min_short_side, luminance is not None)
         else:
             # libtiff prints; whoever decodes the next file must not take its messages for theirs.
             call_with_native_stderr(image.load)
@@ -226,12 +299,12 @@ def _load_grayscale(
         notes.append("rotated by EXIF")
     elif image_format != "TIFF" and may_be_turned(image):
         pixels = apply_exif_orientation(image, pixels, notes)
-    frame_count = _count_frames(image)
-    if frame_count > 1:
-        notes.append(f"frame 1 of {frame_count}")
     if is_damaged:
         notes.insert(0, _DAMAGE_NOTE)
-    return DecodedImage(pixels, tuple(notes), is_reduced, is_damaged)
+    decoded = DecodedImage(pixels, tuple(notes), is_reduced, is_damaged)
+    if request.page or image_format == "TIFF":
+        return decoded
+    return _note_further_pictures(decoded, "frame", request.page, count_pictures(image, file))
 
 
 def _load_jpeg(image: PillowImage, file: IO[bytes], min_short_side: int, needs_colours: bool) -> PillowImage:
@@ -282,22 +355,10 @@ def _may_lack_rows(image: PillowImage, pixels: NDArray[Any]) -> bool:
     return not (rows[0].any() and rows[-1].any())
 
 
-def _count_frames(image: PillowImage) -> int:
-    try:
-        return int(getattr(image, "n_frames", 1))
-    except Exception:  # the first frame is decoded; those behind it may be broken
-        return 1
-
-
 def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
     width, height = size
     if width * height > max_megapixels * 1e6:
-        raise _make_size_error(width * height, max_megapixels)
-
-
-def _make_size_error(pixel_count: int, max_megapixels: float) -> ImageError:
-    megapixels = f"{pixel_count / 1e6:,.6g} megapixels"
-    return ImageError(f"too large: {megapixels}, --max-megapixels is {max_megapixels:g}")
+        raise make_size_error(width * height, max_megapixels)
 
 
 def _parse_webp_size(head: bytes) -> tuple[int, int]:
@@ -313,12 +374,12 @@ def _parse_webp_size(head: bytes) -> tuple[int, int]:
 def _describe_unknown_content(head: bytes) -> str:
     if not head:
         return "empty file"
-    if head.startswith(b"%PDF"):
-        return "not an image: a PDF"
     is_printable = all(byte in b"\t\r\n" or byte >= 32 for byte in head)
     # The last bytes may be half of a character.
     if is_printable and path_to_text(head[:29])[1]:
         return "not an image: text"
+    if unread_format := detect_unread_format(head):
+        return f"{unread_format} is not supported: convert it to PNG or JPEG"
     return "not an image: unknown content"
 
 
@@ -331,6 +392,12 @@ def _describe_damage(file: IO[bytes], image_format: str, error: Exception) -> st
         file.seek(0)
         if is_header_cut(file.read(MAX_IMAGE_FILE_BYTES)):
             return "truncated JPEG"
+    if (
+        isinstance(error, UnidentifiedImageError)
+        and image_format == "TIFF"
+        and (kind := describe_unread_kind(file))
+    ):
+        return kind
     if isinstance(error, UnidentifiedImageError):
         return f"damaged {image_format}: its header cannot be read"
     return f"damaged {image_format}: its pixels cannot be decoded"

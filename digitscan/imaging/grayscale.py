@@ -17,6 +17,9 @@ _EXIF_KEYS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 _ORIENTATION_TAG = 0x0112
 _TURNED_ORIENTATIONS = range(2, 9)
 _MIN_OPAQUE_ALPHA = 200
+_BITMAPS = frozenset(["BMP", "DIB"])
+_FORMATS_OF_16_BITS = frozenset(["JPEG2000", "PPM"])
+"""Pillow holds their 16 bits in 32."""
 
 
 def to_pixels(image: PillowImage, notes: list[str]) -> NDArray[Any]:
@@ -35,8 +38,10 @@ def _convert_to_one_channel(image: PillowImage, notes: list[str]) -> PillowImage
         notes.append("16-bit")
         return image
     if image.mode in {"I", "F"}:
-        notes.append("32-bit")
+        notes.append("16-bit" if image.format in _FORMATS_OF_16_BITS else "32-bit")
         return image
+    if image.format in _BITMAPS and image.mode == "RGBA" and not find_range(image.getchannel("A"))[1]:
+        image = image.convert("RGB")  # the fourth byte is unused, and not alpha: nothing would be visible
     if image.has_transparency_data:
         image = _flatten_transparency(image.convert("RGBA"), notes)
     if image.mode in {"1", "L"}:

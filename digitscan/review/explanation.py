@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from digitscan.imaging.findings import Finding
 from digitscan.imaging.normalize import IMAGE_SIZE
-from digitscan.prediction import NOT_UTF8, Prediction, Status, path_to_text
+from digitscan.prediction import NOT_UTF8, Prediction, Status, add_page, path_to_name
 from digitscan.workers.explainer import EncodedImage
 from digitscan.workers.file_reader import read_files
-from digitscan.workers.protocol import create_explain_setup, parse_probability, parse_worker_row
+from digitscan.workers.protocol import (
+    FileLocation,
+    create_explain_setup,
+    parse_probability,
+    parse_worker_row,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +53,7 @@ class Explanation:
 
 
 def explain_images(
-    paths: Sequence[Path],
+    files: Sequence[FileLocation],
     model: Model,
     min_confidence: float | None = None,
     picture_side: int = PICTURE_SIDE,
@@ -61,13 +66,15 @@ def explain_images(
     no worker process can be kept alive.
     """
     setup = create_explain_setup(model, min_confidence, picture_side, findings)
-    rows = read_files(paths, setup, _parse_row)
-    return [_with_path(path, row) for path, row in zip(paths, rows, strict=True)]
+    rows = read_files(files, setup, _parse_row)
+    return [_with_name(file, row) for file, row in zip(files, rows, strict=True)]
 
 
-def _with_path(path: Path, row: Explanation | str) -> Explanation:
+def _with_name(file: FileLocation, row: Explanation | str) -> Explanation:
     """Return the explanation of a file with its name; `row` is the reason as text if there is none."""
-    text, is_utf8 = path_to_text(os.fsencode(path.as_posix()))
+    text, is_utf8 = path_to_name(os.fsencode(Path(file.path).as_posix()))
+    if file.page:
+        text = add_page(text, file.page)
     if isinstance(row, str):
         return Explanation(Prediction(text, None, None, Status.ERROR, row))
     given = row.prediction

@@ -63,8 +63,8 @@ def _write_page(
 
     addresses, flags = [], []
     # None: no bar where stderr is no terminal.
-    with tqdm(total=len(rows.paths), unit=" pictures", disable=None, leave=False) as bar:
-        for number, sprite in enumerate(make_sprites(rows.paths, model), 1):
+    with tqdm(total=len(rows.pictures), unit=" pictures", disable=None, leave=False) as bar:
+        for number, sprite in enumerate(make_sprites(rows.pictures, model), 1):
             flags.append(sprite.has_picture)
             addresses.append(_store_sprite(sprite.png, folder, number))
             bar.update(len(sprite.has_picture))

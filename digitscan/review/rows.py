@@ -9,8 +9,9 @@ from digitscan.errors import DataError
 from digitscan.evaluation.corrected_csv import AUDIT_COLUMN, CORRECTED_COLUMN
 from digitscan.evaluation.labels import NO_DIGIT_LABEL, parse_label, read_table
 from digitscan.evaluation.metrics import NO_DIGIT
-from digitscan.evaluation.picture_paths import create_path_finder
+from digitscan.evaluation.picture_paths import create_picture_finder
 from digitscan.prediction import NOT_UTF8, Status
+from digitscan.workers.protocol import FileLocation
 
 NEEDED_COLUMNS = ("path", "digit", "confidence", "status", "note")
 
@@ -25,7 +26,7 @@ class ReviewedRows:
     """The same in lower case."""
     cells: list[list[str]]
     """The cells of each row."""
-    paths: list[Path]
+    pictures: list[FileLocation]
     """The picture of each row, where it should be now."""
     ok_indices: list[int]
     """The rows with status `ok`."""
@@ -46,15 +47,15 @@ def read_rows(csv: Path, images: Path | None) -> ReviewedRows:
     missing = [name for name in NEEDED_COLUMNS if name not in table.columns]
     if missing:
         raise DataError(f"{csv} is not a CSV of digitscan: it has no column named {' or '.join(missing)}")
-    find_path = create_path_finder(csv, images)
-    cells, paths, ok_indices, audit_indices = [], [], [], []
+    find_picture = create_picture_finder(csv, images)
+    cells, pictures, ok_indices, audit_indices = [], [], [], []
     for index, (line, row) in enumerate(table.rows):
         status = row["status"].strip().lower()
         if status not in {*Status}:
             raise DataError(
                 f"{csv}, line {line}: {row['status']!r} is no status: expected {', '.join(Status)}"
             )
-        paths.append(find_path(row["path"], NOT_UTF8 not in row["note"]))
+        pictures.append(find_picture(row["path"], NOT_UTF8 not in row["note"]))
         cells.append([*_normalize(row, status, csv, line).values()])
         if status == Status.OK:
             ok_indices.append(index)
@@ -63,7 +64,7 @@ def read_rows(csv: Path, images: Path | None) -> ReviewedRows:
     if not cells:
         raise DataError(f"{csv} has no rows")
     return ReviewedRows(
-        table.header, table.columns, cells, paths, ok_indices, audit_indices, table.digest, table.has_mark
+        table.header, table.columns, cells, pictures, ok_indices, audit_indices, table.digest, table.has_mark
     )
 
 

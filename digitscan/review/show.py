@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING
 from digitscan.errors import ExitCode, OutputError, UsageError
 from digitscan.evaluation.console import create_console
 from digitscan.evaluation.result_file import check_result_path, write_result
-from digitscan.prediction import Status
+from digitscan.prediction import Status, name_to_path
 from digitscan.review.config import ShowConfig
 from digitscan.review.explanation import Explanation, explain_images
 from digitscan.system.files import describe_os_error
 from digitscan.system.log import log
+from digitscan.workers.page_counter import list_pages
+from digitscan.workers.protocol import FileLocation
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,36 +35,50 @@ def run_show(config: ShowConfig, console: Console | None = None) -> ExitCode:
     """
     from digitscan.model.registry import load_model
 
-    _check_images(config.images)
+    files = _find_images(config.images)
     if config.output:
         check_result_path(config.output, config.overwrite)
     model = load_model(config.model, input_maximum=config.input_maximum, sha256=config.model_sha256, log=log)
     explain = partial(explain_images, model=model, min_confidence=config.min_confidence)
     if config.output:
-        explanations = explain(config.images)
+        explanations = explain(files)
         _write_figure(explanations, config.output, config.overwrite)
         return _exit_code(explanations)
     console = console or create_console()
     codes = []
-    for start in range(0, len(config.images), IMAGES_AT_A_TIME):
-        explanations = explain(config.images[start : start + IMAGES_AT_A_TIME])
+    for start in range(0, len(files), IMAGES_AT_A_TIME):
+        explanations = explain(files[start : start + IMAGES_AT_A_TIME])
         _print_all(explanations, console)
         codes.append(_exit_code(explanations))
     return max(codes)
 
 
-def _check_images(images: Sequence[Path]) -> None:
-    """Raise UsageError for the first path that is no file."""
+def _find_images(images: Sequence[Path]) -> list[FileLocation]:
+    """Return the pages of the files. Raises UsageError for the first path that is no file."""
     if not images:
         raise UsageError("no image was named: give the path of one")
-    for path in images:
+    files = []
+    for image in images:
+        path, page = _split_page(image)
         try:
             path.stat()
         except OSError as error:
             reason = "does not exist" if isinstance(error, FileNotFoundError) else describe_os_error(error)
-            raise UsageError(f"{str(path)!r}: {reason}. Give the path of an image.") from None
+            raise UsageError(f"{str(image)!r}: {reason}. Give the path of an image.") from None
         if path.is_dir():
-            raise UsageError(f"{str(path)!r} is a folder: name images in it, or read all with digitscan scan")
+            raise UsageError(
+                f"{str(image)!r} is a folder: name images in it, or read all with digitscan scan"
+            )
+        files.append(FileLocation(os.fspath(path), page=page))
+    return [page for pages in list_pages(files) for page in pages]
+
+
+def _split_page(image: Path) -> tuple[Path, int]:
+    """Return the path and the page of what may be the name of a file, or that of a page in a scan's CSV."""
+    if os.path.lexists(image):
+        return image, 0
+    path, page = name_to_path(os.fspath(image), is_utf8=True)
+    return Path(os.fsdecode(path)), page
 
 
 def _write_figure(explanations: list[Explanation], output: Path, overwrite: bool) -> None:

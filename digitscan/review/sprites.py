@@ -6,7 +6,6 @@ Each row has a place of its own, in which its picture is left and what the model
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from digitscan.imaging.normalize import IMAGE_SIZE
 from digitscan.review.explanation import explain_images
+from digitscan.workers.protocol import FileLocation
 
 if TYPE_CHECKING:
     from digitscan.model.registry import Model
@@ -37,11 +37,11 @@ class Sprite(NamedTuple):
     has_picture: str
 
 
-def make_sprites(paths: Sequence[Path], model: Model) -> Iterator[Sprite]:
+def make_sprites(pictures: Sequence[FileLocation], model: Model) -> Iterator[Sprite]:
     """Yield the sprites of the pictures in order. Raises ModelError, and DigitscanError as a scan does."""
     step = ROWS_PER_SPRITE * SPRITES_AT_A_TIME
-    for start in range(0, len(paths), step):
-        part = paths[start : start + step]
+    for start in range(0, len(pictures), step):
+        part = pictures[start : start + step]
         explanations = explain_images(part, model, picture_side=PICTURE_SIDE, findings=False)
         for first in range(0, len(explanations), ROWS_PER_SPRITE):
             shown = explanations[first : first + ROWS_PER_SPRITE]

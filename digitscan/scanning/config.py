@@ -5,14 +5,24 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from digitscan.errors import UsageError
-from digitscan.imaging.formats import MAX_MEGAPIXELS
+from digitscan.imaging.formats import MAX_MEGAPIXELS, MAX_PAGES
 
 MAX_CHUNK_SIZE = 4096
 MIN_TIMEOUT_SECONDS = 0.1
 MIN_MEGAPIXELS = 0.001
+
+
+class Frames(StrEnum):
+    """Which frames of an animation, or of another file of several pictures that are no pages, are read."""
+
+    FIRST = "first"
+    """The first. If there are more, the row is `review` and says so."""
+    ALL = "all"
+    """Each has a row, as the pages of a TIFF have."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,12 @@ class ScanConfig:
     """Whether each row has the probabilities of all ten digits."""
     max_megapixels: float = MAX_MEGAPIXELS
     """Larger pictures are not decoded: their row is an error."""
+    max_pages: int = MAX_PAGES
+    """More pages or frames of a file are not read; a row with status `error` says how many there are."""
+    frames: Frames = Frames.FIRST
+    """Which frames of GIF, WebP, APNG, MPO, HEIC and AVIF are read."""
     timeout: float = 30.0
-    """The seconds that one file may take before its row is an error."""
+    """The seconds that one file, or one page, may take before its row is an error."""
     workers: int | None = None
     """The most processes that read files at a time; None is the number of usable cores."""
     chunk_size: int = 512
@@ -52,8 +66,12 @@ class ScanConfig:
         _check_number(self, "max_megapixels", MIN_MEGAPIXELS)
         _check_number(self, "timeout", MIN_TIMEOUT_SECONDS)
         _check_integer(self, "workers", 1)
+        _check_integer(self, "max_pages", 1)
         _check_integer(self, "chunk_size", 1, MAX_CHUNK_SIZE)
         object.__setattr__(self, "probabilities", bool(self.probabilities))
+        if self.frames not in {*Frames}:
+            raise UsageError(f"frames must be {' or '.join(Frames)}, not {self.frames!r}")
+        object.__setattr__(self, "frames", Frames(self.frames))
         if self.input_maximum not in (None, 1.0, 255.0):
             raise UsageError(f"input_maximum must be 1.0 or 255.0, not {self.input_maximum!r}")
 

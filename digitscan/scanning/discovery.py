@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from digitscan.errors import UsageError
 from digitscan.imaging.formats import has_image_suffix
-from digitscan.prediction import NOT_UTF8, Folder, ImageFile, path_to_text
+from digitscan.prediction import NOT_UTF8, Folder, ImageFile, path_to_name, path_to_text
 from digitscan.system.files import describe_os_error
 from digitscan.system.folders import FolderOpener
 from digitscan.workers.file_kinds import FileKind
@@ -255,5 +255,5 @@ def _list_folder(opener: FolderOpener, folder: Folder) -> _Listing:
 
 
 def _image_file(path: str, name: bytes, folder: Folder | None) -> ImageFile:
-    text, is_utf8 = path_to_text(name)
+    text, is_utf8 = path_to_name(name)
     return ImageFile(path, text, () if is_utf8 else (NOT_UTF8,), folder)

@@ -18,6 +18,7 @@ from digitscan.scanning.discovery import WalkStats, check_paths, find_images
 from digitscan.scanning.output.config import OutputConfig
 from digitscan.scanning.output.csv_format import CsvFormat, CsvReader, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
+from digitscan.scanning.pages import find_pages
 from digitscan.scanning.preparation import check_can_continue, create_manifest, open_output
 from digitscan.scanning.progress import progress_bar
 from digitscan.scanning.report import SummaryContext, SummaryCounts, describe_model, print_summary
@@ -112,7 +113,8 @@ def _predict_paths(
     """Yield the prediction for each file among the paths. Raises what `Scan.__next__` does."""
     with contextlib.closing(ProcessFactory()) as process_factory:
         files = _find_files(paths, stats, config, process_factory)
-        yield from predict(files, model, config, process_factory)
+        pages = find_pages(files, config, process_factory)
+        yield from predict(pages, model, config, process_factory)
 
 
 def _find_files(
@@ -135,7 +137,7 @@ def _find_with_detector(
 ) -> Iterator[ImageFile]:
     """Yield what `find_images` does, and close the detector at the end."""
     with detector:
-        yield from find_images(paths, stats, detector.detect, exclude)
+        yield from find_images(paths, stats, detector.ask, exclude)
 
 
 def scan(paths: str | Path | Iterable[str | Path], config: ScanConfig | None = None) -> Scan:
@@ -203,7 +205,8 @@ def _scan_into_output(
             counted_rows = copies.add_previous(counted_rows)
         remaining = RemainingFiles(files, counted_rows, manifest.roots)
         with (
-            Scheduler(remaining, scan.model, scan.config, process_factory) as scheduler,
+            contextlib.closing(find_pages(remaining, scan.config, process_factory)) as pages,
+            Scheduler(pages, scan.model, scan.config, process_factory) as scheduler,
             progress_bar(scan.paths, not (output_config.quiet or sink.is_terminal)) as update_progress,
         ):
             batches = scheduler.batches()
@@ -306,5 +309,5 @@ def _no_images_message(paths: Sequence[Path], stats: WalkStats) -> str:
     if stats.unreadable_folders:
         return f"No images found: there is no permission to read {names}. Ask for it, or name another folder."
     others = f" ({stats.skipped.total():,} other files)" if stats.skipped else ""
-    formats = "PNG, JPEG, BMP, GIF, TIFF or WebP"
+    formats = "PNG, JPEG, BMP, GIF, TIFF, WebP or PDF"
     return f"No images found in {names}{others}. Name a folder that holds {formats} files."

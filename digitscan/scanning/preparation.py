@@ -42,6 +42,8 @@ def create_manifest(
         min_confidence=config.min_confidence,
         is_calibrated=model.metadata.ok_confidence is not None,
         max_megapixels=config.max_megapixels,
+        max_pages=config.max_pages,
+        frames=config.frames,
         columns=csv_format.columns,
         raw=csv_format.raw,
         excel=csv_format.excel,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-from digitscan.prediction import NOT_UTF8, ImageFile, Prediction, text_to_path
+from digitscan.prediction import NOT_UTF8, ImageFile, Prediction, name_to_path
 
 SortKey = tuple[tuple[int, bytes], ...]
 Position = tuple[int, SortKey]
@@ -30,7 +31,10 @@ class RemainingFiles:
         self._files, self._rows, self._roots = files, rows, roots
 
     def __iter__(self) -> Iterator[ImageFile]:
-        """Yield the files to read. All rows are consumed, also those of files that are gone."""
+        """Yield the files to read. All rows are consumed, also those of files that are gone.
+
+        The last row may be that of a page: then its file has more, and comes with its next page.
+        """
         row_positions = _row_positions(self._rows, self._roots)
         files = iter(self._files)
         next_row = next(row_positions, None)
@@ -38,13 +42,16 @@ class RemainingFiles:
             yield from files
         file_positions = _Positions(self._roots)
         for file in files:
-            position = file_positions.of(text_to_path(file.name, NOT_UTF8 not in file.notes))
-            while next_row is not None and next_row < position:
+            position = file_positions.of(name_to_path(file.name, NOT_UTF8 not in file.notes)[0])
+            while next_row is not None and next_row.position < position:
                 next_row = next(row_positions, None)
             if next_row is None:
                 yield file
-            elif next_row == position:
+            elif next_row.position == position:
+                last_page = next_row.last_page
                 next_row = next(row_positions, None)
+                if next_row is None and last_page:
+                    yield file._replace(first_page=last_page + 1)
             else:
                 self.missed_count += 1
                 self.missed_example = self.missed_example or file.name
@@ -52,10 +59,28 @@ class RemainingFiles:
             pass
 
 
-def _row_positions(rows: Iterable[Prediction], roots: Sequence[str]) -> Iterator[Position]:
+class _FileRows(NamedTuple):
+    """The rows of one file."""
+
+    position: Position
+    last_page: int
+    """The last page that has a row; 0 if the file has one row."""
+
+
+def _row_positions(rows: Iterable[Prediction], roots: Sequence[str]) -> Iterator[_FileRows]:
+    """Yield the files that have rows, in order. Each is known when the first row of the next one is there."""
     positions = _Positions(roots)
+    previous_path, file = b"", None
     for row in rows:
-        yield positions.of(text_to_path(row.path, NOT_UTF8 not in row.note))
+        path, page = name_to_path(row.path, NOT_UTF8 not in row.note)
+        if file and page > file.last_page > 0 and path == previous_path:
+            file = file._replace(last_page=page)
+            continue
+        if file:
+            yield file
+        previous_path, file = path, _FileRows(positions.of(path), page)
+    if file:
+        yield file
 
 
 class _Positions:

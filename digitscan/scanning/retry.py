@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitscan.errors import OutputError
-from digitscan.prediction import NOT_UTF8, ImageFile, Prediction, Status, text_to_path
+from digitscan.prediction import NOT_UTF8, ImageFile, Prediction, Status, add_page, name_to_path
 from digitscan.scanning.config import ScanConfig
 from digitscan.scanning.discovery import locate_file
 from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
+from digitscan.scanning.pages import find_pages
 from digitscan.scanning.scheduler import predict
 from digitscan.workers.supervisor import ProcessFactory
 
@@ -36,24 +37,48 @@ def retry_errors(
     `paths` are those of the scan that wrote it. Raises OutputError; the old file is then unchanged.
     """
     files = _find_failed_files(sink, paths, csv_format)
-    with contextlib.closing(predict(files, model, config, process_factory)) as new_rows:
+    with (
+        contextlib.closing(find_pages(files, config, process_factory)) as pages,
+        contextlib.closing(predict(pages, model, config, process_factory)) as new_rows,
+    ):
         rows = sink.read_rows(csv_format.raw) or ()
-        updated_rows = (_next_row(new_rows, row, sink) if row.status is Status.ERROR else row for row in rows)
+        updated_rows = _replace_errors(rows, new_rows, sink)
         with sink.atomic_rewrite() as file:
             writer = CsvWriter(file, csv_format)
             while batch := list(islice(updated_rows, _ROWS_PER_WRITE)):
                 writer.write(batch)
 
 
-def _next_row(new_rows: Iterator[Prediction], old_row: Prediction, sink: OutputSink) -> Prediction:
-    """Return the next new row, which must be that of the same file."""
+def _replace_errors(
+    rows: Iterable[Prediction], new_rows: Iterator[Prediction], sink: OutputSink
+) -> Iterator[Prediction]:
+    """Yield the rows, with the new ones of a file or a page in the place of each that says `error`.
+
+    They are several if the file could not be opened, and has pages.
+    """
     new_row = next(new_rows, None)
-    if new_row is None or new_row.path != old_row.path:
-        raise OutputError(
-            f"{sink.description} was changed by another program while files were read again: it stays as it "
-            "is; try again"
-        )
-    return new_row
+    for row in rows:
+        if row.status is not Status.ERROR:
+            yield row
+            continue
+        if new_row is None or not _replaces(new_row, row):
+            raise OutputError(
+                f"{sink.description} was changed by another program while files were read again: it stays "
+                "as it is; try again"
+            )
+        if new_row.path == row.path:
+            yield new_row
+            new_row = next(new_rows, None)
+            continue
+        page = 1
+        while new_row is not None and new_row.path == add_page(row.path, page):
+            yield new_row
+            new_row, page = next(new_rows, None), page + 1
+
+
+def _replaces(new_row: Prediction, old_row: Prediction) -> bool:
+    """Tell whether a new row is that of the same file or page, or of the file's first page."""
+    return new_row.path in {old_row.path, add_page(old_row.path, 1)}
 
 
 def _find_failed_files(sink: OutputSink, paths: Sequence[Path], csv_format: CsvFormat) -> Iterator[ImageFile]:
@@ -61,5 +86,6 @@ def _find_failed_files(sink: OutputSink, paths: Sequence[Path], csv_format: CsvF
     for row in sink.read_rows(csv_format.raw) or ():
         if row.status is Status.ERROR:
             is_utf8 = NOT_UTF8 not in row.note
-            path, folder = locate_file(paths, text_to_path(row.path, is_utf8))
-            yield ImageFile(path, row.path, () if is_utf8 else (NOT_UTF8,), folder)
+            name, page = name_to_path(row.path, is_utf8)
+            path, folder = locate_file(paths, name)
+            yield ImageFile(path, row.path, () if is_utf8 else (NOT_UTF8,), folder, page)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from digitscan.errors import OutputError, UsageError
-from digitscan.prediction import NOT_UTF8, Prediction, Status, text_to_path
+from digitscan.prediction import NOT_UTF8, Prediction, Status, name_to_path
 from digitscan.scanning.discovery import locate_file
 from digitscan.system.files import describe_os_error
 from digitscan.system.folders import join_path
@@ -48,7 +48,7 @@ class ReviewCopies:
         for row in rows:
             if row.status not in COPIED_STATUSES:
                 continue
-            name = text_to_path(row.path, NOT_UTF8 not in row.note)
+            name, _ = name_to_path(row.path, NOT_UTF8 not in row.note)
             file, folder = locate_file(self._scanned_paths, name)
             source = Path(join_path(folder, file) if folder else file)
             try:

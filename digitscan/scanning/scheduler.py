@@ -74,7 +74,9 @@ class Scheduler(WorkerPool):
         """
         self._config = config
         super().__init__(
-            create_image_setup(model, config.min_confidence, config.probabilities, config.max_megapixels),
+            create_image_setup(
+                model, config.min_confidence, config.probabilities, config.max_megapixels, config.max_pages
+            ),
             config.timeout,
             config.workers or count_usable_cores(),
             process_factory,

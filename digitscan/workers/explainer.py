@@ -93,7 +93,7 @@ class Explainer:
         for index, file in enumerate(files):
             set_current(index)
             try:
-                read = self._read(index, file.path)
+                read = self._read(index, file)
             except Exception as error:
                 rows[index] = ExplainedRow(WorkerRow(None, None, Status.ERROR, describe_error(error), None))
                 continue
@@ -109,14 +109,14 @@ class Explainer:
             rows[read.file_index] = self._explain(read, answer)
         return [rows[index] for index in range(len(files))]
 
-    def _read(self, index: int, path: str) -> _ReadImage:
-        image, result = read_image(path, self.setup["max_megapixels"])
+    def _read(self, index: int, file: FileLocation) -> _ReadImage:
+        image, result = read_image(file, self.setup["max_megapixels"])
         picture = EncodedImage.of(_reduce(image.pixels, self.setup["picture_side"]))
         return _ReadImage(index, image, picture, result)
 
     def _explain(self, read: _ReadImage, answer: ClassifiedImage) -> ExplainedRow:
         image, chosen = read.image, answer.preprocessed
-        row = make_row(answer, image.notes, image.is_damaged, self.metadata, self.setup["min_confidence"])
+        row = make_row(answer, image.notes, image.needs_review, self.metadata, self.setup["min_confidence"])
         assert chosen.pixels is not None  # only candidates with pixels are classified
         model_input = EncodedImage.of(chosen.pixels)
         probabilities = None if row.status is Status.ERROR else answer.probabilities  # not numbers

@@ -7,10 +7,8 @@ a file that hangs or crashes its decoder has an error in place of its row, and t
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from digitscan.system.resources import count_usable_cores
@@ -31,7 +29,7 @@ Row = TypeVar("Row")
 
 
 def read_files(
-    paths: Sequence[Path], setup: Mapping[str, object], parse_row: Callable[[Any], Row]
+    files: Sequence[FileLocation], setup: Mapping[str, object], parse_row: Callable[[Any], Row]
 ) -> list[Row | str]:
     """Return what the workers say of each file, in order: its row or, as text, why there is none.
 
@@ -42,7 +40,7 @@ def read_files(
     """
     with (
         contextlib.closing(ProcessFactory()) as process_factory,
-        _FileReader(paths, setup, parse_row, process_factory) as reader,
+        _FileReader(files, setup, parse_row, process_factory) as reader,
     ):
         return reader.read()
 
@@ -52,18 +50,18 @@ class _FileReader(WorkerPool, Generic[Row]):
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        files: Sequence[FileLocation],
         setup: Mapping[str, object],
         parse_row: Callable[[Any], Row],
         process_factory: ProcessFactory,
     ) -> None:
         """Take the files, and what starts the workers. No worker is started yet."""
-        max_workers = min(count_usable_cores(), -(-len(paths) // _MIN_FILES_FOR_WORKER))
+        max_workers = min(count_usable_cores(), -(-len(files) // _MIN_FILES_FOR_WORKER))
         super().__init__(setup, TIMEOUT_SECONDS, max_workers, process_factory)
-        self._paths = paths
+        self._files = files
         self._parse_row = parse_row
         self._rows: dict[int, Row | str] = {}
-        indices = range(len(paths))
+        indices = range(len(files))
         self._tasks = deque(
             Task(None, indices[start : start + _CHUNK_SIZE]) for start in indices[::_CHUNK_SIZE]
         )
@@ -76,16 +74,16 @@ class _FileReader(WorkerPool, Generic[Row]):
             self._assign_tasks()
             self._wait_for_events()
             self._replace_hanging_workers()
-        return [self._rows[index] for index in range(len(self._paths))]
+        return [self._rows[index] for index in range(len(self._files))]
 
     def _has_work(self) -> bool:
-        return len(self._rows) < len(self._paths)
+        return len(self._rows) < len(self._files)
 
     def _next_task(self) -> Task | None:
         return self._tasks.popleft() if self._tasks else None
 
     def _list_files(self, task: Task) -> list[FileLocation]:
-        return [FileLocation(os.fspath(self._paths[index])) for index in task.positions]
+        return [self._files[index] for index in task.positions]
 
     def _set_rows(self, task: Task, rows: Sequence[Any], seconds: float) -> None:
         self._rows.update(zip(task.positions, map(self._parse, rows), strict=True))

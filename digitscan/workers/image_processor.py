@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from digitscan.errors import ImageError
+from digitscan.imaging.formats import MAX_PAGES
 from digitscan.prediction import Status
 from digitscan.system.files import describe_os_error
 from digitscan.system.folders import FolderOpener
@@ -42,7 +43,7 @@ class _PreprocessedFile(NamedTuple):
 
     file_index: int
     notes: tuple[str, ...]
-    is_damaged: bool
+    needs_review: bool
     result: Preprocessed
 
 
@@ -55,6 +56,7 @@ class ImageProcessor:
     min_confidence: float | None
     probabilities: bool
     max_megapixels: float
+    max_pages: int = MAX_PAGES
     _folders: FolderOpener = field(default_factory=FolderOpener)
 
     def process(self, files: Sequence[FileLocation], set_current: SetCurrent) -> list[WorkerRow]:
@@ -73,7 +75,9 @@ class ImageProcessor:
             set_current(index)
             try:
                 path, dir_fd = self._locate(file)
-                image = decode_image(path, self.max_megapixels, dir_fd=dir_fd)
+                if file.page > self.max_pages:
+                    raise ImageError(self._describe_left_out_pages(path, dir_fd))
+                image = decode_image(path, self.max_megapixels, dir_fd=dir_fd, page=file.page)
             except Exception as error:
                 rows[index] = _error_row(describe_error(error))
                 continue
@@ -87,6 +91,12 @@ class ImageProcessor:
         set_current(len(files))
         self._classify(rows, preprocessed)
         return rows
+
+    def _describe_left_out_pages(self, path: str, dir_fd: int | None) -> str:
+        from digitscan.imaging.pages import count_pages
+
+        count = count_pages(path, dir_fd, True, self.max_megapixels)
+        return f"too many pages: {count:,} (--max-pages is {self.max_pages:,})"
 
     def _locate(self, file: FileLocation) -> tuple[str, int | None]:
         """Return the path of a file, and the open folder in which it begins. Raises ImageError."""
@@ -122,7 +132,9 @@ class ImageProcessor:
                     result = preprocess(image.pixels)
                 if image.is_reduced and 0 < result.digit_size < MIN_DIGIT_SIZE:
                     path, dir_fd = self._locate(files[index])
-                    close_up = decode_image(path, self.max_megapixels, MIN_SHORT_SIDE_CLOSE_UP, dir_fd)
+                    close_up = decode_image(
+                        path, self.max_megapixels, MIN_SHORT_SIDE_CLOSE_UP, dir_fd, files[index].page
+                    )
                     result = preprocess(close_up.pixels)
             except Exception as error:
                 rows[index] = _error_row(describe_error(error))
@@ -130,7 +142,7 @@ class ImageProcessor:
             if result.pixels is None:
                 rows[index] = make_no_digit_row(result, image.notes)
             else:
-                preprocessed.append(_PreprocessedFile(index, image.notes, image.is_damaged, result))
+                preprocessed.append(_PreprocessedFile(index, image.notes, image.needs_review, result))
 
     def _classify(self, rows: list[WorkerRow], preprocessed: list[_PreprocessedFile]) -> None:
         """Set the rows of the preprocessed files."""
@@ -138,7 +150,7 @@ class ImageProcessor:
 
         answers = classify_preprocessed(self.classifier, [file.result for file in preprocessed])
         for file, answer in zip(preprocessed, answers, strict=True):
-            row = make_row(answer, file.notes, file.is_damaged, self.metadata, self.min_confidence)
+            row = make_row(answer, file.notes, file.needs_review, self.metadata, self.min_confidence)
             rows[file.file_index] = (
                 row._replace(probabilities=[round(p, 6) for p in answer.probabilities[:10]])
                 if self.probabilities
@@ -158,7 +170,12 @@ def load_image_processor(setup: ImageSetup) -> ProcessFiles:
     keep_native_stderr()
     classifier, metadata = load_classifier(setup)
     processor = ImageProcessor(
-        classifier, metadata, setup["min_confidence"], setup["probabilities"], setup["max_megapixels"]
+        classifier,
+        metadata,
+        setup["min_confidence"],
+        setup["probabilities"],
+        setup["max_megapixels"],
+        setup["max_pages"],
     )
     return processor.process
 
@@ -201,16 +218,16 @@ def preload_libraries() -> None:
 def make_row(
     answer: ClassifiedImage,
     decode_notes: tuple[str, ...],
-    is_damaged: bool,
+    needs_review: bool,
     metadata: ModelMetadata,
     min_confidence: float | None,
 ) -> WorkerRow:
-    """Return the row of a classified image; `decode_notes` and `is_damaged` are what its decoder said."""
+    """Return the row of a classified image; `decode_notes` and `needs_review` are of its DecodedImage."""
     from digitscan.model.classifier import decide
 
     result, probabilities = answer
     digit, confidence, status, note = decide(probabilities, metadata, min_confidence, result.condition)
-    if (result.needs_review or is_damaged) and status is Status.OK:
+    if (result.needs_review or needs_review) and status is Status.OK:
         status = Status.REVIEW
     notes = (note, *decode_notes, *result.notes) if note else (*decode_notes, *result.notes)
     return WorkerRow(digit, confidence, status, "; ".join(notes), None)

@@ -44,7 +44,7 @@ def _preprocess_files(files: list[FileLocation], set_current: SetCurrent) -> lis
     for index, file in enumerate(files):
         set_current(index)
         try:
-            _, result = read_image(file.path)
+            _, result = read_image(file)
         except Exception as error:
             rows.append(PreprocessedRow(None, describe_error(error)))
             continue
@@ -55,17 +55,22 @@ def _preprocess_files(files: list[FileLocation], set_current: SetCurrent) -> lis
     return rows
 
 
-def read_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[DecodedImage, Preprocessed]:
+def read_image(
+    file: FileLocation, max_megapixels: float = MAX_MEGAPIXELS
+) -> tuple[DecodedImage, Preprocessed]:
     """Return an image, and what a scan sees in it. Raises ImageError, and whatever a bug raises.
+
+    The path of the file must not be in a `folder`.
 
     A large JPEG is decoded at a reduced scale first, and again at a larger one if its digit is small.
     """
     from digitscan.imaging.decode import MIN_SHORT_SIDE_CLOSE_UP, decode_image
     from digitscan.imaging.preprocess import MIN_DIGIT_SIZE, preprocess
 
-    image = decode_image(path, max_megapixels)
+    image = decode_image(file.path, max_megapixels, page=file.page)
     result = preprocess(image.pixels)
     if image.is_reduced and 0 < result.digit_size < MIN_DIGIT_SIZE:
-        image = image._replace(pixels=decode_image(path, max_megapixels, MIN_SHORT_SIDE_CLOSE_UP).pixels)
+        close_up = decode_image(file.path, max_megapixels, MIN_SHORT_SIDE_CLOSE_UP, page=file.page)
+        image = image._replace(pixels=close_up.pixels)
         result = preprocess(image.pixels)
     return image, result

@@ -4,7 +4,8 @@ Messages are frames on the worker's stdin and stdout: 4 bytes of length, big-end
 and not pickle, because a picture that takes over its decoder must not be able to run code in the supervisor:
 all that a worker can send is rows.
 
-    supervisor -> worker   a setup, once; then tasks [serial, [[folder, [path, ...]], ...]], see `pack_files`
+    supervisor -> worker   a setup, once; then tasks [serial, [[folder, page, [path, ...]], ...]], see
+                           `pack_files`
     worker -> supervisor   {"ready": pid} or {"refused": message}; then for each task
                            {"serial": serial, "seconds": seconds, "rows": [a row of a file, ...]}
 
@@ -21,7 +22,7 @@ from itertools import groupby, repeat
 from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
-from digitscan.imaging.formats import MAX_MEGAPIXELS
+from digitscan.imaging.formats import MAX_MEGAPIXELS, MAX_PAGES
 from digitscan.prediction import Folder, ImageFile, Status
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class FileLocation(NamedTuple):
     path: str
     """The path from the current folder, or the name in `folder`."""
     folder: Folder | None = None
+    page: int = 0
+    """Which of its pages, as in ImageFile."""
 
 
 class WorkerRow(NamedTuple):
@@ -92,9 +95,17 @@ class ModelSetup(TypedDict):
 class WorkerSetup(TypedDict):
     """What every worker must know before its first task."""
 
-    does: Literal["read images", "explain images", "detect kinds", "preprocess images"]
+    does: Literal["read images", "explain images", "detect kinds", "count pages", "preprocess images"]
     shared_path: str | None
     """The file to map as shared memory; None for a forked worker, which has that already."""
+
+
+class CountSetup(WorkerSetup):
+    """What a worker that counts the pages of files must know."""
+
+    frames: bool
+    """Whether the frames of an animation count as pages."""
+    max_megapixels: float
 
 
 class ImageSetup(WorkerSetup):
@@ -105,6 +116,7 @@ class ImageSetup(WorkerSetup):
     min_confidence: float | None
     probabilities: bool
     max_megapixels: float
+    max_pages: int
 
 
 class ExplainSetup(ImageSetup):
@@ -133,6 +145,7 @@ def create_image_setup(
     min_confidence: float | None,
     probabilities: bool,
     max_megapixels: float,
+    max_pages: int = MAX_PAGES,
 ) -> ImageSetup:
     """Return the setup of workers that read images with a model; the arguments are as in `ScanConfig`."""
     return ImageSetup(
@@ -142,6 +155,7 @@ def create_image_setup(
         min_confidence=min_confidence,
         probabilities=probabilities,
         max_megapixels=max_megapixels,
+        max_pages=max_pages,
         shared_path=None,  # each worker has its own
     )
 
@@ -155,21 +169,22 @@ def _create_model_setup(model: Model) -> ModelSetup:
 
 
 def pack_files(files: Iterable[FileLocation | ImageFile]) -> list[Any]:
-    """Return the files of a task as JSON values: each folder once, with the paths of consecutive files.
+    """Return the files of a task as JSON values: folders and pages, with the paths of consecutive files.
 
     >>> a = Folder("images", "a")
     >>> pack_files([FileLocation("1.png", a), FileLocation("2.png", a), FileLocation("b/3.png")])
-    [[Folder(root='images', subpath='a'), ['1.png', '2.png']], [None, ['b/3.png']]]
+    [[Folder(root='images', subpath='a'), 0, ['1.png', '2.png']], [None, 0, ['b/3.png']]]
     """
-    return [[folder, [file.path for file in group]] for folder, group in groupby(files, attrgetter("folder"))]
+    groups = groupby(files, attrgetter("folder", "page"))
+    return [[folder, page, [file.path for file in group]] for (folder, page), group in groups]
 
 
 def unpack_files(packed: Iterable[Any]) -> list[FileLocation]:
     """Return the files that `pack_files` packed."""
     files: list[FileLocation] = []
-    for folder_values, paths in packed:
+    for folder_values, page, paths in packed:
         folder = Folder(*folder_values) if folder_values else None
-        files += map(FileLocation._make, zip(paths, repeat(folder), strict=False))
+        files += map(FileLocation._make, zip(paths, repeat(folder), repeat(page), strict=False))
     return files
 
 

@@ -37,7 +37,11 @@ def load_processor(setup: Any) -> ProcessFiles:
         return load_image_processor(setup)
     if setup["does"] == "detect kinds":
         return detect_kinds
-    # A scan needs neither, and starts a little sooner without them.
+    # Few scans need these, and the others start a little sooner without them.
+    if setup["does"] == "count pages":
+        from digitscan.workers.page_counts import load_page_counter
+
+        return load_page_counter(setup)
     from digitscan.workers.explainer import load_explainer
     from digitscan.workers.preprocessor import load_preprocessor
 

@@ -13,7 +13,7 @@ from digitscan.evaluation.config import EvaluateConfig
 from digitscan.evaluation.pipeline import METRICS_NAME, PLOT_NAMES, run_evaluation
 from digitscan.evaluation.pipeline import _list_mistakes as list_mistakes
 from tests.support.command import PACKAGE_FOLDER, environment, run
-from tests.support.pictures import digit_picture
+from tests.support.pictures import digit_picture, encode_pages
 
 EXAMPLES = PACKAGE_FOLDER / "examples"
 
@@ -184,3 +184,19 @@ def test_an_empty_source_and_unusable_data_have_their_exit_codes(tmp_path):
     assert run("evaluate", "", cwd=tmp_path).returncode == 2
     done = run("evaluate", tmp_path, cwd=tmp_path)
     assert done.returncode == 7 and done.stderr.startswith(b"digitscan: ")
+
+
+def test_each_page_of_a_file_has_the_label_of_its_folder_or_its_own(tmp_path):
+    blank = digit_picture().point(lambda value: 255)
+    (tmp_path / "images" / "7").mkdir(parents=True)
+    (tmp_path / "images" / "7" / "forms.tif").write_bytes(encode_pages([digit_picture(), blank], "TIFF"))
+    evaluation, _ = evaluate(tmp_path / "images")
+    assert (evaluation.metrics.accuracy.count, evaluation.metrics.accuracy.total) == (1, 2)
+    truth = tmp_path / "truth.csv"
+    truth.write_text("path,label\n7/forms.tif#1,7\n7/forms.tif#2,none\n")
+    evaluation, _ = evaluate(tmp_path / "images", truth=truth)
+    assert (evaluation.metrics.accuracy.count, evaluation.metrics.accuracy.total) == (1, 1)
+    assert (evaluation.metrics.negatives_rejected.count, evaluation.metrics.negatives_rejected.total) == (
+        1,
+        1,
+    )

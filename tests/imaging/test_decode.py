@@ -36,6 +36,7 @@ def compute_contrast(pixels):
         ("TIFF", {}),
         ("TIFF", {"compression": "tiff_lzw"}),
         ("WEBP", {"lossless": True}),
+        ("DIB", {}),
     ],
 )
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
@@ -184,7 +185,7 @@ def test_the_first_of_several_frames_is_decoded_and_their_number_noted(picture, 
         encode_image(picture, image_format, save_all=True, append_images=others, **options)
     )
     assert np.array_equal(decoded.pixels, np.asarray(picture))
-    assert decoded.notes == ("frame 1 of 3",)
+    assert decoded.notes == ("page 1 of 3" if image_format == "TIFF" else "frame 1 of 3",)
 
 
 def test_the_first_picture_of_an_mpo_is_decoded(picture):
@@ -288,9 +289,15 @@ def test_a_truncated_file_is_an_error_and_never_half_a_picture(picture, image_fo
         (b"I am a text, whatever my name says.", "not an image: text"),
         ("Größe: grüße".encode(), "not an image: text"),
         (bytes(range(5, 200)), "not an image: unknown content"),
-        (b"%PDF-1.7\n%\xe2\xe3", "not an image: a PDF"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC is not supported: convert it to PNG or JPEG"),
-        (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "AVIF is not supported: convert it to PNG or JPEG"),
+        (b"%PDF-1.7\n%\xe2\xe3", "damaged PDF: it cannot be opened"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "damaged HEIC: its header cannot be read"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "damaged AVIF: its header cannot be read"),
+        (b"\0\0\1\0\1\0\x10\x10" + bytes(30), "ICO is not supported: convert it to PNG or JPEG"),
+        (b"\xff\nX\x14\x10" + bytes(30), "JPEG XL is not supported: convert it to PNG or JPEG"),
+        (
+            bytes(2) + b"\2" + bytes(9) + b"\x1c\0\x1c\0\x18\0" + b"?" * 30,
+            "TGA is not supported: convert it to PNG or JPEG",
+        ),
         (b"\x89PNG\r\n\x1a\n" + b"?" * 30, "damaged PNG: its header cannot be read"),
     ],
 )
@@ -367,3 +374,65 @@ if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.png")
         with pytest.raises(ImageError, match="not a file: a pipe, socket or device"):
             decode_image(tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize("image_format", ["AVIF", "HEIF"])
+def test_the_formats_of_phones_give_nearly_the_same_picture(picture, image_format):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    decoded = decode_image(encode_image(picture, image_format, quality=95))
+    assert np.abs(decoded.pixels.astype(int) - np.asarray(picture)).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_the_orientation_of_an_avif_is_applied_once(picture, orientation):
+    def encode(image_format, **options):
+        exif = Image.Exif()  # which the encoder of AVIF changes
+        exif[0x0112] = orientation
+        return encode_image(picture, image_format, exif=exif, **options)
+
+    decoded, expected = decode_image(encode("AVIF", quality=100)), decode_image(encode("PNG"))
+    assert decoded.notes == ("rotated by EXIF",)
+    assert np.abs(decoded.pixels.astype(int) - expected.pixels).mean() < 3
+
+
+def test_the_sixteen_bits_of_a_pgm_are_kept():
+    pixels = np.arange(0, 60_000, 600, np.uint16).reshape(10, 10)
+    decoded = decode_image(b"P5 10 10 65535\n" + pixels.astype(">u2").tobytes())
+    assert np.array_equal(decoded.pixels, pixels) and decoded.notes == ("16-bit",)
+
+
+def test_plain_bitmaps_in_text_are_read():
+    decoded = decode_image(b"P1\n# written by hand\n3 2\n0 1 0\n1 0 1\n")
+    assert decoded.pixels.tolist() == [[255, 0, 255], [0, 255, 0]]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("image_format", ["JPEG2000", "PPM"])
+def test_jpeg_2000_and_pnm_give_the_same_picture(picture, image_format, mode):
+    assert np.array_equal(
+        decode_image(encode_image(picture.convert(mode), image_format)).pixels, np.asarray(picture)
+    )
+
+
+def make_bitmap_with_alpha(gray, alpha):
+    """Return a BMP of 32 bits whose header says that the fourth byte is alpha."""
+    height, width = gray.shape
+    pixels = np.dstack([gray, gray, gray, alpha])[::-1].astype(np.uint8).tobytes()
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 56, width, height, 1, 32, 3, len(pixels), 0, 0, 0, 0) + masks
+    start = 14 + len(header)
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + header + pixels
+
+
+def test_a_bitmap_whose_alpha_is_zero_everywhere_is_opaque(picture):
+    """Programs leave the fourth byte unused, though the header calls it alpha."""
+    gray = np.asarray(picture)
+    decoded = decode_image(make_bitmap_with_alpha(gray, np.zeros_like(gray)))
+    assert np.array_equal(decoded.pixels, gray) and decoded.notes == ()
+
+
+def test_a_bitmap_with_some_alpha_is_transparent(picture):
+    gray = np.asarray(picture)
+    assert decode_image(make_bitmap_with_alpha(gray, 255 - gray)).notes == ("transparent",)

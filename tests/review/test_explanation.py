@@ -10,6 +10,7 @@ from digitscan.imaging.findings import Finding
 from digitscan.model.registry import load_model
 from digitscan.prediction import Status
 from digitscan.review.explanation import _parse_row, explain_images
+from digitscan.workers.protocol import FileLocation
 from tests.support.command import PACKAGE_FOLDER
 
 EXAMPLES = PACKAGE_FOLDER / "examples" / "digits"
@@ -20,9 +21,13 @@ def model():
     return load_model("cnn")
 
 
+def explain(paths, model, **options):
+    return explain_images([FileLocation(str(path)) for path in paths], model, **options)
+
+
 def test_each_example_has_the_row_of_a_scan(model):
     rows = list(digitscan.scan(EXAMPLES, digitscan.ScanConfig(model="cnn")))
-    explanations = explain_images([EXAMPLES / row.path for row in rows], model)
+    explanations = explain([EXAMPLES / row.path for row in rows], model)
     for row, explanation in zip(rows, explanations, strict=True):
         prediction = explanation.prediction
         assert prediction.path == (EXAMPLES / row.path).as_posix()
@@ -31,14 +36,14 @@ def test_each_example_has_the_row_of_a_scan(model):
 
 
 def test_the_doubtful_examples_need_review_each_for_another_reason(model):
-    explanations = explain_images(sorted((EXAMPLES.parent / "doubtful").iterdir()), model)
+    explanations = explain(sorted((EXAMPLES.parent / "doubtful").iterdir()), model)
     assert [each.prediction.status for each in explanations] == [Status.REVIEW] * 3
     reasons = ("point left out", "cut by the edge", "doubtful")
     assert all(reason in each.prediction.note for reason, each in zip(reasons, explanations, strict=True))
 
 
 def test_the_pictures_are_what_was_seen(model):
-    (explanation,) = explain_images([EXAMPLES / "thick-pen.png"], model)
+    (explanation,) = explain([EXAMPLES / "thick-pen.png"], model)
     seen = digitscan.preprocess(explanation.picture)
     assert np.array_equal(seen.pixels, explanation.model_input)
     assert (explanation.findings == Finding.DIGIT).any()
@@ -51,20 +56,20 @@ def test_the_pictures_are_what_was_seen(model):
 
 
 def test_a_model_of_ten_classes_has_ten_probabilities():
-    (explanation,) = explain_images([EXAMPLES / "thick-pen.png"], load_model("mlp"))
+    (explanation,) = explain([EXAMPLES / "thick-pen.png"], load_model("mlp"))
     assert [name for name, _ in explanation.probabilities] == [*"0123456789"]
 
 
 def test_a_large_picture_is_reduced_and_a_small_one_is_not(model, tmp_path, picture):
     picture.resize((1200, 900)).save(tmp_path / "large.png")
     picture.save(tmp_path / "small.png")
-    large, small = explain_images([tmp_path / "large.png", tmp_path / "small.png"], model)
+    large, small = explain([tmp_path / "large.png", tmp_path / "small.png"], model)
     assert large.picture.shape == (300, 400)
     assert small.picture.shape == (64, 64)
 
 
 def test_what_holds_no_digit_has_a_picture_and_no_probabilities(model, tmp_path):
-    (explanation,) = explain_images([EXAMPLES / "blank.png"], model)
+    (explanation,) = explain([EXAMPLES / "blank.png"], model)
     assert explanation.prediction.status is Status.NO_DIGIT
     assert explanation.picture is not None and explanation.model_input is None
     assert explanation.probabilities == ()
@@ -72,7 +77,7 @@ def test_what_holds_no_digit_has_a_picture_and_no_probabilities(model, tmp_path)
 
 def test_a_file_that_is_no_image_has_only_its_row(model, tmp_path):
     (tmp_path / "text.png").write_text("no image")
-    (explanation,) = explain_images([tmp_path / "text.png"], model)
+    (explanation,) = explain([tmp_path / "text.png"], model)
     assert explanation.prediction.status is Status.ERROR
     assert explanation.prediction.note == "not an image: text"
     assert explanation.picture is None
@@ -81,7 +86,7 @@ def test_a_file_that_is_no_image_has_only_its_row(model, tmp_path):
 def test_a_name_that_is_not_utf8_is_shown_with_escapes(model, tmp_path, picture):
     path = os.fsencode(tmp_path) + b"/caf\xe9.png"
     picture.save(os.fsdecode(path))
-    (explanation,) = explain_images([tmp_path / os.fsdecode(b"caf\xe9.png")], model)
+    (explanation,) = explain([tmp_path / os.fsdecode(b"caf\xe9.png")], model)
     assert explanation.prediction.path.endswith(r"caf\xe9.png")
     assert explanation.prediction.note.endswith("name is not UTF-8")
 

@@ -1,12 +1,18 @@
 """`digitscan review` writes one page, and says what it cannot do; `tests/system` looks at the page."""
 
+from pathlib import Path
+
 import pytest
 
 from digitscan.errors import OutputError, UsageError
+from digitscan.model.registry import load_model
 from digitscan.review import review
 from digitscan.review.config import ReviewConfig
 from digitscan.review.review import run_review
+from digitscan.review.rows import read_rows
+from digitscan.review.sprites import make_sprites
 from tests.support.command import run
+from tests.support.pictures import digit_picture, encode_pages
 
 
 def interrupt(*_, **__):
@@ -98,3 +104,13 @@ def test_an_output_that_is_no_page_is_refused(tmp_path):
 def test_a_csv_that_does_not_exist_has_the_exit_code_of_unusable_data(tmp_path):
     done = run("review", "missing.csv", cwd=tmp_path)
     assert done.returncode == 7 and b"missing.csv does not exist" in done.stderr
+
+
+def test_the_pages_of_a_file_have_pictures_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("images").mkdir()
+    blank = digit_picture().point(lambda value: 255)
+    Path("images/forms.tif").write_bytes(encode_pages([digit_picture(), blank, digit_picture()], "TIFF"))
+    assert run("scan", "images", "-o", "rows.csv").returncode == 0
+    seen = list(make_sprites(read_rows(Path("rows.csv"), None).pictures, load_model("cnn")))
+    assert [sprite.has_picture for sprite in seen] == ["212"]

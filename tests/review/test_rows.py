@@ -24,12 +24,16 @@ def write(tmp_path):
     return write
 
 
+def paths_of(rows):
+    return [Path(picture.path) for picture in rows.pictures]
+
+
 def test_every_cell_is_kept_also_in_columns_that_people_added(write):
     header = "\ufeffPath,digit,confidence,status,note,My remark\n"
     rows = read_rows(write(header + '\'=1.png,7,0.9990,ok,"a,b",so so\n'), Path("x"))
     assert rows.header == ("Path", "digit", "confidence", "status", "note", "My remark")
     assert rows.cells == [["'=1.png", "7", "0.9990", "ok", "a,b", "so so"]]
-    assert rows.paths == [Path("x/=1.png")]
+    assert paths_of(rows) == [Path("x/=1.png")]
     assert rows.has_mark and rows.ok_indices == [0]
 
 
@@ -41,7 +45,7 @@ def test_pictures_are_found_where_the_scan_found_them(tmp_path, picture, argumen
     (tmp_path / "out").mkdir()
     assert run("scan", *arguments, "-o", "out/rows.csv", cwd=tmp_path).returncode == 0
     rows = read_rows(tmp_path / "out" / "rows.csv", None)
-    assert rows.paths and all(path.is_file() for path in rows.paths)
+    assert rows.pictures and all(Path(picture.path).is_file() for picture in rows.pictures)
 
 
 def test_digits_that_a_spreadsheet_changed_are_as_a_scan_writes_them(write):
@@ -57,21 +61,21 @@ def test_a_manifest_of_something_else_is_not_followed(write, tmp_path):
     path = write(HEADER + "b.png,7,0.9,ok,\n")
     for text in ("[]", "{}", '{"places": [], "roots": []}', '{"places": 1, "roots": []}', "\0"):
         (tmp_path / "predictions.csv.json").write_text(text)
-        assert read_rows(path, None).paths == [tmp_path / "b.png"]
+        assert paths_of(read_rows(path, None)) == [tmp_path / "b.png"]
 
 
 def test_pictures_that_were_moved_are_found_in_the_named_folder(write):
     rows = read_rows(write(HEADER + "a/b.png,7,0.9,ok,\n"), Path("elsewhere"))
-    assert rows.paths == [Path("elsewhere/a/b.png")]
+    assert paths_of(rows) == [Path("elsewhere/a/b.png")]
 
 
 def test_without_a_manifest_pictures_are_looked_for_beside_the_csv(write, tmp_path):
-    assert read_rows(write(HEADER + "b.png,7,0.9,ok,\n"), None).paths == [tmp_path / "b.png"]
+    assert paths_of(read_rows(write(HEADER + "b.png,7,0.9,ok,\n"), None)) == [tmp_path / "b.png"]
 
 
 def test_a_name_that_is_not_utf8_is_found(write):
     rows = read_rows(write(HEADER + "caf\\xe9.png,7,0.9,ok,name is not UTF-8\n"), Path("x"))
-    assert os.fsencode(rows.paths[0]) == b"x/caf\xe9.png"
+    assert os.fsencode(rows.pictures[0].path) == b"x/caf\xe9.png"
 
 
 @pytest.mark.parametrize(
@@ -88,3 +92,11 @@ def test_what_is_no_csv_of_a_scan_is_refused_with_its_line(write, text, message)
     with pytest.raises(DataError) as caught:
         read_rows(write(text), None)
     assert message in str(caught.value)
+
+
+def test_each_page_of_a_file_is_found_and_a_file_that_is_named_like_one(write):
+    rows = read_rows(
+        write(HEADER + "a.tif#1,7,0.9,ok,\na.tif#2,,,no-digit,blank\nb##2,7,0.9,ok,\n"), Path("x")
+    )
+    assert paths_of(rows) == [Path("x/a.tif"), Path("x/a.tif"), Path("x/b#2")]
+    assert [picture.page for picture in rows.pictures] == [1, 2, 0]

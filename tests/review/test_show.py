@@ -12,6 +12,7 @@ from digitscan.errors import ExitCode, OutputError, UsageError
 from digitscan.review.config import MAX_IMAGES_IN_FIGURE, ShowConfig
 from digitscan.review.show import run_show
 from tests.support.command import run
+from tests.support.pictures import encode_pages
 
 
 @pytest.fixture
@@ -103,3 +104,26 @@ def test_an_empty_path_and_no_path_are_errors_of_usage(tmp_path):
     assert run("show", cwd=tmp_path).returncode == 2
     with pytest.raises(UsageError, match="no image was named"):
         show()
+
+
+def test_all_pages_of_a_file_are_explained_or_the_one_that_is_named_as_in_a_csv(
+    tmp_path, picture, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    blank = picture.point(lambda value: 255)
+    path = Path("forms.tif")
+    path.write_bytes(encode_pages([picture, blank, picture], "TIFF"))
+    code, text = show(path)
+    assert code is ExitCode.OK
+    assert [text.count(f"forms.tif#{page}") for page in (1, 2, 3)] == [1, 1, 1]
+    assert text.count("7  ok") == 2 and text.count("no-digit") == 1
+    _, text = show(Path("forms.tif#2"))
+    assert "no-digit" in text and "forms.tif#2" in text and "7  ok" not in text
+    with pytest.raises(UsageError, match=r"other\.tif#2.*does not exist"):
+        show(Path("other.tif#2"))
+
+
+def test_a_file_that_is_named_like_a_page_is_that_file(tmp_path, picture):
+    picture.save(tmp_path / "a#2", "PNG")
+    code, text = show(tmp_path / "a#2")
+    assert code is ExitCode.OK and "a##2" in text

@@ -17,6 +17,7 @@ from digitscan.scanning.output.csv_format import CsvReader
 from tests.support.command import environment, run, run_shell, start
 from tests.support.crafted_files import HOSTILE_NAMES, crafted_files, sparse_files
 from tests.support.damaged_files import damaged_files, valid_files
+from tests.support.outputs import file_of, files_of
 from tests.support.pictures import digit_picture
 
 
@@ -49,7 +50,8 @@ def test_damaged_files_get_rows_and_do_not_change_those_of_their_neighbours(dama
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
     rows = list(CsvReader(damaged / "mixed.csv"))
-    assert [row.path for row in rows] == sorted(os.listdir(damaged / "mixed"))
+    # A damaged TIFF may seem to have one page more, which cannot be read.
+    assert files_of(rows) == sorted(os.listdir(damaged / "mixed"))
     mixed, valid = lines_by_name(damaged / "mixed.csv"), lines_by_name(damaged / "valid.csv")
     assert len(valid) == 420 and {name: mixed[name] for name in valid} == valid
     errors = [row for row in rows if row.status is Status.ERROR]
@@ -67,10 +69,11 @@ def test_crafted_files_are_read_or_refused_for_the_right_reason(tmp_path):
         expected[crafted.name] = (crafted.error, crafted.note)
     done = run("scan", images, "-o", "rows.csv", "--timeout", "60", cwd=tmp_path)
     assert done.returncode == 3 and b"Traceback" not in done.stderr
-    rows = {row.path: row for row in CsvReader(tmp_path / "rows.csv")}
-    assert list(rows) == sorted(expected)
-    for name, (error, notes) in expected.items():
-        row = rows[name]
+    rows = list(CsvReader(tmp_path / "rows.csv"))
+    assert files_of(rows) == sorted(expected)
+    assert sum(file_of(row) == "frames.tif" for row in rows) == 100
+    for row in rows:
+        error, notes = expected[file_of(row)]
         assert (row.status is Status.ERROR) == (error is not None), row
         assert row.note.startswith(error or "") and notes in row.note, row
 
@@ -116,7 +119,7 @@ if sys.platform == "linux":
         done = run("scan", images, "-o", "rows.csv", "--timeout", "2", cwd=tmp_path)
         assert done.returncode == 3, done.stderr
         rows = {row.path: row.note for row in CsvReader(tmp_path / "rows.csv")}
-        assert rows.pop("valid.png") == "" and len(rows) == 6
+        assert rows.pop("valid.png") == "" and len(rows) == 11
         assert not any("crashed" in note for note in rows.values()), rows
         assert rows["sparse.webp"] == "too large: not enough memory to decode it"
         kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

@@ -120,7 +120,8 @@ def _files_with_many_frames() -> Iterator[CraftedFile]:
     more_frames = [digit.rotate(angle) for angle in range(3, 300, 3)]
     for image_format in ("GIF", "TIFF", "WEBP", "PNG"):
         data = _save(digit, image_format, save_all=True, append_images=more_frames)
-        yield CraftedFile(f"frames{SUFFIXES[image_format]}", data, note="frame 1 of 100")
+        note = "" if image_format == "TIFF" else "frame 1 of 100"
+        yield CraftedFile(f"frames{SUFFIXES[image_format]}", data, note=note)
 
 
 def _unusual_modes() -> Iterator[CraftedFile]:
@@ -200,6 +201,11 @@ def sparse_files() -> Iterator[tuple[str, bytes, int]]:
     yield "sparse.tif", b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4), size
     yield "sparse.jpg", b"\xff\xd8" + b"\xff\xe1\xff\xff" + b"Exif\0\0", size
     yield "sparse.gif", b"GIF89a\x1c\0\x1c\0\0\0\0,", size
+    yield "sparse.pdf", b"%PDF-1.7\n", size
+    yield "sparse.avif", b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", size
+    yield "sparse.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", size
+    yield "sparse.pgm", b"P5 28 28 255\n", size
+    yield "sparse.heic", b"\0\0\0\x18ftypheic\0\0\0\0heicmif1", size
     yield "sparse.bmp", b"BM" + bytes(8) + struct.pack("<IIiiHH", 54, 40, 28, 28, 1, 8) + bytes(24), size
 
 

@@ -16,7 +16,17 @@ from PIL import Image
 
 from digitscan.training.data.sources import load_data
 
-SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "GIF": ".gif", "TIFF": ".tif", "WEBP": ".webp"}
+SUFFIXES = {
+    "PNG": ".png",
+    "JPEG": ".jpg",
+    "BMP": ".bmp",
+    "GIF": ".gif",
+    "TIFF": ".tif",
+    "WEBP": ".webp",
+    "AVIF": ".avif",
+    "JPEG2000": ".jp2",
+    "PPM": ".ppm",
+}
 """The suffix of each format, by Pillow's name for it."""
 
 EXIF_ORIENTATION = 0x0112
@@ -36,6 +46,9 @@ _VARIANTS: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("I;16", {}),
         ("F", {}),
     ],
+    "AVIF": [("L", {}), ("RGB", {}), ("RGBA", {})],
+    "JPEG2000": [("L", {}), ("RGB", {}), ("I;16", {})],
+    "PPM": [("L", {}), ("RGB", {}), ("1", {})],
     "WEBP": [("RGB", {}), ("RGB", {"lossless": True}), ("RGBA", {"lossless": True})],
 }
 _SIDES = (20, 28, 28, 64, 200)
@@ -205,6 +218,12 @@ def find_size_fields(data: bytes | bytearray, image_format: str) -> list[tuple[i
         return [(start_of_frame + 5, ">H"), (start_of_frame + 7, ">H")]
     if image_format == "WEBP":
         return [{b"VP8X": (24, "<I"), b"VP8L": (21, "<I")}.get(bytes(data[12:16]), (26, "<I"))]
+    if image_format == "PPM":
+        return [(3, ">H"), (6, ">H")]  # characters of the two numbers
+    if image_format in {"AVIF", "JPEG2000"}:
+        start = data.index({"AVIF": b"ispe\0\0\0\0", "JPEG2000": b"ihdr"}[image_format])
+        start += 8 if image_format == "AVIF" else 4
+        return [(start, ">I"), (start + 4, ">I")]
     directory = struct.unpack_from("<I", data, 4)[0]
     entries = range(directory + 2, directory + 2 + 12 * struct.unpack_from("<H", data, directory)[0], 12)
     # ImageWidth, ImageLength, StripOffsets, RowsPerStrip, StripByteCounts.

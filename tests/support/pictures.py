@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -57,3 +58,72 @@ def make_png_chunk(chunk_type: bytes, contents: bytes) -> bytes:
     """Return a chunk of a PNG file with its length and its checksum."""
     checksum = zlib.crc32(chunk_type + contents)
     return struct.pack(">I", len(contents)) + chunk_type + contents + struct.pack(">I", checksum)
+
+
+def make_pages(count: int) -> list[Image.Image]:
+    """Return pictures of the digit that differ in their width: by it a page is known."""
+    pages = []
+    for number in range(1, count + 1):
+        page = Image.new("L", (64 + number, 64), 255)
+        page.paste(digit_picture(), (0, 0))
+        pages.append(page)
+    return pages
+
+
+def encode_pages(pages: list[Image.Image], image_format: str, **options: object) -> bytes:
+    """Return the contents of a file of several pages or frames that Pillow writes."""
+    return encode_image(pages[0], image_format, save_all=True, append_images=pages[1:], **options)
+
+
+def make_tiff(
+    directories: list[dict[int, tuple[int, bytes]]], order: str = "<", loops: bool = False
+) -> bytes:
+    """Return a TIFF with these directories: for each tag its type and the bytes of its values.
+
+    Values of more than four bytes are stored before the directory. With `loops`, the last directory names the
+    first as the next one.
+    """
+    sizes = {1: 1, 3: 2, 4: 4}
+    data = bytearray((b"II*\0" if order == "<" else b"MM\0*") + bytes(4))
+    link, first = 4, 0
+    for directory in directories:
+        entries = []
+        for tag, (kind, values) in sorted(directory.items()):
+            count = len(values) // sizes[kind]
+            if len(values) > 4:
+                offset = len(data)
+                data += values
+                values = struct.pack(order + "I", offset)
+            entries.append(struct.pack(order + "HHI", tag, kind, count) + values.ljust(4, b"\0"))
+        start = len(data)
+        first = first or start
+        struct.pack_into(order + "I", data, link, start)
+        data += struct.pack(order + "H", len(entries)) + b"".join(entries)
+        link = len(data)
+        data += bytes(4)
+    if loops:
+        struct.pack_into(order + "I", data, link, first)
+    return bytes(data)
+
+
+def make_samples_tiff(
+    samples: np.ndarray, sample_format: int = 1, order: Literal["<", ">"] = "<", compress: bool = False
+) -> bytes:
+    """Return a TIFF of samples (height, width) or, with alpha, (height, width, 2), in one strip."""
+    height, width, channels = (*samples.shape, 1)[:3]
+    stored = samples.astype(samples.dtype.newbyteorder(order)).tobytes()
+    strip = zlib.compress(stored) if compress else stored
+    longs = {256: width, 257: height, 273: 8, 278: height, 279: len(strip)}
+    bits = 8 * samples.dtype.itemsize
+    shorts = {
+        258: [bits] * channels,
+        259: [8 if compress else 1],
+        262: [1],
+        277: [channels],
+        339: [sample_format] * channels,
+        **({338: [2]} if channels == 2 else {}),
+    }
+    tags = {tag: (4, struct.pack(order + "I", value)) for tag, value in longs.items()}
+    tags |= {tag: (3, struct.pack(f"{order}{len(each)}H", *each)) for tag, each in shorts.items()}
+    # The strip stands where the values of a first tag would: behind the header.
+    return make_tiff([{0: (1, strip), **tags}], order)

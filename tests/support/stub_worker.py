@@ -8,7 +8,10 @@
     crash while classifying   ends the process when all files of its task are read
     anything else             is the note of a row with status "error"
 
-Asked for the kinds of files, it takes a digit for an image and other texts for something else.
+Each line of a text is a page of its file.
+
+Asked for the kinds of files, it takes a digit for an image and other texts for something else. Asked how
+many pages files have, it counts the lines, and does what the first one says.
 
 Started as `stub_worker.py PACKAGE_FOLDER [MARKER]`. If the file MARKER does not exist, the worker creates it
 and kills itself at the tenth file that it reads.
@@ -37,6 +40,8 @@ def load_processor(setup: ImageSetup) -> ProcessFiles:
     """Stands in for `load_image_processor`; the path of the compiled model may say what goes wrong."""
     if setup["does"] == "detect kinds":
         return detect_kinds
+    if setup["does"] == "count pages":
+        return count_pages
     if setup["model"]["compiled_path"] == "refuse":
         raise ModelError("the stub refuses this model")
     if setup["model"]["compiled_path"] == "die":
@@ -63,6 +68,15 @@ def detect_kinds(files: Sequence[FileLocation], set_current: SetCurrent) -> list
     return [FileKind.OTHER if row.digit is None else FileKind.IMAGE for row in rows]
 
 
+def count_pages(files: Sequence[FileLocation], set_current: SetCurrent) -> list[int]:
+    """Stands in for the function that counts the pages of files."""
+    counts = []
+    for text in read_texts(files, set_current):
+        process_file(text.partition("\n")[0])
+        counts.append(text.count("\n") + 1)
+    return counts
+
+
 read_numbers = itertools.count(1)
 
 
@@ -74,7 +88,8 @@ def read_texts(files: Sequence[FileLocation], set_current: SetCurrent) -> Iterat
         if is_killed and len(sys.argv) > 2 and not Path(sys.argv[2]).exists():
             Path(sys.argv[2]).touch()
             os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-        yield Path(file.path).read_text()
+        text = Path(file.path).read_text()
+        yield text.split("\n")[file.page - 1] if file.page else text
 
 
 def process_file(text: str) -> WorkerRow:

@@ -28,7 +28,7 @@ def detect_texts(tmp_path, stub_command):
             (tmp_path / str(index)).write_text(text)
             files.append(FileLocation(str(tmp_path / str(index))))
         with contextlib.closing(KindDetector(ProcessFactory(command), timeout=0.5)) as detector:
-            return [*detector.detect(files), *detector.detect([])]
+            return [*detector.ask(files), *detector.ask([])]
 
     return detect_texts
 
@@ -55,7 +55,7 @@ def test_a_file_is_an_image_by_its_first_bytes_and_a_link_by_what_it_leads_to(tm
         contextlib.closing(ProcessFactory()) as processes,
         contextlib.closing(KindDetector(processes, 9)) as d,
     ):
-        assert d.detect(files) == list(expected.values())
+        assert d.ask(files) == list(expected.values())
 
 
 def test_a_signature_that_comes_one_byte_at_a_time_is_known(tmp_path, monkeypatch):

@@ -14,10 +14,11 @@ from digitscan.evaluation.labels import (
     LabelledFile,
     collect_labelled_files,
     list_labelled_folder,
+    list_labelled_pages,
     read_table,
 )
 from digitscan.evaluation.metrics import NO_DIGIT
-from digitscan.evaluation.picture_paths import create_path_finder
+from digitscan.evaluation.picture_paths import create_picture_finder
 from digitscan.prediction import NOT_UTF8
 from digitscan.system.files import describe_os_error
 from digitscan.training.data.datasets import Dataset
@@ -40,7 +41,7 @@ def read_corrections(
     """
     files = _list_corrected_files(source, images)
     pixels, labels = [], []
-    for file, row in zip(files, read_pixels([file.path for file in files]), strict=True):
+    for file, row in zip(files, read_pixels([file.location for file in files]), strict=True):
         if not isinstance(row, str) and file.label < class_count:
             pixels.append(row)
             labels.append(file.label)
@@ -60,7 +61,7 @@ def _list_corrected_files(source: Path, images: Path | None) -> list[LabelledFil
     """Return the files with their labels. Raises DataError."""
     try:
         if source.is_dir():
-            return list_labelled_folder(source)
+            return list_labelled_pages(list_labelled_folder(source))
     except OSError as error:
         raise DataError(f"{error.filename or source} cannot be read: {describe_os_error(error)}") from error
     table = read_table(source)
@@ -70,10 +71,10 @@ def _list_corrected_files(source: Path, images: Path | None) -> list[LabelledFil
             f"{source} has no column named {' or '.join(missing)}: correct the rows of a scan first, see "
             "digitscan review"
         )
-    find_path = create_path_finder(source, images)
+    find_picture = create_picture_finder(source, images)
     return collect_labelled_files(
         table,
         source,
         CORRECTED_COLUMN,
-        lambda row: find_path(row[PATH_COLUMN], NOT_UTF8 not in row.get("note", "")),
+        lambda row: find_picture(row[PATH_COLUMN], NOT_UTF8 not in row.get("note", "")),
     )

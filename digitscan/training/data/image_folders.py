@@ -7,6 +7,7 @@ a file that hangs or crashes its decoder is left out, and the others are read.
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from digitscan.errors import DataError, DigitscanError
 from digitscan.training.data.datasets import TrainTestData
 from digitscan.workers.file_reader import read_files
+from digitscan.workers.page_counter import list_pages
 from digitscan.workers.preprocessor import PreprocessedRow
-from digitscan.workers.protocol import WorkerSetup
+from digitscan.workers.protocol import FileLocation, WorkerSetup
 
 TEST_DIVISOR = 7
 """Of a folder of images, one in seven is a test image, as in MNIST."""
@@ -31,13 +33,18 @@ def read_image_folders(folder: Path, on_unusable: Callable[[Path, str], object])
     the path of each image that has no digit or cannot be read, and the reason. Raises DataError where there
     are too few usable images, and OSError where a folder cannot be read.
     """
-    files = list(_list_labelled_files(folder))
+    labels_and_paths = list(_list_labelled_files(folder))
+    try:
+        pages = list_pages([FileLocation(os.fspath(path)) for _, path in labels_and_paths])
+    except DigitscanError as error:
+        raise DataError(str(error)) from error
+    files = [(label, page) for (label, _), each in zip(labels_and_paths, pages, strict=True) for page in each]
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
-    rows = read_pixels([path for _, path in files])
-    for (label, path), row in zip(files, rows, strict=True):
+    rows = read_pixels([page for _, page in files])
+    for (label, page), row in zip(files, rows, strict=True):
         if isinstance(row, str):
-            on_unusable(path, row)
+            on_unusable(Path(page.path), row)
         else:
             images.append(row)
             labels.append(label)
@@ -66,13 +73,13 @@ def _list_labelled_files(folder: Path) -> Iterator[tuple[int, Path]]:
                 yield digit, path
 
 
-def read_pixels(paths: Sequence[Path]) -> list[NDArray[np.uint8] | str]:
+def read_pixels(files: Sequence[FileLocation]) -> list[NDArray[np.uint8] | str]:
     """Return for each image file its pixels, preprocessed, (28, 28) uint8, or why it has none.
 
     Raises DataError where no worker can be kept alive.
     """
     try:
-        return read_files(paths, WorkerSetup(does="preprocess images", shared_path=None), _parse_row)
+        return read_files(files, WorkerSetup(does="preprocess images", shared_path=None), _parse_row)
     except DigitscanError as error:
         raise DataError(str(error)) from error
 

@@ -10,6 +10,7 @@ from PIL import Image
 from digitscan.errors import DataError
 from digitscan.imaging.preprocess_batch import preprocess_batch
 from digitscan.training.data.corrections import MIN_CORRECTIONS, read_corrections
+from tests.support.pictures import encode_pages
 
 
 @pytest.fixture
@@ -157,3 +158,22 @@ def test_what_the_model_cannot_learn_does_not_count(folder, labels):
     rows = [(f"{index}.png", 1, "none" if index else labels[0]) for index in range(8)]
     with pytest.raises(DataError, match=rf"1 corrected images .*, {MIN_CORRECTIONS} are needed"):
         read_corrections(write_csv(folder / "c.csv", rows), None, 10, lambda path, reason: None)
+
+
+def test_pages_are_read_where_their_rows_say(folder, labels, mnist):
+    pages = [Image.fromarray(image) for image in mnist.x_train[:8]]
+    (folder / "forms.tif").write_bytes(encode_pages(pages, "TIFF"))
+    rows = [(f"forms.tif#{index + 1}", 1, label) for index, label in enumerate(labels)]
+    corrections = read_corrections(write_csv(folder / "c.csv", rows[::-1]), None, 11, fail)
+    assert corrections.labels.tolist() == labels[::-1]
+    expected = np.stack([result.pixels for result in preprocess_batch(mnist.x_train[:8])])
+    assert np.array_equal(corrections.images, expected[::-1])
+
+
+def test_the_pages_of_a_file_in_a_folder_by_label_have_its_label(folder, mnist):
+    images = mnist.x_train[:200][mnist.y_train[:200] == 3][:6]
+    (folder / "by label" / "3").mkdir(parents=True)
+    pages = [Image.fromarray(image) for image in images]
+    (folder / "by label" / "3" / "forms.tif").write_bytes(encode_pages(pages, "TIFF"))
+    corrections = read_corrections(folder / "by label", None, 11, fail)
+    assert corrections.labels.tolist() == [3] * 6

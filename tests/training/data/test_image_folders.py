@@ -16,7 +16,7 @@ from digitscan.training.data.image_folders import read_image_folders
 from digitscan.workers import file_reader
 from digitscan.workers.supervisor import ProcessFactory
 from tests.support.command import PACKAGE_FOLDER
-from tests.support.pictures import digit_picture
+from tests.support.pictures import digit_picture, encode_pages
 
 STUB_WORKER = Path(__file__).parents[2] / "support" / "stub_preprocess_worker.py"
 
@@ -104,3 +104,9 @@ def test_images_are_what_a_scan_sees_and_crafted_ones_are_left_out(tmp_path):
     assert sorted(image.tobytes() for image in np.concatenate([data.x_train, data.x_test])) == sorted(
         image.tobytes() for image in expected
     )
+
+
+def test_each_page_of_a_file_is_an_image(tmp_path):
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "forms.tif").write_bytes(encode_pages([digit_picture()] * 20, "TIFF"))
+    assert read(tmp_path) == (20, {})
