@@ -27,10 +27,14 @@ from digitscan.cli_options import (
     Epochs,
     EvaluatedSource,
     Excel,
+    Exclude,
     FineTunedModel,
     FormerChunkSize,
+    Hidden,
     ImageFolder,
+    Include,
     Json,
+    ListSkipped,
     MaxMegapixels,
     MaxWrong,
     MinConfidence,
@@ -144,6 +148,10 @@ def scan(
     timeout: Timeout = ScanConfig.timeout,
     max_megapixels: MaxMegapixels = ScanConfig.max_megapixels,
     input_range: ModelInputRange = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    hidden: Hidden = ScanConfig.hidden,
+    list_skipped: ListSkipped = False,
     batch_size: FormerChunkSize = None,
 ) -> None:
     """Read the digit in every image of a folder."""
@@ -161,8 +169,13 @@ def scan(
         timeout=timeout,
         workers=workers,
         chunk_size=chunk_size,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        hidden=hidden,
     )
-    output_config = OutputConfig(output, overwrite, resume, retry_errors, raw, excel, copy_review, quiet)
+    output_config = OutputConfig(
+        output, overwrite, resume, retry_errors, raw, excel, copy_review, quiet, list_skipped
+    )
     with raise_on_signal():
         raise typer.Exit(run_scan(paths, config, output_config))
 

@@ -168,6 +168,31 @@ ScanPaths = Annotated[
         help="Folders, which are read with their subfolders, and image files.",
     ),
 ]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        metavar="GLOB",
+        help="Of folders, read only the files that match, such as '*.jpg' or 'page-?/**'. Upper and lower "
+        "case are the same. Repeatable.",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="GLOB",
+        help="Of folders, skip the files and folders that match, such as 'thumb-*' or 'drafts/'. Repeatable.",
+    ),
+]
+Hidden = Annotated[
+    bool,
+    typer.Option("--hidden", help="Of folders, read also what is hidden: names that begin with a dot."),
+]
+ListSkipped = Annotated[
+    bool,
+    typer.Option("--list-skipped", help="Name on stderr what is skipped in folders, and why."),
+]
 ScanModel = Annotated[
     str | None,
     typer.Option(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from digitscan.errors import UsageError
 from digitscan.imaging.formats import MAX_MEGAPIXELS
+from digitscan.scanning.file_filter import FileFilter, check_pattern
 
 MAX_CHUNK_SIZE = 4096
 MIN_TIMEOUT_SECONDS = 0.1
@@ -42,6 +43,17 @@ class ScanConfig:
     """The most processes that read files at a time; None is the number of usable cores."""
     chunk_size: int = 512
     """The most files that a worker gets at a time. It changes the speed and never a row."""
+    include: tuple[str, ...] = ()
+    """Globs, see `FileFilter`: if there are any, the files of folders that match none are skipped."""
+    exclude: tuple[str, ...] = ()
+    """Globs of the files and folders in folders that are skipped."""
+    hidden: bool = False
+    """Whether files and folders in folders are read whose names begin with a dot."""
+
+    @property
+    def file_filter(self) -> FileFilter:
+        """What tells which files of a folder are skipped."""
+        return FileFilter(self.include, self.exclude, self.hidden)
 
     def __post_init__(self) -> None:
         """Check types and ranges, so that a wrong value fails here and not in a worker.
@@ -54,6 +66,9 @@ class ScanConfig:
         _check_integer(self, "workers", 1)
         _check_integer(self, "chunk_size", 1, MAX_CHUNK_SIZE)
         object.__setattr__(self, "probabilities", bool(self.probabilities))
+        object.__setattr__(self, "hidden", bool(self.hidden))
+        _check_patterns(self, "include")
+        _check_patterns(self, "exclude")
         if self.input_maximum not in (None, 1.0, 255.0):
             raise UsageError(f"input_maximum must be 1.0 or 255.0, not {self.input_maximum!r}")
 
@@ -82,6 +97,15 @@ def _check_integer(config: ScanConfig, name: str, minimum: int, maximum: float =
     if not minimum <= number <= maximum or isinstance(value, bool):
         raise UsageError(f"{name} must be a whole number {_format_limits(minimum, maximum)}, not {value!r}")
     object.__setattr__(config, name, number)
+
+
+def _check_patterns(config: ScanConfig, name: str) -> None:
+    """Check globs, and keep them as a tuple; a single one may be given as it is."""
+    value = getattr(config, name)
+    patterns = (value,) if isinstance(value, str) else tuple(value)
+    for pattern in patterns:
+        check_pattern(pattern)
+    object.__setattr__(config, name, patterns)
 
 
 def _format_limits(minimum: float, maximum: float) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from digitscan.errors import ExitCode, NoImagesError, OutputError, UsageError
 from digitscan.prediction import ImageFile, Prediction
 from digitscan.scanning.config import ScanConfig
-from digitscan.scanning.discovery import WalkStats, check_paths, find_images
+from digitscan.scanning.discovery import WalkStats, check_paths, drop_repeated, find_images
+from digitscan.scanning.file_filter import FileFilter
 from digitscan.scanning.output.config import OutputConfig
 from digitscan.scanning.output.csv_format import CsvFormat, CsvReader, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
@@ -56,9 +57,10 @@ class Scan(Iterator[Prediction]):
         given = [paths] if isinstance(paths, str | os.PathLike) else [*paths]
         if "" in given:  # `Path("")` is the current folder, which nobody asked for
             raise UsageError("an empty path was given: name a folder or an image")
-        self.paths = [Path(path) for path in given]
-        if not self.paths:
+        if not given:
             raise UsageError("no path was given: name a folder or an image")
+        self.paths = drop_repeated(map(Path, given))
+        """The paths, each file and folder once."""
         self.config = config or ScanConfig()
         self.stats = WalkStats()
         """What was found and skipped so far."""
@@ -120,10 +122,11 @@ def _find_files(
     stats: WalkStats,
     config: ScanConfig,
     process_factory: ProcessFactory,
-    exclude: Collection[Path] = (),
+    own_files: Collection[Path] = (),
 ) -> Iterator[ImageFile]:
-    """Return the files to read, without those in `exclude`. Raises NoImagesError if there are none."""
-    files = _find_with_detector(paths, stats, KindDetector(process_factory, config.timeout), exclude)
+    """Return the files to read, without those in `own_files`. Raises NoImagesError if there are none."""
+    detector = KindDetector(process_factory, config.timeout)
+    files = _find_with_detector(paths, stats, detector, own_files, config.file_filter)
     first = next(files, None)
     if first is None:
         raise NoImagesError(_no_images_message(paths, stats))
@@ -131,11 +134,15 @@ def _find_files(
 
 
 def _find_with_detector(
-    paths: Sequence[Path], stats: WalkStats, detector: KindDetector, exclude: Collection[Path]
+    paths: Sequence[Path],
+    stats: WalkStats,
+    detector: KindDetector,
+    own_files: Collection[Path],
+    file_filter: FileFilter,
 ) -> Iterator[ImageFile]:
     """Yield what `find_images` does, and close the detector at the end."""
     with detector:
-        yield from find_images(paths, stats, detector.detect, exclude)
+        yield from find_images(paths, stats, detector.detect, own_files, file_filter)
 
 
 def scan(paths: str | Path | Iterable[str | Path], config: ScanConfig | None = None) -> Scan:
@@ -189,7 +196,9 @@ def _scan_into_output(
     copies = _create_copies(scan.paths, output_config)
     manifest = create_manifest(scan.paths, scan.model, scan.config, output_config)
     check_can_continue(sink, manifest, output_config)
-    files = _find_files(scan.paths, scan.stats, scan.config, process_factory, exclude=sink.own_files)
+    if output_config.list_skipped:
+        scan.stats.report_skipped = _log_skipped
+    files = _find_files(scan.paths, scan.stats, scan.config, process_factory, sink.own_files)
     if sink.path is None and output_config.path is None and not output_config.quiet:
         log("The rows go to stdout; -o FILE keeps them in a file.")
     counts = SummaryCounts()
@@ -202,9 +211,10 @@ def _scan_into_output(
         if copies:
             counted_rows = copies.add_previous(counted_rows)
         remaining = RemainingFiles(files, counted_rows, manifest.roots)
+        shows_progress = not (output_config.quiet or output_config.list_skipped or sink.is_terminal)
         with (
             Scheduler(remaining, scan.model, scan.config, process_factory) as scheduler,
-            progress_bar(scan.paths, not (output_config.quiet or sink.is_terminal)) as update_progress,
+            progress_bar(scan.paths, scan.config.file_filter, shows_progress) as update_progress,
         ):
             batches = scheduler.batches()
             _write_rows(batches, previous_rows, sink, manifest.csv_format, counts, update_progress, copies)
@@ -270,6 +280,10 @@ def _write_rows(
 def _log_stop(sink: OutputSink, counts: SummaryCounts) -> None:
     hint = "; --resume continues" if sink.is_resumable else ""
     log(f"Stopped. {sink.change or f'{counts.total:,} rows are written: {sink.description}{hint}'}")
+
+
+def _log_skipped(path: str, reason: str) -> None:
+    log(f"skipped: {path} ({reason})")
 
 
 def _log_missed_files(remaining: RemainingFiles) -> None:

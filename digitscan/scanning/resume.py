@@ -31,14 +31,14 @@ class RemainingFiles:
 
     def __iter__(self) -> Iterator[ImageFile]:
         """Yield the files to read. All rows are consumed, also those of files that are gone."""
-        row_positions = _row_positions(self._rows, self._roots)
+        positions = _Positions(self._roots)
+        row_positions = _row_positions(self._rows, positions)
         files = iter(self._files)
         next_row = next(row_positions, None)
         if next_row is None:
             yield from files
-        file_positions = _Positions(self._roots)
         for file in files:
-            position = file_positions.of(text_to_path(file.name, NOT_UTF8 not in file.notes))
+            position = positions.of(text_to_path(file.name, NOT_UTF8 not in file.notes))
             while next_row is not None and next_row < position:
                 next_row = next(row_positions, None)
             if next_row is None:
@@ -52,37 +52,27 @@ class RemainingFiles:
             pass
 
 
-def _row_positions(rows: Iterable[Prediction], roots: Sequence[str]) -> Iterator[Position]:
-    positions = _Positions(roots)
+def _row_positions(rows: Iterable[Prediction], positions: _Positions) -> Iterator[Position]:
     for row in rows:
         yield positions.of(text_to_path(row.path, NOT_UTF8 not in row.note))
 
 
 class _Positions:
-    """The positions of paths in a scan's order. Paths must be asked for in that order."""
+    """The positions of paths in a scan's order.
+
+    A path is below the longest of the roots that it begins with: what a folder holds of another root is left
+    to that one's turn.
+    """
 
     def __init__(self, roots: Sequence[str]) -> None:
-        self._roots = [os.fsencode(root).rstrip(b"/") for root in roots]
-        self._root_index = 0
-        self._previous: SortKey | None = None
+        self._root_indexes = {os.fsencode(root).rstrip(b"/"): index for index, root in enumerate(roots)}
 
     def of(self, path: bytes) -> Position:
-        key = _sort_key(path)
-        if len(self._roots) < 2:
-            return 0, key
-        # Paths come in the order of the roots: one that is not below this root, or sorts back, is of a later
-        # one.
-        while self._root_index < len(self._roots) - 1 and not self._follows(path, key):
-            self._root_index += 1
-            self._previous = None
-        self._previous = key
-        return self._root_index, key
-
-    def _follows(self, path: bytes, key: SortKey) -> bool:
-        """Return whether the path is below the current root and after the previous path."""
-        root = self._roots[self._root_index]
-        is_below = path == root or path.startswith(root + b"/")
-        return is_below and (self._previous is None or self._previous < key)
+        root = path
+        while root and root not in self._root_indexes:
+            root = root.rpartition(b"/")[0]
+        # One folder alone has no roots. A path that a person has changed may have none either.
+        return self._root_indexes.get(root, 0), _sort_key(path)
 
 
 def _sort_key(path: bytes) -> SortKey:

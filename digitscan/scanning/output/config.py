@@ -30,6 +30,8 @@ class OutputConfig:
     """A new folder for the pictures that a person should look at; None makes none."""
     quiet: bool = False
     """Whether neither progress nor summary is shown."""
+    list_skipped: bool = False
+    """Whether what has no row is named on stderr, with the reason."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other. Raises UsageError."""

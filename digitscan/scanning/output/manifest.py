@@ -26,7 +26,7 @@ _VERSION_KEY = "digitscan_scan"
 # Manifests that older versions wrote must stay readable, so stored names never change.
 _STORED_NAMES = {"fast_model": "quick_model", "targets": "places"}
 _FIELD_NAMES = {stored: name for name, stored in _STORED_NAMES.items()}
-_LATER_NAMES = frozenset({"is_calibrated"})
+_LATER_NAMES = frozenset({"is_calibrated", "include", "exclude", "hidden"})
 """What the first versions did not store."""
 _LENGTH_KEY = "written_bytes"
 # The same number of characters whatever the length, so that it can be updated in place.
@@ -61,6 +61,10 @@ class ScanManifest:
     is_calibrated: bool
     """Whether the model's own limit for `ok` is believed: only a pin makes it so for a stranger's model."""
     max_megapixels: float
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    hidden: bool
+    """Whether hidden files are read; with `include` and `exclude`, which files of a folder have rows."""
     columns: tuple[str, ...]
     raw: bool
     excel: bool

@@ -27,6 +27,9 @@ MANIFEST = ScanManifest(
     min_confidence=None,
     is_calibrated=True,
     max_megapixels=64.0,
+    include=(),
+    exclude=(),
+    hidden=False,
     columns=("path", "digit", "confidence", "status", "note"),
     raw=False,
     excel=False,
@@ -49,7 +52,8 @@ STORED_BY_OLDER_VERSIONS = {
 
 
 def test_the_stored_names_are_those_of_older_versions(tmp_path):
-    assert json.loads(MANIFEST.to_json()) == {**STORED_BY_OLDER_VERSIONS, "is_calibrated": True}
+    later = {"is_calibrated": True, "include": [], "exclude": [], "hidden": False}
+    assert json.loads(MANIFEST.to_json()) == {**STORED_BY_OLDER_VERSIONS, **later}
     manifest_path(tmp_path / "rows.csv").write_text(json.dumps(STORED_BY_OLDER_VERSIONS))
     check_manifest(tmp_path / "rows.csv", MANIFEST)
 
