@@ -12,7 +12,7 @@ import pytest
 
 from digitscan.scanning.output.csv_format import CsvReader
 from tests.support.command import environment, run, run_shell, start
-from tests.support.pictures import digit_picture
+from tests.support.pictures import digit_picture, make_many_pictures
 
 HEADER = b"path,digit,confidence,status,note\n"
 
@@ -200,8 +200,8 @@ def test_workers_import_no_module_of_the_current_folder_even_if_python_would(fol
 
 if os.name == "posix":
 
-    def test_a_reader_that_closes_the_pipe_early_ends_a_scan_quietly(folder):
-        process = start("scan", *["1.png"] * 3000, cwd=folder, stdout=subprocess.PIPE)
+    def test_a_reader_that_closes_the_pipe_early_ends_a_scan_quietly(tmp_path):
+        process = start("scan", make_many_pictures(tmp_path / "many", 3000), stdout=subprocess.PIPE)
         assert process.stdout.readline() == HEADER
         process.stdout.close()
         messages = process.stderr.read().decode()
@@ -209,9 +209,9 @@ if os.name == "posix":
         assert "Traceback" not in messages and "rror" not in messages
 
     @pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    def test_a_signal_ends_a_scan_at_once_with_whole_rows_and_no_stray_process(folder, signum, exit_code):
-        output = folder.parent / "out.csv"
-        process = start("scan", *["1.png"] * 30000, "-o", output, cwd=folder)
+    def test_a_signal_ends_a_scan_at_once_with_whole_rows_and_no_stray_process(tmp_path, signum, exit_code):
+        output = tmp_path / "out.csv"
+        process = start("scan", make_many_pictures(tmp_path / "many", 30000), "-o", output)
         while not output.exists() or output.stat().st_size < 2000:
             time.sleep(0.01)
         workers = children_of(process.pid)
@@ -236,19 +236,19 @@ if os.name == "posix":
         assert len(parse_rows(process.stdout)) == 3
 
     @pytest.mark.parametrize("free_bytes", [10, 1000])
-    def test_a_full_disk_removes_nothing_from_a_file_that_rows_are_appended_to(folder, free_bytes):
+    def test_a_full_disk_removes_nothing_from_a_file_that_rows_are_appended_to(tmp_path, free_bytes):
         """A limit on the size of files stands for the full disk."""
         import resource
 
         before = b"an old row\n"
-        output = folder.parent / "all.csv"
+        pictures = make_many_pictures(tmp_path / "many", 300)
+        output = tmp_path / "all.csv"
         output.write_bytes(before)
         # As a shell opens it: Python's own "ab" seeks to the end first.
         with open(os.open(output, os.O_WRONLY | os.O_APPEND), "wb") as appended:
             done = run(
                 "scan",
-                *["1.png"] * 300,
-                cwd=folder,
+                pictures,
                 stdout=appended,
                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, [len(before) + free_bytes] * 2),
             )
@@ -257,9 +257,9 @@ if os.name == "posix":
         assert data.startswith(before) and data.endswith(b"\n")
         assert data.removeprefix(before).startswith(HEADER if free_bytes > len(HEADER) else b"")
 
-    def test_a_killed_supervisor_leaves_no_worker_behind(folder):
-        output = folder.parent / "out.csv"
-        process = start("scan", *["1.png"] * 30000, "-o", output, cwd=folder)
+    def test_a_killed_supervisor_leaves_no_worker_behind(tmp_path):
+        output = tmp_path / "out.csv"
+        process = start("scan", make_many_pictures(tmp_path / "many", 30000), "-o", output)
         while not output.exists() or output.stat().st_size < 2000:
             time.sleep(0.01)
         (fork_server,) = children_of(process.pid)

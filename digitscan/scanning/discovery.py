@@ -207,7 +207,7 @@ def _select_images(
     stats: WalkStats,
     shown: bytes,
 ) -> Iterator[bytes]:
-    """Yield the names in a folder that get a row, in order; count the others, with the folder's path as shown."""
+    """Yield the names in a folder that get a row, in order; count the others. `shown` is its path."""
     rest = iter(names)
     while batch := list(islice(rest, _FILES_PER_DETECTION)):
         if excluded:

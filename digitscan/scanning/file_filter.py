@@ -1,4 +1,4 @@
-"""Which names in a folder are skipped, and why: leftovers of systems, hidden files, and what the user excludes.
+"""Which names in a folder are skipped, and why: leftovers of systems, hidden files, what the user excludes.
 
 Pure functions of names: no file is looked at.
 """

@@ -97,8 +97,12 @@ def test_leftovers_of_systems_are_skipped_counted_and_reported(tmp_path):
     stats = WalkStats(report_skipped=lambda *skipped: reported.append(skipped))
     assert names(tmp_path, stats=stats) == ["jup/a.png", "mac/1.png", "nas/5.png", "win/w.png"]
     assert stats.skipped == {
-        "hidden file": 1, "hidden folder": 1, "no image": 1, "system folder": 5, "system or temporary file": 2,
-    }  # fmt: skip
+        "hidden file": 1,
+        "hidden folder": 1,
+        "no image": 1,
+        "system folder": 5,
+        "system or temporary file": 2,
+    }
     assert len(reported) == stats.skipped.total()
     assert ("nas/@eaDir", "system folder") in reported and ("notes.txt", "no image") in reported
 

@@ -43,7 +43,8 @@ def test_the_folders_of_systems_are_skipped(path):
 
 
 @pytest.mark.parametrize(
-    "path", ["1.png", "_1.png", "part.png", "tmp", "a.download.png", "@eaDir", "eaDir/", "thumbnails/", "~a.png"]
+    "path",
+    ["1.png", "_1.png", "part.png", "tmp", "a.download.png", "@eaDir", "eaDir/", "thumbnails/", "~a.png"],
 )
 def test_names_that_only_resemble_those_of_systems_are_read(path):
     assert reason(path) is None
@@ -74,9 +75,7 @@ def test_hidden_files_and_folders_are_read_on_demand():
         ("ü*.png", ["über.png", "Über.png"], ["uber.png"]),
     ],
 )
-def test_a_pattern_matches_names_at_any_depth_or_paths_and_all_that_is_in_a_folder(
-    pattern, matching, others
-):
+def test_a_pattern_matches_names_at_any_depth_or_paths_and_all_that_is_in_a_folder(pattern, matching, others):
     for path in matching:
         assert reason(path, include=[pattern], reads_hidden=True) is None, path
         assert reason(path, exclude=[pattern], reads_hidden=True) == "excluded file", path
@@ -107,10 +106,9 @@ def test_a_pattern_for_one_name_matches_what_the_shell_would(pattern, name):
 def test_any_text_is_a_pattern_or_a_usage_error_and_any_name_can_be_asked_about(pattern, name):
     try:
         file_filter = FileFilter([pattern], [pattern])
-    except UsageError as error:
-        assert "is not a pattern" in str(error)
-    else:
-        file_filter.find_skip_reason("sub", name, is_folder=False)
+    except UsageError:
+        return
+    file_filter.find_skip_reason("sub", name, is_folder=False)
 
 
 @pytest.mark.parametrize("pattern", ["", "/", "[z-a]"])
