@@ -28,6 +28,7 @@ from digitscan.cli_options import (
     EvaluatedSource,
     Excel,
     Exclude,
+    FilesFrom,
     FineTunedModel,
     FormerChunkSize,
     Hidden,
@@ -42,6 +43,7 @@ from digitscan.cli_options import (
     ModelInputRange,
     ModelSha256,
     NoPlots,
+    NullSeparated,
     Overwrite,
     PageFile,
     Patience,
@@ -130,7 +132,7 @@ def _root(
 
 @app.command()
 def scan(
-    paths: ScanPaths,
+    paths: ScanPaths = None,
     output: CsvFile = None,
     model: ScanModel = None,
     min_confidence: MinConfidence = None,
@@ -152,9 +154,12 @@ def scan(
     exclude: Exclude = None,
     hidden: Hidden = ScanConfig.hidden,
     list_skipped: ListSkipped = False,
+    files_from: FilesFrom = None,
+    null_separated: NullSeparated = False,
     batch_size: FormerChunkSize = None,
 ) -> None:
     """Read the digit in every image of a folder."""
+    from digitscan.scanning.given_paths import collect_paths
     from digitscan.scanning.output.config import OutputConfig
     from digitscan.scanning.pipeline import run_scan
     from digitscan.system.signals import raise_on_signal
@@ -177,7 +182,8 @@ def scan(
         output, overwrite, resume, retry_errors, raw, excel, copy_review, quiet, list_skipped
     )
     with raise_on_signal():
-        raise typer.Exit(run_scan(paths, config, output_config))
+        given = collect_paths(paths or [], files_from, null_separated)
+        raise typer.Exit(run_scan(given.named, config, output_config, listed=given.listed))
 
 
 @app.command()
@@ -346,5 +352,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         with contextlib.suppress(ValueError):  # signals can only be set in the main thread
             # A caller that ignores SIGCHLD passes that on, and then no child process can be waited for.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    app(arguments, prog_name="digitscan")
+    # Typer would expand globs on Windows, also those of --exclude: `scan` does so itself, for its paths.
+    app(arguments, prog_name="digitscan", windows_expand_args=False)
     raise AssertionError("Typer always exits")

@@ -160,12 +160,26 @@ Json = Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")]
 # --- options of scan: what is read, and how ----------------------------------------------------------------
 
 ScanPaths = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Argument(
         parser=_parse_scan_path,
         metavar="PATHS...",
         show_default=False,
         help="Folders, which are read with their subfolders, and image files.",
+    ),
+]
+FilesFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--files-from",
+        metavar="FILE",
+        help="Read also the files and folders that a list names, one path a line; - is stdin.",
+    ),
+]
+NullSeparated = Annotated[
+    bool,
+    typer.Option(
+        "-0", "--null", help="The paths of --files-from end in NUL bytes: find -print0 writes such."
     ),
 ]
 Include = Annotated[

@@ -168,6 +168,36 @@ def test_no_process_is_left_behind_however_a_scan_ends(folder, arguments):
         os.killpg(process.pid, 0)
 
 
+def test_a_list_of_files_comes_from_a_pipe_and_a_file_that_is_gone_is_an_error(folder):
+    names = b"images/2.jpg\0images/gone.png\0./images/2.jpg\0images/sub\0"
+    done = run("scan", "--files-from", "-", "-0", "-o", "-", cwd=folder.parent, input=names)
+    assert done.returncode == 3, done.stderr
+    rows = [(row["path"], row["status"], row["note"]) for row in parse_rows(done.stdout)]
+    assert rows == [
+        ("images/2.jpg", "ok", ""),
+        ("images/gone.png", "error", "no longer there"),
+        ("images/sub/3.webp", "ok", ""),
+    ]
+
+
+def test_what_is_skipped_is_counted_and_named_on_demand_without_control_characters(folder):
+    (folder / ".hid\nden.png").write_bytes(b"")
+    (folder / "__MACOSX").mkdir()
+    done = run("scan", folder, "--exclude", "sub/", "--list-skipped", "-o", "-", cwd=folder.parent)
+    assert done.returncode == 0, done.stderr
+    assert [row["path"] for row in parse_rows(done.stdout)] == ["1.png", "2.jpg"]
+    messages = done.stderr.decode()
+    assert [line for line in messages.splitlines() if line.startswith("skipped: ")] == [
+        "skipped: sub (excluded folder)",
+        r"skipped: .hid\nden.png (hidden file)",
+        "skipped: __MACOSX (system folder)",
+        "skipped: readme.txt (no image)",
+    ]
+    assert "4 (1 " in messages
+    done = run("scan", folder, "--include", "*.webp", "--quiet", cwd=folder.parent)
+    assert [row["path"] for row in parse_rows(done.stdout)] == ["sub/3.webp"]
+
+
 def test_version_is_one_line(tmp_path):
     assert run("--version", cwd=tmp_path).stdout.strip() == b"digitscan 0.1.0"
 

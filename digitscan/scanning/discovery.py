@@ -82,6 +82,11 @@ def is_one_folder(paths: Sequence[Path]) -> bool:
     return len(paths) == 1 and os.path.isdir(paths[0])
 
 
+def list_roots(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Return the paths as rows begin with them; none for a single folder, which rows do not show."""
+    return () if is_one_folder(paths) else tuple(path.as_posix() for path in paths)
+
+
 def drop_repeated(paths: Iterable[Path]) -> list[Path]:
     """Return the paths without those that name a file or folder of an earlier one.
 
@@ -118,15 +123,21 @@ def find_images(
     `detect_kinds` is asked about links and about files without an image's suffix.
     """
     own_names = _names_by_folder(own_files)
+    # The names alone, because asking for the folder of each file in a list takes time.
+    all_own_names = set().union(*own_names.values())
     for found in _walk_paths(paths, file_filter or FileFilter()):
         if not isinstance(found, _FoundFolder):
+            if os.fsencode(found.name) in all_own_names:
+                (_, folder_id, name) = next(_locate([found]))
+                if name in own_names.get(folder_id, ()):
+                    continue
             stats.images += 1
             yield _image_file(os.fspath(found), os.fsencode(found.as_posix()), None)
             continue
         folder, listing, shown = found.folder, found.listing, found.shown
         if not listing.is_complete:
             stats.unreadable_folders.append(path_to_text(shown or b"./")[0])
-        for reason, names in listing.skipped.items():
+        for reason, names in sorted(listing.skipped.items()):
             stats.skip(shown, names, reason)
         excluded = own_names.get(listing.folder_id, set()) | found.given_names
         for file in _select_images(folder, listing.names, excluded, detect_kinds, stats, shown):
@@ -146,18 +157,35 @@ def count_images(paths: Sequence[Path], file_filter: FileFilter | None = None) -
     return count
 
 
-def locate_file(paths: Sequence[Path], name: bytes) -> tuple[str, Folder | None]:
-    """Return the path and the folder of the file that `find_images` shows by this name."""
-    if is_one_folder(paths):
-        subpath, _, file = os.fsdecode(name).rpartition("/")
-        return file, Folder(os.fspath(paths[0]), subpath)
-    # The longest that fits: a link to a folder is followed only where it was given itself.
-    for path in sorted(paths, key=lambda path: len(path.as_posix()), reverse=True):
-        prefix = os.fsencode(path.as_posix()).rstrip(b"/") + b"/"
-        if name.startswith(prefix) and os.path.isdir(path):
-            subpath, _, file = os.fsdecode(name.removeprefix(prefix)).rpartition("/")
-            return file, Folder(os.fspath(path), subpath)
-    return os.fsdecode(name), None
+class FileLocator:
+    """Finds the files that `find_images` shows by some names, among the same paths."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Take the paths of the scan."""
+        self._only_folder = paths[0] if is_one_folder(paths) else None
+        self._folders = {_shown_root(path): path for path in paths if os.path.isdir(path)}
+
+    def locate(self, name: bytes) -> tuple[str, Folder | None]:
+        """Return the path and the folder of the file that is shown by this name."""
+        if self._only_folder:
+            return _locate_below(self._only_folder, name)
+        # The longest that fits: a link to a folder is followed only where it was given itself.
+        root = name
+        while b"/" in root:
+            root = root.rpartition(b"/")[0]
+            if root in self._folders:
+                return _locate_below(self._folders[root], name[len(root) + 1 :])
+        return os.fsdecode(name), None
+
+
+def _locate_below(root: Path, name: bytes) -> tuple[str, Folder]:
+    subpath, _, file = os.fsdecode(name).rpartition("/")
+    return file, Folder(os.fspath(root), subpath)
+
+
+def _shown_root(path: Path) -> bytes:
+    """Return how the names in a folder begin, without the slash; empty for the root of the system."""
+    return os.fsencode(path.as_posix()).rstrip(b"/")
 
 
 def _names_by_folder(files: Collection[Path]) -> NamesByFolder:
@@ -245,7 +273,7 @@ def _walk_paths(paths: Sequence[Path], file_filter: FileFilter) -> Iterator[Path
         if not os.path.isdir(path):
             yield path
             continue
-        prefix = b"" if is_single else os.fsencode(path.as_posix()).rstrip(b"/") + b"/"
+        prefix = b"" if is_single else _shown_root(path) + b"/"
         for folder, listing in _walk(os.fspath(path), file_filter, given):
             shown = prefix + os.fsencode(folder.subpath) + b"/" if folder.subpath else prefix
             yield _FoundFolder(folder, listing, shown, given.get(listing.folder_id, set()))

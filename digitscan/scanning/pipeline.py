@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 from digitscan.errors import ExitCode, NoImagesError, OutputError, UsageError
 from digitscan.prediction import ImageFile, Prediction
 from digitscan.scanning.config import ScanConfig
-from digitscan.scanning.discovery import WalkStats, check_paths, drop_repeated, find_images
+from digitscan.scanning.discovery import (
+    WalkStats,
+    check_paths,
+    drop_repeated,
+    find_images,
+    list_roots,
+)
 from digitscan.scanning.file_filter import FileFilter
 from digitscan.scanning.output.config import OutputConfig
 from digitscan.scanning.output.csv_format import CsvFormat, CsvReader, CsvWriter
@@ -52,20 +58,30 @@ class Scan(Iterator[Prediction]):
     ('black-and-white.gif', 6, 'ok')
     """
 
-    def __init__(self, paths: str | Path | Iterable[str | Path], config: ScanConfig | None = None) -> None:
-        """Take one path or several, of folders and image files. Raises UsageError if one does not exist."""
+    def __init__(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        config: ScanConfig | None = None,
+        listed: Sequence[Path] = (),
+    ) -> None:
+        """Take one path or several, of folders and image files. Raises UsageError if one does not exist.
+
+        `listed` are more of them, from a list that may be older than the files: one that does not exist is a
+        prediction with status ERROR.
+        """
         given = [paths] if isinstance(paths, str | os.PathLike) else [*paths]
         if "" in given:  # `Path("")` is the current folder, which nobody asked for
             raise UsageError("an empty path was given: name a folder or an image")
-        if not given:
+        if not (given or listed):
             raise UsageError("no path was given: name a folder or an image")
-        self.paths = drop_repeated(map(Path, given))
+        named = [Path(path) for path in given]
+        check_paths(named)
+        self.paths = drop_repeated(chain(named, listed))
         """The paths, each file and folder once."""
         self.config = config or ScanConfig()
         self.stats = WalkStats()
         """What was found and skipped so far."""
         self._predictions: Iterator[Prediction] | None = None
-        check_paths(self.paths)
 
     @cached_property
     def model(self) -> Model:
@@ -171,15 +187,17 @@ def run_scan(
     config: ScanConfig,
     output_config: OutputConfig,
     console: Console | None = None,
+    listed: Sequence[Path] = (),
 ) -> ExitCode:
     """Scan, write the CSV, print the summary; return OK, or UNREADABLE_FILES if some files could not be read.
 
-    The summary goes to `console`, by default one on stderr. Raises UsageError, OutputError, ModelError or
-    NoImagesError before anything is written, OutputError later if the disk fails, OutputClosedError if the
-    reader of stdout has gone.
+    `listed` are paths of a list, see `Scan`. The summary goes to `console`, by default one on stderr.
+
+    Raises UsageError, OutputError, ModelError or NoImagesError before anything is written, OutputError later
+    if the disk fails, OutputClosedError if the reader of stdout has gone.
     """
     start = time.perf_counter()
-    scan = Scan(paths, config)
+    scan = Scan(paths, config, listed)
     with contextlib.closing(ProcessFactory()) as process_factory:
         return _scan_into_output(scan, output_config, process_factory, console, start)
 
@@ -210,7 +228,8 @@ def _scan_into_output(
         counted_rows = counts.count_previous(previous_rows or ())
         if copies:
             counted_rows = copies.add_previous(counted_rows)
-        remaining = RemainingFiles(files, counted_rows, manifest.roots)
+        roots = list_roots(scan.paths) if sink.appending else ()
+        remaining = RemainingFiles(files, counted_rows, roots)
         shows_progress = not (output_config.quiet or output_config.list_skipped or sink.is_terminal)
         with (
             Scheduler(remaining, scan.model, scan.config, process_factory) as scheduler,

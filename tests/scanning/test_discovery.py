@@ -8,12 +8,12 @@ import pytest
 from digitscan.errors import UsageError
 from digitscan.prediction import Folder, ImageFile, text_to_path
 from digitscan.scanning.discovery import (
+    FileLocator,
     WalkStats,
     check_paths,
     count_images,
     drop_repeated,
     find_images,
-    locate_file,
 )
 from digitscan.scanning.file_filter import FileFilter
 from digitscan.workers.file_kinds import FileKind, detect_kinds
@@ -141,6 +141,13 @@ def test_a_file_that_is_named_and_in_a_folder_has_its_row_where_it_is_named(tmp_
     ]  # fmt: skip
 
 
+def test_our_own_outputs_are_left_out_even_where_they_are_listed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path, "a.png", "rows.csv", "sub/rows.csv")
+    own_files = [tmp_path / "rows.csv"]
+    assert names("a.png", "rows.csv", "sub/rows.csv", own_files=own_files) == ["a.png", "sub/rows.csv"]
+
+
 def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="does not exist"):
         check_paths([tmp_path, tmp_path / "missing"])
@@ -235,7 +242,7 @@ if os.name == "posix":
         for paths in (["one"], ["two", "one", "named.png"], ["one", "one/link", "one/sub"], ["named.png"]):
             given = [tmp_path / path for path in paths]
             for file in find(given, WalkStats()):
-                path, folder = locate_file(given, text_to_path(file.name, True))
+                path, folder = FileLocator(given).locate(text_to_path(file.name, True))
                 opened = os.path.join(folder.root, folder.subpath, path) if folder else path
                 found = os.path.join(*file.folder, file.path) if file.folder else file.path
                 assert os.path.samefile(opened, found)

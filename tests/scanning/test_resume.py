@@ -98,6 +98,53 @@ def test_different_settings_are_named_and_the_file_is_not_touched(folder):
     assert json.loads((folder.parent / "whole.csv.json").read_text()) == record
 
 
+def test_other_filters_are_other_settings(folder):
+    whole = whole_scan(folder, "--exclude", "broken*")
+    for options, words in [
+        ([], 'exclude was ["broken*"] and is []'),
+        (["--exclude", "broken*", "--hidden"], "hidden was false and is true"),
+        (["--exclude", "broken*", "--include", "*.png"], 'include was [] and is ["*.png"]'),
+    ]:
+        done = run("scan", folder, "-o", "whole.csv", "--resume", *options, cwd=folder.parent)
+        assert done.returncode == 6
+        assert words in done.stderr.decode()
+    assert (folder.parent / "whole.csv").read_bytes() == whole
+
+
+def test_a_long_list_of_files_is_continued_and_its_manifest_stays_small(tmp_path):
+    many = make_many_pictures(tmp_path / "many", 1500)
+    names = [f"many/{path.name}" for path in sorted(many.iterdir(), reverse=True)]
+    words = ("scan", "--files-from", "-", "-o", "rows.csv", "--quiet")
+    data = "\n".join(names).encode()
+    assert run(*words, cwd=tmp_path, input=data).returncode == 0
+    output = tmp_path / "rows.csv"
+    whole = output.read_bytes()
+    assert [row.path for row in CsvReader(output)] == names
+    assert (tmp_path / "rows.csv.json").stat().st_size < 2000
+    leave_as_killed(output, whole[: len(whole) // 2])
+    done = run(*words, "--resume", cwd=tmp_path, input=data)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert output.read_bytes() == whole
+    done = run(*words, "--resume", cwd=tmp_path, input=data + b"\nmany")
+    assert done.returncode == 6 and b"the list of paths was" in done.stderr
+
+
+def test_paths_inside_each_other_are_continued_to_the_same_bytes(folder):
+    words = ("scan", "images", "images/=c", "images/broken.png", "-o", "rows.csv")
+    assert run(*words, cwd=folder.parent).returncode == 3
+    output = folder.parent / "rows.csv"
+    whole = output.read_bytes()
+    assert len(list(CsvReader(output))) == 301
+    # A row whose file is gone, at the end of the first of the paths.
+    (folder / "a\nb" / '299 "q".png').unlink()
+    for share in (0.1, 0.9):
+        leave_as_killed(output, whole[: int(share * len(whole))])
+        done = run(*words, "--resume", cwd=folder.parent)
+        assert done.returncode == 3 and b"were added before" not in done.stderr
+        rows = {row.path for row in CsvReader(output)}
+        assert len(rows) == (300 if share < 0.3 else 301)
+
+
 def test_a_csv_of_an_older_preprocessing_is_not_continued(folder):
     """One file never mixes the rows of two versions of preprocessing."""
     whole = whole_scan(folder)

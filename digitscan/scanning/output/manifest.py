@@ -22,11 +22,13 @@ from digitscan.scanning.output.csv_format import PROBABILITY_COLUMNS, CsvFormat
 from digitscan.system.files import open_regular_file, write_atomic
 
 MANIFEST_VERSION = 1
+MAX_STORED_PATHS = 1000
+"""Of more paths only a digest is stored, so that the manifest of a list with a million stays small."""
 _VERSION_KEY = "digitscan_scan"
 # Manifests that older versions wrote must stay readable, so stored names never change.
 _STORED_NAMES = {"fast_model": "quick_model", "targets": "places"}
 _FIELD_NAMES = {stored: name for name, stored in _STORED_NAMES.items()}
-_LATER_NAMES = frozenset({"is_calibrated", "include", "exclude", "hidden"})
+_LATER_NAMES = frozenset({"is_calibrated", "path_list", "current_folder", "include", "exclude", "hidden"})
 """What the first versions did not store."""
 _LENGTH_KEY = "written_bytes"
 # The same number of characters whatever the length, so that it can be updated in place.
@@ -35,9 +37,10 @@ _DISPLAY_NAMES = {
     "digitscan": "digitscan's version",
     "roots": "the paths as given",
     "targets": "the real paths",
+    "path_list": "the list of paths",
     "is_calibrated": "whether the model's calibration is believed",
 }
-_MAX_BYTES = 1 << 20
+_MAX_BYTES = 1 << 26
 _MAX_SHOWN_CHARACTERS = 60
 
 
@@ -51,6 +54,10 @@ class ScanManifest:
     """The paths as given, with which rows begin; empty for one folder, whose rows do not show it."""
     targets: tuple[str, ...]
     """The real paths that they lead to."""
+    path_list: str | None
+    """In the place of both, if there are more than MAX_STORED_PATHS: the SHA-256 of the paths as given."""
+    current_folder: str | None
+    """The folder in which the relative ones of these begin."""
     model: str
     """The SHA-256 of the model."""
     fast_model: str | None
