@@ -70,7 +70,7 @@ from digitscan.cli_options import (
     TruthFile,
     Workers,
 )
-from digitscan.errors import DigitscanError, ExitCode, OutputClosedError
+from digitscan.errors import DigitscanError, ExitCode, OutputClosedError, UsageError
 from digitscan.evaluation.config import EvaluateConfig
 from digitscan.review.config import ReviewConfig
 from digitscan.scanning.config import ScanConfig
@@ -86,6 +86,16 @@ from digitscan.version import __version__
 
 class _CommandGroup(TyperGroup):
     """The one place where an exception becomes a message and an exit code."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is named; ask whoever names a folder or a file instead."""
+        if args and self.get_command(ctx, args[0]) is None and os.path.lexists(args[0]):
+            import shlex
+
+            raise UsageError(
+                f"{args[0]!r} is no command: did you mean `{shlex.join(['digitscan', 'scan', *args])}`?"
+            )
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         from digitscan.system.log import log
@@ -123,7 +133,7 @@ _DEFAULT_ARCHITECTURE = Architecture(TrainConfig.architecture)
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("-V", "--version", help="Show the version and exit.")] = False,
 ) -> None:
     if version:
         print(f"digitscan {__version__}")

@@ -70,7 +70,7 @@ def _parse_image_path(value: str) -> Path:
 # --- options of several commands ---------------------------------------------------------------------------
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show neither progress nor summary.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show neither progress nor summary.")]
 
 # --- options of show ---------------------------------------------------------------------------------------
 

@@ -100,7 +100,14 @@ def test_a_file_that_cannot_be_read_is_a_row_and_exit_code_3(folder):
         (["scan", "images", "--overwrite", "--resume"], 2, "choose one"),
         (["scan"], 2, "PATHS"),
         (["unknown"], 2, "unknown"),
-        (["scan", "empty"], 4, "No images found in 'empty'"),
+        (["images"], 2, "'images' is no command: did you mean `digitscan scan images`?"),
+        (["empty/notes.md", "-q"], 2, "did you mean `digitscan scan empty/notes.md -q`?"),
+        (["scan", "empty"], 4, "No images found in 'empty'; skipped 1 (no image). Name"),
+        (["scan", "images", "--exclude", "*"], 4, "; skipped 4 (3 excluded files, 1 excluded folder). Name"),
+        (["scan", "images", "--exclude", "[z-a]"], 2, "'[z-a]' is not a pattern"),
+        (["scan", "--files-from", "missing.txt"], 2, "'missing.txt' cannot be read: No such file"),
+        (["scan", "-0", "images"], 2, "name the list with --files-from"),
+        (["scan", "images", "-o", "rows.xlsx"], 2, "rows.xlsx would hold CSV under the name of another"),
         (["scan", "empty/notes.md"], 3, ""),
         (["scan", "images", "--model", "nothing.h5"], 5, "nothing.h5"),
         (["scan", "images", "-o", "nowhere/a.csv"], 6, "folder nowhere does not exist"),
@@ -118,8 +125,9 @@ def test_each_mistake_has_its_exit_code_and_one_sentence(folder, tmp_path, argum
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_a_quiet_scan_prints_nothing(folder):
-    done = run("scan", folder, "--quiet", cwd=folder.parent)
+@pytest.mark.parametrize("option", ["--quiet", "-q"])
+def test_a_quiet_scan_prints_nothing(folder, option):
+    done = run("scan", folder, option, cwd=folder.parent)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
@@ -198,8 +206,22 @@ def test_what_is_skipped_is_counted_and_named_on_demand_without_control_characte
     assert [row["path"] for row in parse_rows(done.stdout)] == ["sub/3.webp"]
 
 
-def test_version_is_one_line(tmp_path):
-    assert run("--version", cwd=tmp_path).stdout.strip() == b"digitscan 0.1.0"
+def test_rows_that_the_shell_keeps_in_a_file_are_not_said_to_need_one(folder):
+    with (folder.parent / "red.csv").open("wb") as file:
+        done = run("scan", folder, cwd=folder.parent, stdout=file)
+    assert done.returncode == 0 and b"-o FILE" not in done.stderr
+    assert len(list(CsvReader(folder.parent / "red.csv"))) == 3
+
+
+def test_the_help_names_what_model_accepts(tmp_path):
+    text = " ".join(run("scan", "--help", cwd=tmp_path).stdout.decode().split())
+    described = text.partition("--model NAME|PATH")[2].partition("[default")[0]
+    assert all(word in described for word in ("cnn", "mlp", ".h5"))
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version_is_one_line(tmp_path, option):
+    assert run(option, cwd=tmp_path).stdout.strip() == b"digitscan 0.1.0"
 
 
 def test_models_are_listed_on_stdout(tmp_path):

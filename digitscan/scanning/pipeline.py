@@ -27,11 +27,17 @@ from digitscan.scanning.output.csv_format import CsvFormat, CsvReader, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.preparation import check_can_continue, create_manifest, open_output
 from digitscan.scanning.progress import progress_bar
-from digitscan.scanning.report import SummaryContext, SummaryCounts, describe_model, print_summary
+from digitscan.scanning.report import (
+    SummaryContext,
+    SummaryCounts,
+    describe_model,
+    format_skipped,
+    print_summary,
+)
 from digitscan.scanning.resume import RemainingFiles
 from digitscan.scanning.retry import retry_errors
 from digitscan.scanning.scheduler import Scheduler, predict
-from digitscan.system.log import log
+from digitscan.system.log import format_count, log
 from digitscan.workers.kind_detector import KindDetector
 from digitscan.workers.supervisor import ProcessFactory
 
@@ -217,7 +223,7 @@ def _scan_into_output(
     if output_config.list_skipped:
         scan.stats.report_skipped = _log_skipped
     files = _find_files(scan.paths, scan.stats, scan.config, process_factory, sink.own_files)
-    if sink.path is None and output_config.path is None and not output_config.quiet:
+    if output_config.path is None and not (sink.is_kept or output_config.quiet):
         log("The rows go to stdout; -o FILE keeps them in a file.")
     counts = SummaryCounts()
     try:
@@ -298,7 +304,8 @@ def _write_rows(
 
 def _log_stop(sink: OutputSink, counts: SummaryCounts) -> None:
     hint = "; --resume continues" if sink.is_resumable else ""
-    log(f"Stopped. {sink.change or f'{counts.total:,} rows are written: {sink.description}{hint}'}")
+    written = f"{format_count(counts.total, 'row')} {'is' if counts.total == 1 else 'are'} written"
+    log(f"Stopped. {sink.change or f'{written}: {sink.description}{hint}'}")
 
 
 def _log_skipped(path: str, reason: str) -> None:
@@ -306,11 +313,12 @@ def _log_skipped(path: str, reason: str) -> None:
 
 
 def _log_missed_files(remaining: RemainingFiles) -> None:
-    if remaining.missed_count:
+    count, example = remaining.missed_count, remaining.missed_example
+    if count:
+        added = f"{example} was added" if count == 1 else f"{count:,} files, such as {example}, were added"
         log(
-            f"{remaining.missed_count:,} files were added before the point that this scan had reached, "
-            f"for example {remaining.missed_example}: they have no row; scan them alone, or everything "
-            "again with --overwrite"
+            f"{added} before the point that this scan had reached, and so without a row: scan them alone, or "
+            "everything again with --overwrite"
         )
 
 
@@ -338,6 +346,6 @@ def _no_images_message(paths: Sequence[Path], stats: WalkStats) -> str:
     names = ", ".join(repr(str(path)) for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
     if stats.unreadable_folders:
         return f"No images found: there is no permission to read {names}. Ask for it, or name another folder."
-    others = f" ({stats.skipped.total():,} other files)" if stats.skipped else ""
+    skipped = f"; skipped {format_skipped(stats.skipped)}" if stats.skipped else ""
     formats = "PNG, JPEG, BMP, GIF, TIFF or WebP"
-    return f"No images found in {names}{others}. Name a folder that holds {formats} files."
+    return f"No images found in {names}{skipped}. Name a folder that holds {formats} files."

@@ -175,7 +175,8 @@ def check_manifest(output: Path, manifest: ScanManifest) -> None:
         )
     expected = json.loads(manifest.to_json())
     differences = [
-        f"{_display_name(name)} was {_shorten(stored.get(name))} and is {_shorten(value)}"
+        f"{_display_name(name)} was {_display_value(name, stored.get(name))} "
+        f"and is {_display_value(name, value)}"
         for name, value in expected.items()
         if value != stored.get(name) and (name in stored or name not in _LATER_NAMES)
     ]
@@ -219,6 +220,8 @@ def _display_name(stored_name: str) -> str:
     return _DISPLAY_NAMES.get(name, name.replace("_", " "))
 
 
-def _shorten(value: object) -> str:
+def _display_value(stored_name: str, value: object) -> str:
+    if value is None:
+        return "the model's own threshold" if stored_name == "min_confidence" else "none"
     text = json.dumps(value)
     return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[: _MAX_SHOWN_CHARACTERS - 3]}..."

@@ -66,7 +66,7 @@ def test_the_stored_names_are_those_of_older_versions(tmp_path):
     [
         ({"fast_model": None}, "fast model was"),
         ({"targets": ("/other",)}, 'the real paths was ["/images"] and is ["/other"]'),
-        ({"min_confidence": 0.5}, "min confidence was null and is 0.5"),
+        ({"min_confidence": 0.5}, "min confidence was the model's own threshold and is 0.5"),
         ({"preprocess_version": 3}, "preprocess version was 2 and is 3"),
         ({"is_calibrated": False}, "whether the model's calibration is believed was true and is false"),
     ],
