@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,10 +103,12 @@ def _check_integer(config: ScanConfig, name: str, minimum: int, maximum: float =
 def _check_patterns(config: ScanConfig, name: str) -> None:
     """Check globs, and keep them as a tuple; a single one may be given as it is."""
     value = getattr(config, name)
-    patterns = (value,) if isinstance(value, str) else tuple(value)
+    patterns = (value,) if isinstance(value, str) else value
+    if not (isinstance(patterns, Collection) and all(isinstance(each, str) for each in patterns)):
+        raise UsageError(f"{name} must be patterns such as '*.jpg', not {value!r}")
     for pattern in patterns:
         check_pattern(pattern)
-    object.__setattr__(config, name, patterns)
+    object.__setattr__(config, name, tuple(patterns))
 
 
 def _format_limits(minimum: float, maximum: float) -> str:

@@ -359,15 +359,16 @@ def _list_folder(opener: FolderOpener, folder: Folder, file_filter: FileFilter) 
         listing.folder_id = _folder_id(opener.stat(folder))
         for entry in opener.scan(folder):
             name = os.fsencode(entry.name)
-            is_folder = entry.is_dir(follow_symlinks=False)
+            is_file = entry.is_file(follow_symlinks=False)
+            is_folder = not is_file and entry.is_dir(follow_symlinks=False)
             if reason := file_filter.find_skip_reason(folder.subpath, name, is_folder):
                 listing.skipped.setdefault(reason, _SortedNames()).append(name)
+            elif is_file:
+                listing.names.append(name)
             elif is_folder:
                 listing.subfolders.append(name)
             elif entry.is_symlink():
                 listing.names.append(name + _LINK)
-            elif entry.is_file(follow_symlinks=False):
-                listing.names.append(name)
             else:
                 listing.skipped.setdefault(_SPECIAL_FILE, _SortedNames()).append(name)
         listing.is_complete = True

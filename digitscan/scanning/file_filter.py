@@ -21,13 +21,12 @@ _SYSTEM_FOLDERS = (
     ".thumbnails", "lost+found", ".ipynb_checkpoints",
     ".stversions", ".stfolder", ".dropbox.cache", ".sync", ".tmp.drivedownload", ".tmp.driveupload",
 )  # fmt: skip
-# Besides what these systems make: files that a download, a copy or an editor has not finished.
 _SYSTEM_FILES = (
     "._*", ".DS_Store", "Icon\r", "Thumbs.db", "ehthumbs.db", "desktop.ini",
-    "*.part", "*.partial", "*.filepart", "*.crdownload", "*.download", "*.tmp",
-    ".syncthing.*", "~syncthing~*", "~$*", ".~lock.*#", "*~",
-    ".goutputstream-*", ".fuse_hidden*", ".nfs[0-9a-f]*",
+    ".syncthing.*", "~syncthing~*", "~$*", ".~lock.*", ".goutputstream-*", ".fuse_hidden*", ".nfs[0-9a-f]*",
 )  # fmt: skip
+# What a download, a copy or an editor has not finished, or has kept.
+_TEMPORARY_SUFFIXES = (b".part", b".partial", b".filepart", b".crdownload", b".download", b".tmp", b"~")
 _HIDDEN_MARK = b"."
 
 
@@ -56,8 +55,12 @@ class FileFilter:
 
         `subpath` is the path of the folder that holds it from the scanned folder, "" for that itself.
         """
-        if (_is_system_folder if is_folder else _is_system_file)(name):
-            return "system folder" if is_folder else "system or temporary file"
+        if is_folder and _is_system_folder(name):
+            return "system folder"
+        if not is_folder and name.lower().endswith(_TEMPORARY_SUFFIXES):
+            return "temporary file"
+        if not is_folder and _is_system_file(name):
+            return "system file"
         if name.startswith(_HIDDEN_MARK) and not self._reads_hidden:
             return "hidden folder" if is_folder else "hidden file"
         if self._exclude or self._include:

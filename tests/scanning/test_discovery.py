@@ -101,7 +101,8 @@ def test_leftovers_of_systems_are_skipped_counted_and_reported(tmp_path):
         "hidden folder": 1,
         "no image": 1,
         "system folder": 5,
-        "system or temporary file": 2,
+        "system file": 1,
+        "temporary file": 1,
     }
     assert len(reported) == stats.skipped.total()
     assert ("nas/@eaDir", "system folder") in reported and ("notes.txt", "no image") in reported
