@@ -28,10 +28,15 @@ from digitscan.cli_options import (
     Epochs,
     EvaluatedSource,
     Excel,
+    Exclude,
+    FilesFrom,
     FineTunedModel,
     FormerChunkSize,
+    Hidden,
     ImageFolder,
+    Include,
     Json,
+    ListSkipped,
     MaxMegapixels,
     MaxPages,
     MaxWrong,
@@ -40,6 +45,7 @@ from digitscan.cli_options import (
     ModelInputRange,
     ModelSha256,
     NoPlots,
+    NullSeparated,
     Overwrite,
     PageFile,
     Patience,
@@ -66,7 +72,7 @@ from digitscan.cli_options import (
     TruthFile,
     Workers,
 )
-from digitscan.errors import DigitscanError, ExitCode, OutputClosedError
+from digitscan.errors import DigitscanError, ExitCode, OutputClosedError, UsageError
 from digitscan.evaluation.config import EvaluateConfig
 from digitscan.review.config import ReviewConfig
 from digitscan.scanning.config import ScanConfig
@@ -82,6 +88,16 @@ from digitscan.version import __version__
 
 class _CommandGroup(TyperGroup):
     """The one place where an exception becomes a message and an exit code."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is named; ask whoever names a folder or a file instead."""
+        if args and self.get_command(ctx, args[0]) is None and os.path.lexists(args[0]):
+            import shlex
+
+            raise UsageError(
+                f"{args[0]!r} is no command: did you mean `{shlex.join(['digitscan', 'scan', *args])}`?"
+            )
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         from digitscan.system.log import log
@@ -119,7 +135,7 @@ _DEFAULT_ARCHITECTURE = Architecture(TrainConfig.architecture)
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("-V", "--version", help="Show the version and exit.")] = False,
 ) -> None:
     if version:
         print(f"digitscan {__version__}")
@@ -128,7 +144,7 @@ def _root(
 
 @app.command()
 def scan(
-    paths: ScanPaths,
+    paths: ScanPaths = None,
     output: CsvFile = None,
     model: ScanModel = None,
     min_confidence: MinConfidence = None,
@@ -148,9 +164,16 @@ def scan(
     max_pages: MaxPages = ScanConfig.max_pages,
     frames: AnimationFrames = ScanConfig.frames,
     input_range: ModelInputRange = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    hidden: Hidden = ScanConfig.hidden,
+    list_skipped: ListSkipped = False,
+    files_from: FilesFrom = None,
+    null_separated: NullSeparated = False,
     batch_size: FormerChunkSize = None,
 ) -> None:
     """Read the digit in every image of a folder."""
+    from digitscan.scanning.given_paths import collect_paths
     from digitscan.scanning.output.config import OutputConfig
     from digitscan.scanning.pipeline import run_scan
     from digitscan.system.signals import raise_on_signal
@@ -167,10 +190,16 @@ def scan(
         timeout=timeout,
         workers=workers,
         chunk_size=chunk_size,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        hidden=hidden,
     )
-    output_config = OutputConfig(output, overwrite, resume, retry_errors, raw, excel, copy_review, quiet)
+    output_config = OutputConfig(
+        output, overwrite, resume, retry_errors, raw, excel, copy_review, quiet, list_skipped
+    )
     with raise_on_signal():
-        raise typer.Exit(run_scan(paths, config, output_config))
+        given = collect_paths(paths or [], files_from, null_separated)
+        raise typer.Exit(run_scan(given.named, config, output_config, listed=given.listed))
 
 
 @app.command()
@@ -339,5 +368,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         with contextlib.suppress(ValueError):  # signals can only be set in the main thread
             # A caller that ignores SIGCHLD passes that on, and then no child process can be waited for.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    app(arguments, prog_name="digitscan")
+    # Typer would expand globs on Windows, also those of --exclude: `scan` does so itself, for its paths.
+    app(arguments, prog_name="digitscan", windows_expand_args=False)
     raise AssertionError("Typer always exits")

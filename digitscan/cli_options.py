@@ -70,7 +70,7 @@ def _parse_image_path(value: str) -> Path:
 # --- options of several commands ---------------------------------------------------------------------------
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show neither progress nor summary.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show neither progress nor summary.")]
 
 # --- options of show ---------------------------------------------------------------------------------------
 
@@ -160,13 +160,52 @@ Json = Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")]
 # --- options of scan: what is read, and how ----------------------------------------------------------------
 
 ScanPaths = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Argument(
         parser=_parse_scan_path,
         metavar="PATHS...",
         show_default=False,
         help="Folders, which are read with their subfolders, and image files.",
     ),
+]
+FilesFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--files-from",
+        metavar="FILE",
+        help="Read also the files and folders that a list names, one path a line; - is stdin.",
+    ),
+]
+NullSeparated = Annotated[
+    bool,
+    typer.Option(
+        "-0", "--null", help="The paths of --files-from end in NUL bytes: find -print0 writes such."
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        metavar="GLOB",
+        help="Of folders, read only the files that match, such as '*.jpg' or 'page-?/**'. Upper and lower "
+        "case are the same. Repeatable.",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="GLOB",
+        help="Of folders, skip the files and folders that match, such as 'thumb-*' or 'drafts/'. Repeatable.",
+    ),
+]
+Hidden = Annotated[
+    bool,
+    typer.Option("--hidden", help="Of folders, read also what is hidden: names that begin with a dot."),
+]
+ListSkipped = Annotated[
+    bool,
+    typer.Option("--list-skipped", help="Name on stderr what is skipped in folders, and why."),
 ]
 ScanModel = Annotated[
     str | None,

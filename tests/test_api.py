@@ -12,7 +12,7 @@ import pytest
 import digitscan
 from digitscan import NoImagesError, ScanConfig, Status, UsageError
 from tests.support.command import run_code
-from tests.support.pictures import digit_picture
+from tests.support.pictures import digit_picture, make_many_pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = [module.name for module in pkgutil.walk_packages(digitscan.__path__, "digitscan.")]
@@ -79,7 +79,7 @@ def descendants(pid):
 @pytest.mark.parametrize("leave", ["close", "with", "forget"])
 def test_no_process_outlives_a_scan_that_is_not_read_to_the_end(images, leave):
     before = descendants(os.getpid())
-    scan = digitscan.scan([images / "1.png"] * 3000)
+    scan = digitscan.scan(make_many_pictures(images / "many", 3000))
     next(scan)
     pids = descendants(os.getpid()) - before
     assert pids
@@ -94,22 +94,24 @@ def test_no_process_outlives_a_scan_that_is_not_read_to_the_end(images, leave):
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-def test_a_script_that_ends_in_the_middle_of_a_scan_ends_quietly(images):
-    done = run_code("import digitscan\nscan = digitscan.scan(['1.png'] * 3000)\nnext(scan)", cwd=images)
+def test_a_script_that_ends_in_the_middle_of_a_scan_ends_quietly(tmp_path):
+    make_many_pictures(tmp_path / "many", 3000)
+    done = run_code("import digitscan\nscan = digitscan.scan('many')\nnext(scan)", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_a_forked_copy_of_the_process_does_not_end_the_workers(images):
+def test_a_forked_copy_of_the_process_does_not_end_the_workers(tmp_path):
+    make_many_pictures(tmp_path / "many", 3000)
     code = (
         "import digitscan, os, sys\n"
-        "scan = digitscan.scan(['1.png'] * 3000)\n"
+        "scan = digitscan.scan('many')\n"
         "next(scan)\n"
         "child = os.fork()\n"
         "if child == 0: sys.exit()\n"
         "os.waitpid(child, 0)\n"
         "print(sum(row.digit == 7 for row in scan))\n"
     )
-    done = run_code(code, cwd=images)
+    done = run_code(code, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"2999\n", b"")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from digitscan.scanning.output.csv_format import CsvReader
 from tests.support.command import environment, run, run_shell, start
-from tests.support.pictures import digit_picture
+from tests.support.pictures import digit_picture, make_many_pictures
 
 HEADER = b"path,digit,confidence,status,note\n"
 
@@ -100,7 +100,14 @@ def test_a_file_that_cannot_be_read_is_a_row_and_exit_code_3(folder):
         (["scan", "images", "--overwrite", "--resume"], 2, "choose one"),
         (["scan"], 2, "PATHS"),
         (["unknown"], 2, "unknown"),
-        (["scan", "empty"], 4, "No images found in 'empty'"),
+        (["images"], 2, "'images' is no command: did you mean `digitscan scan images`?"),
+        (["empty/notes.md", "-q"], 2, "did you mean `digitscan scan empty/notes.md -q`?"),
+        (["scan", "empty"], 4, "No images found in 'empty'; skipped 1 (no image). Name"),
+        (["scan", "images", "--exclude", "*"], 4, "; skipped 4 (3 excluded files, 1 excluded folder). Name"),
+        (["scan", "images", "--exclude", "[z-a]"], 2, "'[z-a]' is not a pattern"),
+        (["scan", "--files-from", "missing.txt"], 2, "'missing.txt' cannot be read: No such file"),
+        (["scan", "-0", "images"], 2, "name the list with --files-from"),
+        (["scan", "images", "-o", "rows.xlsx"], 2, "rows.xlsx would hold CSV under the name of another"),
         (["scan", "empty/notes.md"], 3, ""),
         (["scan", "images", "--model", "nothing.h5"], 5, "nothing.h5"),
         (["scan", "images", "-o", "nowhere/a.csv"], 6, "folder nowhere does not exist"),
@@ -118,8 +125,9 @@ def test_each_mistake_has_its_exit_code_and_one_sentence(folder, tmp_path, argum
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_a_quiet_scan_prints_nothing(folder):
-    done = run("scan", folder, "--quiet", cwd=folder.parent)
+@pytest.mark.parametrize("option", ["--quiet", "-q"])
+def test_a_quiet_scan_prints_nothing(folder, option):
+    done = run("scan", folder, option, cwd=folder.parent)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
@@ -168,8 +176,52 @@ def test_no_process_is_left_behind_however_a_scan_ends(folder, arguments):
         os.killpg(process.pid, 0)
 
 
-def test_version_is_one_line(tmp_path):
-    assert run("--version", cwd=tmp_path).stdout.strip() == b"digitscan 0.1.0"
+def test_a_list_of_files_comes_from_a_pipe_and_a_file_that_is_gone_is_an_error(folder):
+    names = b"images/2.jpg\0images/gone.png\0./images/2.jpg\0images/sub\0"
+    done = run("scan", "--files-from", "-", "-0", "-o", "-", cwd=folder.parent, input=names)
+    assert done.returncode == 3, done.stderr
+    rows = [(row["path"], row["status"], row["note"]) for row in parse_rows(done.stdout)]
+    assert rows == [
+        ("images/2.jpg", "ok", ""),
+        ("images/gone.png", "error", "no longer there"),
+        ("images/sub/3.webp", "ok", ""),
+    ]
+
+
+def test_what_is_skipped_is_counted_and_named_on_demand_without_control_characters(folder):
+    (folder / ".hid\nden.png").write_bytes(b"")
+    (folder / "__MACOSX").mkdir()
+    done = run("scan", folder, "--exclude", "sub/", "--list-skipped", "-o", "-", cwd=folder.parent)
+    assert done.returncode == 0, done.stderr
+    assert [row["path"] for row in parse_rows(done.stdout)] == ["1.png", "2.jpg"]
+    messages = done.stderr.decode()
+    assert [line for line in messages.splitlines() if line.startswith("skipped: ")] == [
+        "skipped: sub (excluded folder)",
+        r"skipped: .hid\nden.png (hidden file)",
+        "skipped: __MACOSX (system folder)",
+        "skipped: readme.txt (no image)",
+    ]
+    assert "4 (1 " in messages
+    done = run("scan", folder, "--include", "*.webp", "--quiet", cwd=folder.parent)
+    assert [row["path"] for row in parse_rows(done.stdout)] == ["sub/3.webp"]
+
+
+def test_rows_that_the_shell_keeps_in_a_file_are_not_said_to_need_one(folder):
+    with (folder.parent / "red.csv").open("wb") as file:
+        done = run("scan", folder, cwd=folder.parent, stdout=file)
+    assert done.returncode == 0 and b"-o FILE" not in done.stderr
+    assert len(list(CsvReader(folder.parent / "red.csv"))) == 3
+
+
+def test_the_help_names_what_model_accepts(tmp_path):
+    text = " ".join(run("scan", "--help", cwd=tmp_path).stdout.decode().split())
+    described = text.partition("--model NAME|PATH")[2].partition("[default")[0]
+    assert all(word in described for word in ("cnn", "mlp", ".h5"))
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version_is_one_line(tmp_path, option):
+    assert run(option, cwd=tmp_path).stdout.strip() == b"digitscan 0.1.0"
 
 
 def test_models_are_listed_on_stdout(tmp_path):
@@ -200,8 +252,8 @@ def test_workers_import_no_module_of_the_current_folder_even_if_python_would(fol
 
 if os.name == "posix":
 
-    def test_a_reader_that_closes_the_pipe_early_ends_a_scan_quietly(folder):
-        process = start("scan", *["1.png"] * 3000, cwd=folder, stdout=subprocess.PIPE)
+    def test_a_reader_that_closes_the_pipe_early_ends_a_scan_quietly(tmp_path):
+        process = start("scan", make_many_pictures(tmp_path / "many", 3000), stdout=subprocess.PIPE)
         assert process.stdout.readline() == HEADER
         process.stdout.close()
         messages = process.stderr.read().decode()
@@ -209,9 +261,9 @@ if os.name == "posix":
         assert "Traceback" not in messages and "rror" not in messages
 
     @pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    def test_a_signal_ends_a_scan_at_once_with_whole_rows_and_no_stray_process(folder, signum, exit_code):
-        output = folder.parent / "out.csv"
-        process = start("scan", *["1.png"] * 30000, "-o", output, cwd=folder)
+    def test_a_signal_ends_a_scan_at_once_with_whole_rows_and_no_stray_process(tmp_path, signum, exit_code):
+        output = tmp_path / "out.csv"
+        process = start("scan", make_many_pictures(tmp_path / "many", 30000), "-o", output)
         while not output.exists() or output.stat().st_size < 2000:
             time.sleep(0.01)
         workers = children_of(process.pid)
@@ -236,19 +288,19 @@ if os.name == "posix":
         assert len(parse_rows(process.stdout)) == 3
 
     @pytest.mark.parametrize("free_bytes", [10, 1000])
-    def test_a_full_disk_removes_nothing_from_a_file_that_rows_are_appended_to(folder, free_bytes):
+    def test_a_full_disk_removes_nothing_from_a_file_that_rows_are_appended_to(tmp_path, free_bytes):
         """A limit on the size of files stands for the full disk."""
         import resource
 
         before = b"an old row\n"
-        output = folder.parent / "all.csv"
+        pictures = make_many_pictures(tmp_path / "many", 300)
+        output = tmp_path / "all.csv"
         output.write_bytes(before)
         # As a shell opens it: Python's own "ab" seeks to the end first.
         with open(os.open(output, os.O_WRONLY | os.O_APPEND), "wb") as appended:
             done = run(
                 "scan",
-                *["1.png"] * 300,
-                cwd=folder,
+                pictures,
                 stdout=appended,
                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, [len(before) + free_bytes] * 2),
             )
@@ -257,9 +309,9 @@ if os.name == "posix":
         assert data.startswith(before) and data.endswith(b"\n")
         assert data.removeprefix(before).startswith(HEADER if free_bytes > len(HEADER) else b"")
 
-    def test_a_killed_supervisor_leaves_no_worker_behind(folder):
-        output = folder.parent / "out.csv"
-        process = start("scan", *["1.png"] * 30000, "-o", output, cwd=folder)
+    def test_a_killed_supervisor_leaves_no_worker_behind(tmp_path):
+        output = tmp_path / "out.csv"
+        process = start("scan", make_many_pictures(tmp_path / "many", 30000), "-o", output)
         while not output.exists() or output.stat().st_size < 2000:
             time.sleep(0.01)
         (fork_server,) = children_of(process.pid)

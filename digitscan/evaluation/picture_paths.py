@@ -36,17 +36,18 @@ def _create_name_finder(csv: Path, images: Path | None) -> Callable[[str], Path]
     """Return what turns the path of a row, without its escapes, into that of its picture.
 
     A scan notes `places`, the folders it was given, and `roots` if there were several, with which the rows'
-    paths begin then.
+    paths begin then; of a long list of files, only the folder in which their paths begin.
     """
     if images is not None:
         return lambda name: images / name
     try:
         manifest = json.loads(_find_manifest(csv).read_text(encoding="utf-8"))
         targets, roots = [*map(Path, manifest["places"])], [*map(str, manifest["roots"])]
+        start = Path(manifest.get("current_folder") or csv.parent)
     except (OSError, ValueError, KeyError, TypeError):
         return lambda name: csv.parent / name
     if not targets:
-        return lambda name: csv.parent / name
+        return lambda name: start / name
     if not roots:
         return lambda name: targets[0] / name
 

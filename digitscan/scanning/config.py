@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from digitscan.errors import UsageError
 from digitscan.imaging.formats import MAX_MEGAPIXELS, MAX_PAGES
+from digitscan.scanning.file_filter import FileFilter, check_pattern
 
 MAX_CHUNK_SIZE = 4096
 MIN_TIMEOUT_SECONDS = 0.1
@@ -56,6 +58,17 @@ class ScanConfig:
     """The most processes that read files at a time; None is the number of usable cores."""
     chunk_size: int = 512
     """The most files that a worker gets at a time. It changes the speed and never a row."""
+    include: tuple[str, ...] = ()
+    """Globs, see `FileFilter`: if there are any, the files of folders that match none are skipped."""
+    exclude: tuple[str, ...] = ()
+    """Globs of the files and folders in folders that are skipped."""
+    hidden: bool = False
+    """Whether files and folders in folders are read whose names begin with a dot."""
+
+    @property
+    def file_filter(self) -> FileFilter:
+        """What tells which files of a folder are skipped."""
+        return FileFilter(self.include, self.exclude, self.hidden)
 
     def __post_init__(self) -> None:
         """Check types and ranges, so that a wrong value fails here and not in a worker.
@@ -72,6 +85,9 @@ class ScanConfig:
         if self.frames not in {*Frames}:
             raise UsageError(f"frames must be {' or '.join(Frames)}, not {self.frames!r}")
         object.__setattr__(self, "frames", Frames(self.frames))
+        object.__setattr__(self, "hidden", bool(self.hidden))
+        _check_patterns(self, "include")
+        _check_patterns(self, "exclude")
         if self.input_maximum not in (None, 1.0, 255.0):
             raise UsageError(f"input_maximum must be 1.0 or 255.0, not {self.input_maximum!r}")
 
@@ -100,6 +116,17 @@ def _check_integer(config: ScanConfig, name: str, minimum: int, maximum: float =
     if not minimum <= number <= maximum or isinstance(value, bool):
         raise UsageError(f"{name} must be a whole number {_format_limits(minimum, maximum)}, not {value!r}")
     object.__setattr__(config, name, number)
+
+
+def _check_patterns(config: ScanConfig, name: str) -> None:
+    """Check globs, and keep them as a tuple; a single one may be given as it is."""
+    value = getattr(config, name)
+    patterns = (value,) if isinstance(value, str) else value
+    if not (isinstance(patterns, Collection) and all(isinstance(each, str) for each in patterns)):
+        raise UsageError(f"{name} must be patterns such as '*.jpg', not {value!r}")
+    for pattern in patterns:
+        check_pattern(pattern)
+    object.__setattr__(config, name, tuple(patterns))
 
 
 def _format_limits(minimum: float, maximum: float) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import heapq
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from digitscan.errors import UsageError
 from digitscan.imaging.formats import has_image_suffix
 from digitscan.prediction import NOT_UTF8, Folder, ImageFile, path_to_name, path_to_text
+from digitscan.scanning.file_filter import FileFilter
 from digitscan.system.files import describe_os_error
 from digitscan.system.folders import FolderOpener
 from digitscan.workers.file_kinds import FileKind
@@ -31,11 +32,16 @@ _FILES_PER_DETECTION = 512
 _LINK = b"\0"
 """Stands after the name of a link. It changes no order, and no name holds it."""
 _SKIP_REASONS = {FileKind.OTHER: "no image", FileKind.FOLDER: "link to a folder"}
+_SPECIAL_FILE = "pipe, socket or device"
+_FOLDER_ITSELF = b""
+"""Stands for the name of a file where the folder itself is meant."""
 
 DetectKinds = Callable[[Sequence[FileLocation]], Sequence[FileKind]]
 """Tells what files are by their first bytes, see `KindDetector`."""
 FolderId = tuple[int, int]
 """The device and the inode of a folder, the same by whatever path it is reached."""
+NamesByFolder = dict[FolderId | None, set[bytes]]
+"""Names of files by their folder; `_FOLDER_ITSELF` is one of them if the folder is meant too."""
 
 
 @dataclass
@@ -45,9 +51,18 @@ class WalkStats:
     images: int = 0
     """Files that get a row."""
     skipped: Counter[str] = field(default_factory=Counter)
-    """Everything else, counted by the reason."""
+    """Everything else, counted by the reason. A folder that is not entered counts as one."""
+    report_skipped: Callable[[str, str], object] | None = None
+    """Called with the path and the reason of all that is skipped."""
     unreadable_folders: list[str] = field(default_factory=list)
     """Folders whose names could not be listed, or not to the end."""
+
+    def skip(self, folder: bytes, names: Iterable[bytes], reason: str) -> None:
+        """Count files of a folder, with whose path their names are shown, and report them."""
+        for name in names:
+            self.skipped[reason] += 1
+            if self.report_skipped:
+                self.report_skipped(path_to_text(folder + name.rstrip(_LINK))[0], reason)
 
 
 def check_paths(paths: Sequence[Path]) -> None:
@@ -67,68 +82,115 @@ def is_one_folder(paths: Sequence[Path]) -> bool:
     return len(paths) == 1 and os.path.isdir(paths[0])
 
 
+def list_roots(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Return the paths as rows begin with them; none for a single folder, which rows do not show."""
+    return () if is_one_folder(paths) else tuple(path.as_posix() for path in paths)
+
+
+def drop_repeated(paths: Iterable[Path]) -> list[Path]:
+    """Return the paths without those that name a file or folder of an earlier one.
+
+    Two links to a file are two names, and each has its row.
+    """
+    seen: NamesByFolder = {}
+    unique = []
+    for path, folder_id, name in _locate(paths):
+        names = seen.setdefault(folder_id, set())
+        if name not in names:
+            names.add(name)
+            unique.append(path)
+    return unique
+
+
 def find_images(
-    paths: Sequence[Path], stats: WalkStats, detect_kinds: DetectKinds, exclude: Collection[Path] = ()
+    paths: Sequence[Path],
+    stats: WalkStats,
+    detect_kinds: DetectKinds,
+    own_files: Collection[Path] = (),
+    file_filter: FileFilter | None = None,
 ) -> Iterator[ImageFile]:
     """Yield the files that get a row, with the names of one folder in memory at a time.
 
     A path that is given and is no folder always gets a row. In a folder, a file gets one if its suffix or its
-    first bytes are an image's, or if it cannot be read; everything else is counted in `stats`. The order is
-    that of the paths given; in a folder files come before subfolders, both sorted by the bytes of their
-    names. Links to folders are not followed, so a link cannot make the walk endless. Files in `exclude`, our
-    own outputs, are left out.
+    first bytes are an image's, or if it cannot be read; everything else is counted in `stats`, and so is what
+    `file_filter` skips. The order is that of the paths given; in a folder files come before subfolders, both
+    sorted by the bytes of their names. Links to folders are not followed, so a link cannot make the walk
+    endless. `own_files`, our own outputs, are left out.
+
+    No file has two rows: where a folder holds another one of the paths, that is left to its own turn. The
+    paths themselves must be without repeats, see `drop_repeated`.
 
     `detect_kinds` is asked about links and about files without an image's suffix.
     """
-    own_names = _names_by_folder(exclude)
-    for path in paths:
-        name = os.fsencode(path.as_posix())
-        if not os.path.isdir(path):
+    own_names = _names_by_folder(own_files)
+    # The names alone, because asking for the folder of each file in a list takes time.
+    all_own_names = set().union(*own_names.values())
+    for found in _walk_paths(paths, file_filter or FileFilter()):
+        if not isinstance(found, _FoundFolder):
+            if os.fsencode(found.name) in all_own_names:
+                (_, folder_id, name) = next(_locate([found]))
+                if name in own_names.get(folder_id, ()):
+                    continue
             stats.images += 1
-            yield _image_file(os.fspath(path), name, None)
+            yield _image_file(os.fspath(found), os.fsencode(found.as_posix()), None)
             continue
-        prefix = b"" if is_one_folder(paths) else name.rstrip(b"/") + b"/"
-        for folder, listing in _walk(os.fspath(path)):
-            shown = prefix + os.fsencode(folder.subpath) + b"/" if folder.subpath else prefix
-            if not listing.is_complete:
-                stats.unreadable_folders.append(path_to_text(shown or b"./")[0])
-            if listing.special_count:
-                stats.skipped["pipe, socket or device"] += listing.special_count
-            excluded = own_names.get(listing.folder_id, ())
-            for file in _select_images(folder, listing.names, excluded, detect_kinds, stats):
-                stats.images += 1
-                yield _image_file(os.fsdecode(file), shown + file, folder)
+        folder, listing, shown = found.folder, found.listing, found.shown
+        if not listing.is_complete:
+            stats.unreadable_folders.append(path_to_text(shown or b"./")[0])
+        for reason, names in sorted(listing.skipped.items()):
+            stats.skip(shown, names, reason)
+        excluded = own_names.get(listing.folder_id, set()) | found.given_names
+        for file in _select_images(folder, listing.names, excluded, detect_kinds, stats, shown):
+            stats.images += 1
+            yield _image_file(os.fsdecode(file), shown + file, folder)
 
 
-def count_images(paths: Sequence[Path]) -> int:
+def count_images(paths: Sequence[Path], file_filter: FileFilter | None = None) -> int:
     """Estimate how many files `find_images` will yield, by suffix alone: quick, for the progress bar."""
     count = 0
-    for path in paths:
-        if not os.path.isdir(path):
+    for found in _walk_paths(paths, file_filter or FileFilter()):
+        if isinstance(found, _FoundFolder):
+            names = (name.rstrip(_LINK) for name in found.listing.names)
+            count += sum(has_image_suffix(name) and name not in found.given_names for name in names)
+        else:
             count += 1
-            continue
-        for _, listing in _walk(os.fspath(path)):
-            count += sum(has_image_suffix(name.rstrip(_LINK)) for name in listing.names)
     return count
 
 
-def locate_file(paths: Sequence[Path], name: bytes) -> tuple[str, Folder | None]:
-    """Return the path and the folder of the file that `find_images` shows by this name."""
-    if is_one_folder(paths):
-        subpath, _, file = os.fsdecode(name).rpartition("/")
-        return file, Folder(os.fspath(paths[0]), subpath)
-    # The longest that fits: a link to a folder is followed only where it was given itself.
-    for path in sorted(paths, key=lambda path: len(path.as_posix()), reverse=True):
-        prefix = os.fsencode(path.as_posix()).rstrip(b"/") + b"/"
-        if name.startswith(prefix) and os.path.isdir(path):
-            subpath, _, file = os.fsdecode(name.removeprefix(prefix)).rpartition("/")
-            return file, Folder(os.fspath(path), subpath)
-    return os.fsdecode(name), None
+class FileLocator:
+    """Finds the files that `find_images` shows by some names, among the same paths."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Take the paths of the scan."""
+        self._only_folder = paths[0] if is_one_folder(paths) else None
+        self._folders = {_shown_root(path): path for path in paths if os.path.isdir(path)}
+
+    def locate(self, name: bytes) -> tuple[str, Folder | None]:
+        """Return the path and the folder of the file that is shown by this name."""
+        if self._only_folder:
+            return _locate_below(self._only_folder, name)
+        # The longest that fits: a link to a folder is followed only where it was given itself.
+        root = name
+        while b"/" in root:
+            root = root.rpartition(b"/")[0]
+            if root in self._folders:
+                return _locate_below(self._folders[root], name[len(root) + 1 :])
+        return os.fsdecode(name), None
 
 
-def _names_by_folder(files: Collection[Path]) -> dict[FolderId | None, set[bytes]]:
+def _locate_below(root: Path, name: bytes) -> tuple[str, Folder]:
+    subpath, _, file = os.fsdecode(name).rpartition("/")
+    return file, Folder(os.fspath(root), subpath)
+
+
+def _shown_root(path: Path) -> bytes:
+    """Return how the names in a folder begin, without the slash; empty for the root of the system."""
+    return os.fsencode(path.as_posix()).rstrip(b"/")
+
+
+def _names_by_folder(files: Collection[Path]) -> NamesByFolder:
     """Return the names of some files, and of what links among them lead to, by their folder."""
-    names: dict[FolderId | None, set[bytes]] = {}
+    names: NamesByFolder = {}
     for file in files:
         with contextlib.suppress(OSError):  # a folder that does not exist, or a current folder that is gone
             for path in (os.fspath(file), os.path.realpath(file)):
@@ -141,14 +203,39 @@ def _folder_id(status: os.stat_result) -> FolderId:
     return status.st_dev, status.st_ino
 
 
+def _group_by_folder(paths: Iterable[Path]) -> NamesByFolder:
+    """Return the names of the paths by their folders."""
+    names: NamesByFolder = {}
+    for _, folder_id, name in _locate(paths):
+        names.setdefault(folder_id, set()).add(name)
+    return names
+
+
+def _locate(paths: Iterable[Path]) -> Iterator[tuple[Path, FolderId | None, bytes]]:
+    """Yield each path with the id of its folder and its name, or a folder with its own id and no name.
+
+    Of a folder that cannot be found there is no id, and the name is the whole path.
+    """
+    ids: dict[str, FolderId | None] = {}  # a list of files names the same few folders
+    for path in paths:
+        text = os.fspath(path)
+        folder, name = (text, "") if os.path.isdir(path) else os.path.split(text)
+        if folder not in ids:
+            ids[folder] = None
+            with contextlib.suppress(OSError):
+                ids[folder] = _folder_id(os.stat(folder or "."))  # noqa: PTH116
+        yield path, ids[folder], os.fsencode(text if ids[folder] is None else name)
+
+
 def _select_images(
     folder: Folder,
     names: _SortedNames,
     excluded: Collection[bytes],
     detect_kinds: DetectKinds,
     stats: WalkStats,
+    shown: bytes,
 ) -> Iterator[bytes]:
-    """Yield the names in a folder that get a row, in order; count the others."""
+    """Yield the names in a folder that get a row, in order; count the others. `shown` is its path."""
     rest = iter(names)
     while batch := list(islice(rest, _FILES_PER_DETECTION)):
         if excluded:
@@ -161,22 +248,52 @@ def _select_images(
         kinds = dict(zip(unknown, detect_kinds(locations), strict=True))
         for name in batch:
             if reason := _SKIP_REASONS.get(kinds.get(name, FileKind.IMAGE)):
-                stats.skipped[reason] += 1
+                stats.skip(shown, [name], reason)
             else:
                 yield name.rstrip(_LINK)
 
 
-def _walk(root: str) -> Iterator[tuple[Folder, _Listing]]:
-    """Yield each folder below a root, and itself first, with what it holds: parents before subfolders."""
+@dataclass
+class _FoundFolder:
+    """A folder that a walk has come to, and what it holds."""
+
+    folder: Folder
+    listing: _Listing
+    shown: bytes
+    """Its path as rows show it, which ends in a slash; empty for a single folder that was given."""
+    given_names: set[bytes]
+    """The names in it that are among the paths given."""
+
+
+def _walk_paths(paths: Sequence[Path], file_filter: FileFilter) -> Iterator[Path | _FoundFolder]:
+    """Yield each path that is no folder and, for a folder, itself and all folders below it."""
+    is_single = is_one_folder(paths)
+    given = {} if is_single or not any(map(os.path.isdir, paths)) else _group_by_folder(paths)
+    for path in paths:
+        if not os.path.isdir(path):
+            yield path
+            continue
+        prefix = b"" if is_single else _shown_root(path) + b"/"
+        for folder, listing in _walk(os.fspath(path), file_filter, given):
+            shown = prefix + os.fsencode(folder.subpath) + b"/" if folder.subpath else prefix
+            yield _FoundFolder(folder, listing, shown, given.get(listing.folder_id, set()))
+
+
+def _walk(root: str, file_filter: FileFilter, given: NamesByFolder) -> Iterator[tuple[Folder, _Listing]]:
+    """Yield each folder below a root, and itself first, with what it holds: parents before subfolders.
+
+    Folders below it that are among the paths given are left out, with their subfolders.
+    """
     opener = FolderOpener(lists=True)
     names: list[str] = []
     pending: list[tuple[int, bytes]] = []  # with the depth of the folder that holds it
     folder = Folder(root)
     try:
         while True:
-            listing = _list_folder(opener, folder)
-            yield folder, listing
-            pending.extend((len(names), name) for name in sorted(listing.subfolders, reverse=True))
+            listing = _list_folder(opener, folder, file_filter)
+            if not folder.subpath or _FOLDER_ITSELF not in given.get(listing.folder_id, ()):
+                yield folder, listing
+                pending.extend((len(names), name) for name in sorted(listing.subfolders, reverse=True))
             if not pending:
                 return
             depth, name = pending.pop()
@@ -228,28 +345,32 @@ class _Listing:
     names: _SortedNames = field(default_factory=_SortedNames)
     """The names of the files and, with `_LINK` behind them, of the links."""
     subfolders: list[bytes] = field(default_factory=list)
-    special_count: int = 0
-    """How many pipes, sockets and devices there are."""
+    skipped: dict[str, _SortedNames] = field(default_factory=dict)
+    """The names of what is neither, or is left out, by the reason."""
     folder_id: FolderId | None = None
     is_complete: bool = False
     """Whether the folder was read to the end."""
 
 
-def _list_folder(opener: FolderOpener, folder: Folder) -> _Listing:
+def _list_folder(opener: FolderOpener, folder: Folder, file_filter: FileFilter) -> _Listing:
     """List a folder, as far as the system lets us."""
     listing = _Listing()
     with contextlib.suppress(OSError):
         listing.folder_id = _folder_id(opener.stat(folder))
         for entry in opener.scan(folder):
             name = os.fsencode(entry.name)
-            if entry.is_file(follow_symlinks=False):
+            is_file = entry.is_file(follow_symlinks=False)
+            is_folder = not is_file and entry.is_dir(follow_symlinks=False)
+            if reason := file_filter.find_skip_reason(folder.subpath, name, is_folder):
+                listing.skipped.setdefault(reason, _SortedNames()).append(name)
+            elif is_file:
                 listing.names.append(name)
+            elif is_folder:
+                listing.subfolders.append(name)
             elif entry.is_symlink():
                 listing.names.append(name + _LINK)
-            elif entry.is_dir(follow_symlinks=False):
-                listing.subfolders.append(name)
             else:
-                listing.special_count += 1
+                listing.skipped.setdefault(_SPECIAL_FILE, _SortedNames()).append(name)
         listing.is_complete = True
     return listing
 

@@ -14,18 +14,31 @@ from typing import TYPE_CHECKING
 from digitscan.errors import ExitCode, NoImagesError, OutputError, UsageError
 from digitscan.prediction import ImageFile, Prediction
 from digitscan.scanning.config import ScanConfig
-from digitscan.scanning.discovery import WalkStats, check_paths, find_images
+from digitscan.scanning.discovery import (
+    WalkStats,
+    check_paths,
+    drop_repeated,
+    find_images,
+    list_roots,
+)
+from digitscan.scanning.file_filter import FileFilter
 from digitscan.scanning.output.config import OutputConfig
 from digitscan.scanning.output.csv_format import CsvFormat, CsvReader, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.pages import find_pages
 from digitscan.scanning.preparation import check_can_continue, create_manifest, open_output
 from digitscan.scanning.progress import progress_bar
-from digitscan.scanning.report import SummaryContext, SummaryCounts, describe_model, print_summary
+from digitscan.scanning.report import (
+    SummaryContext,
+    SummaryCounts,
+    describe_model,
+    format_skipped,
+    print_summary,
+)
 from digitscan.scanning.resume import RemainingFiles
 from digitscan.scanning.retry import retry_errors
 from digitscan.scanning.scheduler import Scheduler, predict
-from digitscan.system.log import log
+from digitscan.system.log import format_count, log
 from digitscan.workers.kind_detector import KindDetector
 from digitscan.workers.supervisor import ProcessFactory
 
@@ -52,19 +65,30 @@ class Scan(Iterator[Prediction]):
     ('black-and-white.gif', 6, 'ok')
     """
 
-    def __init__(self, paths: str | Path | Iterable[str | Path], config: ScanConfig | None = None) -> None:
-        """Take one path or several, of folders and image files. Raises UsageError if one does not exist."""
+    def __init__(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        config: ScanConfig | None = None,
+        listed: Sequence[Path] = (),
+    ) -> None:
+        """Take one path or several, of folders and image files. Raises UsageError if one does not exist.
+
+        `listed` are more of them, from a list that may be older than the files: one that does not exist is a
+        prediction with status ERROR.
+        """
         given = [paths] if isinstance(paths, str | os.PathLike) else [*paths]
         if "" in given:  # `Path("")` is the current folder, which nobody asked for
             raise UsageError("an empty path was given: name a folder or an image")
-        self.paths = [Path(path) for path in given]
-        if not self.paths:
+        if not (given or listed):
             raise UsageError("no path was given: name a folder or an image")
+        named = [Path(path) for path in given]
+        check_paths(named)
+        self.paths = drop_repeated(chain(named, listed))
+        """The paths, each file and folder once."""
         self.config = config or ScanConfig()
         self.stats = WalkStats()
         """What was found and skipped so far."""
         self._predictions: Iterator[Prediction] | None = None
-        check_paths(self.paths)
 
     @cached_property
     def model(self) -> Model:
@@ -122,10 +146,11 @@ def _find_files(
     stats: WalkStats,
     config: ScanConfig,
     process_factory: ProcessFactory,
-    exclude: Collection[Path] = (),
+    own_files: Collection[Path] = (),
 ) -> Iterator[ImageFile]:
-    """Return the files to read, without those in `exclude`. Raises NoImagesError if there are none."""
-    files = _find_with_detector(paths, stats, KindDetector(process_factory, config.timeout), exclude)
+    """Return the files to read, without those in `own_files`. Raises NoImagesError if there are none."""
+    detector = KindDetector(process_factory, config.timeout)
+    files = _find_with_detector(paths, stats, detector, own_files, config.file_filter)
     first = next(files, None)
     if first is None:
         raise NoImagesError(_no_images_message(paths, stats))
@@ -133,11 +158,15 @@ def _find_files(
 
 
 def _find_with_detector(
-    paths: Sequence[Path], stats: WalkStats, detector: KindDetector, exclude: Collection[Path]
+    paths: Sequence[Path],
+    stats: WalkStats,
+    detector: KindDetector,
+    own_files: Collection[Path],
+    file_filter: FileFilter,
 ) -> Iterator[ImageFile]:
     """Yield what `find_images` does, and close the detector at the end."""
     with detector:
-        yield from find_images(paths, stats, detector.ask, exclude)
+        yield from find_images(paths, stats, detector.ask, own_files, file_filter)
 
 
 def scan(paths: str | Path | Iterable[str | Path], config: ScanConfig | None = None) -> Scan:
@@ -166,15 +195,17 @@ def run_scan(
     config: ScanConfig,
     output_config: OutputConfig,
     console: Console | None = None,
+    listed: Sequence[Path] = (),
 ) -> ExitCode:
     """Scan, write the CSV, print the summary; return OK, or UNREADABLE_FILES if some files could not be read.
 
-    The summary goes to `console`, by default one on stderr. Raises UsageError, OutputError, ModelError or
-    NoImagesError before anything is written, OutputError later if the disk fails, OutputClosedError if the
-    reader of stdout has gone.
+    `listed` are paths of a list, see `Scan`. The summary goes to `console`, by default one on stderr.
+
+    Raises UsageError, OutputError, ModelError or NoImagesError before anything is written, OutputError later
+    if the disk fails, OutputClosedError if the reader of stdout has gone.
     """
     start = time.perf_counter()
-    scan = Scan(paths, config)
+    scan = Scan(paths, config, listed)
     with contextlib.closing(ProcessFactory()) as process_factory:
         return _scan_into_output(scan, output_config, process_factory, console, start)
 
@@ -191,8 +222,10 @@ def _scan_into_output(
     copies = _create_copies(scan.paths, output_config)
     manifest = create_manifest(scan.paths, scan.model, scan.config, output_config)
     check_can_continue(sink, manifest, output_config)
-    files = _find_files(scan.paths, scan.stats, scan.config, process_factory, exclude=sink.own_files)
-    if sink.path is None and output_config.path is None and not output_config.quiet:
+    if output_config.list_skipped:
+        scan.stats.report_skipped = _log_skipped
+    files = _find_files(scan.paths, scan.stats, scan.config, process_factory, sink.own_files)
+    if output_config.path is None and not (sink.is_kept or output_config.quiet):
         log("The rows go to stdout; -o FILE keeps them in a file.")
     counts = SummaryCounts()
     try:
@@ -203,11 +236,13 @@ def _scan_into_output(
         counted_rows = counts.count_previous(previous_rows or ())
         if copies:
             counted_rows = copies.add_previous(counted_rows)
-        remaining = RemainingFiles(files, counted_rows, manifest.roots)
+        roots = list_roots(scan.paths) if sink.appending else ()
+        remaining = RemainingFiles(files, counted_rows, roots)
+        shows_progress = not (output_config.quiet or output_config.list_skipped or sink.is_terminal)
         with (
             contextlib.closing(find_pages(remaining, scan.config, process_factory)) as pages,
             Scheduler(pages, scan.model, scan.config, process_factory) as scheduler,
-            progress_bar(scan.paths, not (output_config.quiet or sink.is_terminal)) as update_progress,
+            progress_bar(scan.paths, scan.config.file_filter, shows_progress) as update_progress,
         ):
             batches = scheduler.batches()
             _write_rows(batches, previous_rows, sink, manifest.csv_format, counts, update_progress, copies)
@@ -272,15 +307,21 @@ def _write_rows(
 
 def _log_stop(sink: OutputSink, counts: SummaryCounts) -> None:
     hint = "; --resume continues" if sink.is_resumable else ""
-    log(f"Stopped. {sink.change or f'{counts.total:,} rows are written: {sink.description}{hint}'}")
+    written = f"{format_count(counts.total, 'row')} {'is' if counts.total == 1 else 'are'} written"
+    log(f"Stopped. {sink.change or f'{written}: {sink.description}{hint}'}")
+
+
+def _log_skipped(path: str, reason: str) -> None:
+    log(f"skipped: {path} ({reason})")
 
 
 def _log_missed_files(remaining: RemainingFiles) -> None:
-    if remaining.missed_count:
+    count, example = remaining.missed_count, remaining.missed_example
+    if count:
+        added = f"{example} was added" if count == 1 else f"{count:,} files, such as {example}, were added"
         log(
-            f"{remaining.missed_count:,} files were added before the point that this scan had reached, "
-            f"for example {remaining.missed_example}: they have no row; scan them alone, or everything "
-            "again with --overwrite"
+            f"{added} before the point that this scan had reached, and so without a row: scan them alone, or "
+            "everything again with --overwrite"
         )
 
 
@@ -308,6 +349,6 @@ def _no_images_message(paths: Sequence[Path], stats: WalkStats) -> str:
     names = ", ".join(repr(str(path)) for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
     if stats.unreadable_folders:
         return f"No images found: there is no permission to read {names}. Ask for it, or name another folder."
-    others = f" ({stats.skipped.total():,} other files)" if stats.skipped else ""
+    skipped = f"; skipped {format_skipped(stats.skipped)}" if stats.skipped else ""
     formats = "PNG, JPEG, BMP, GIF, TIFF, WebP or PDF"
-    return f"No images found in {names}{others}. Name a folder that holds {formats} files."
+    return f"No images found in {names}{skipped}. Name a folder that holds {formats} files."

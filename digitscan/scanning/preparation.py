@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitscan.errors import OutputError
 from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.scanning.config import ScanConfig
-from digitscan.scanning.discovery import is_one_folder
+from digitscan.scanning.discovery import list_roots
 from digitscan.scanning.output.config import OutputConfig
 from digitscan.scanning.output.csv_format import CsvFormat
 from digitscan.scanning.output.manifest import (
+    MAX_STORED_PATHS,
     ScanManifest,
     check_can_start,
     check_manifest,
@@ -31,10 +33,13 @@ def create_manifest(
 ) -> ScanManifest:
     """Return what the rows of a scan depend on."""
     csv_format = CsvFormat(config.probabilities, output_config.raw, output_config.excel)
+    is_list = len(paths) > MAX_STORED_PATHS
     return ScanManifest(
         digitscan=__version__,
-        roots=() if is_one_folder(paths) else tuple(path.as_posix() for path in paths),
-        targets=tuple(_resolve(path) for path in paths),
+        roots=() if is_list else list_roots(paths),
+        targets=() if is_list else tuple(_resolve(path) for path in paths),
+        path_list=_digest_paths(paths) if is_list else None,
+        current_folder=_resolve(Path()) if is_list else None,
         model=model.digest,
         fast_model=model.fast_model.digest if model.fast_model else None,
         preprocess_version=PREPROCESS_VERSION,
@@ -44,10 +49,20 @@ def create_manifest(
         max_megapixels=config.max_megapixels,
         max_pages=config.max_pages,
         frames=config.frames,
+        include=config.include,
+        exclude=config.exclude,
+        hidden=config.hidden,
         columns=csv_format.columns,
         raw=csv_format.raw,
         excel=csv_format.excel,
     )
+
+
+def _digest_paths(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(os.fsencode(path.as_posix()) + b"\0")
+    return digest.hexdigest()
 
 
 def _resolve(path: Path) -> str:

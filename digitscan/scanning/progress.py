@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
 from digitscan.scanning.discovery import count_images
+from digitscan.scanning.file_filter import FileFilter
 from digitscan.scanning.report import SummaryCounts
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def progress_bar(paths: Sequence[Path], is_wanted: bool) -> Iterator[Callable[[SummaryCounts], None]]:
+def progress_bar(
+    paths: Sequence[Path], file_filter: FileFilter, is_wanted: bool
+) -> Iterator[Callable[[SummaryCounts], None]]:
     """Show a progress bar if it is wanted and stderr is a terminal; give a function that updates it.
 
     A thread counts the files meanwhile, so that the bar can tell the time left.
@@ -34,7 +37,7 @@ def progress_bar(paths: Sequence[Path], is_wanted: bool) -> Iterator[Callable[[S
     with tqdm(unit=" images", leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
 
         def count_files() -> None:
-            bar.total = max(count_images(paths), bar.n)
+            bar.total = max(count_images(paths, file_filter), bar.n)
 
         def update(counts: SummaryCounts) -> None:
             bar.initial = counts.previous_rows  # rows that took no time say nothing about the time left

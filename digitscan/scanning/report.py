@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from digitscan.model.metadata import UNKNOWN_ARCHITECTURE
 from digitscan.prediction import Prediction, Status
-from digitscan.system.log import escape_control_characters
+from digitscan.system.log import escape_control_characters, format_count
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 _MAX_REASONS = 10
 _MAX_NAME_CHARACTERS = 60
+_PLURALS = {
+    "no image": "no image",
+    "not included": "not included",
+    "link to a folder": "links to folders",
+    "pipe, socket or device": "pipes, sockets or devices",
+}
+"""Of the reasons to skip files; of the others it ends in s."""
 
 
 @dataclass
@@ -151,13 +158,13 @@ def _rows_lines(counts: SummaryCounts) -> Iterator[tuple[str, str]]:
             yield "", f"{count:,} {escape_control_characters(reason)}{link} {example}"
         more_reasons = len(counts.errors) - _MAX_REASONS
         if more_reasons > 0:
-            yield "", f"and {more_reasons} more reasons"
+            yield "", f"and {format_count(more_reasons, 'more reason')}"
 
 
 def _files_lines(context: SummaryContext) -> Iterator[tuple[str, str]]:
     """Yield (title, text) for what got no row."""
     if context.skipped:
-        yield "skipped", f"{sum(context.skipped.values()):,} ({_format_reasons(context.skipped)})"
+        yield "skipped", format_skipped(context.skipped)
     if context.unreadable_folders:
         count, example = len(context.unreadable_folders), _shorten(context.unreadable_folders[0])
         if count > 1:
@@ -190,13 +197,21 @@ def _lines_table(lines: list[tuple[str, str]]) -> Table:
     return table
 
 
+def format_skipped(reasons: Mapping[str, int]) -> str:
+    """Return how many files and folders were skipped, and why: `3 (2 hidden files, 1 no image)`."""
+    texts = Counter[str]()
+    for reason, count in reasons.items():
+        texts[reason if count == 1 else _PLURALS.get(reason, f"{reason}s")] += count
+    return f"{texts.total():,} ({_format_reasons(texts)})"
+
+
 def _format_reasons(reasons: Mapping[str, int]) -> str:
     if len(reasons) == 1:
         return escape_control_characters(next(iter(reasons)))
     frequent = Counter(reasons).most_common(_MAX_REASONS)
     texts = [f"{count:,} {escape_control_characters(reason)}" for reason, count in frequent]
     more_reasons = len(reasons) - len(frequent)
-    return ", ".join([*texts, f"{more_reasons:,} more reasons"] if more_reasons else texts)
+    return ", ".join([*texts, format_count(more_reasons, "more reason")] if more_reasons else texts)
 
 
 def _shorten(name: str) -> str:
@@ -205,7 +220,7 @@ def _shorten(name: str) -> str:
 
 
 def _format_time(counts: SummaryCounts, seconds: float) -> str:
-    texts = [f"{_format_duration(seconds)} for {counts.total:,} images"]
+    texts = [f"{_format_duration(seconds)} for {format_count(counts.total, 'image')}"]
     if counts.previous_rows:
         texts.append(f"{counts.previous_rows:,} of them read before")
     read_now = counts.total - counts.previous_rows

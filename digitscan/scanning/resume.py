@@ -35,14 +35,14 @@ class RemainingFiles:
 
         The last row may be that of a page: then its file has more, and comes with its next page.
         """
-        row_positions = _row_positions(self._rows, self._roots)
+        positions = _Positions(self._roots)
+        row_positions = _row_positions(self._rows, positions)
         files = iter(self._files)
         next_row = next(row_positions, None)
         if next_row is None:
             yield from files
-        file_positions = _Positions(self._roots)
         for file in files:
-            position = file_positions.of(name_to_path(file.name, NOT_UTF8 not in file.notes)[0])
+            position = positions.of(name_to_path(file.name, NOT_UTF8 not in file.notes)[0])
             while next_row is not None and next_row.position < position:
                 next_row = next(row_positions, None)
             if next_row is None:
@@ -67,9 +67,8 @@ class _FileRows(NamedTuple):
     """The last page that has a row; 0 if the file has one row."""
 
 
-def _row_positions(rows: Iterable[Prediction], roots: Sequence[str]) -> Iterator[_FileRows]:
+def _row_positions(rows: Iterable[Prediction], positions: _Positions) -> Iterator[_FileRows]:
     """Yield the files that have rows, in order. Each is known when the first row of the next one is there."""
-    positions = _Positions(roots)
     previous_path, file = b"", None
     for row in rows:
         path, page = name_to_path(row.path, NOT_UTF8 not in row.note)
@@ -84,30 +83,21 @@ def _row_positions(rows: Iterable[Prediction], roots: Sequence[str]) -> Iterator
 
 
 class _Positions:
-    """The positions of paths in a scan's order. Paths must be asked for in that order."""
+    """The positions of paths in a scan's order.
+
+    A path is below the longest of the roots that it begins with: what a folder holds of another root is left
+    to that one's turn.
+    """
 
     def __init__(self, roots: Sequence[str]) -> None:
-        self._roots = [os.fsencode(root).rstrip(b"/") for root in roots]
-        self._root_index = 0
-        self._previous: SortKey | None = None
+        self._root_indexes = {os.fsencode(root).rstrip(b"/"): index for index, root in enumerate(roots)}
 
     def of(self, path: bytes) -> Position:
-        key = _sort_key(path)
-        if len(self._roots) < 2:
-            return 0, key
-        # Paths come in the order of the roots: one that is not below this root, or sorts back, is of a later
-        # one.
-        while self._root_index < len(self._roots) - 1 and not self._follows(path, key):
-            self._root_index += 1
-            self._previous = None
-        self._previous = key
-        return self._root_index, key
-
-    def _follows(self, path: bytes, key: SortKey) -> bool:
-        """Return whether the path is below the current root and after the previous path."""
-        root = self._roots[self._root_index]
-        is_below = path == root or path.startswith(root + b"/")
-        return is_below and (self._previous is None or self._previous < key)
+        root = path
+        while root and root not in self._root_indexes:
+            root = root.rpartition(b"/")[0]
+        # One folder alone has no roots. A path that a person has changed may have none either.
+        return self._root_indexes.get(root, 0), _sort_key(path)
 
 
 def _sort_key(path: bytes) -> SortKey:

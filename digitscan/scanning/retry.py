@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from digitscan.errors import OutputError
 from digitscan.prediction import NOT_UTF8, ImageFile, Prediction, Status, add_page, name_to_path
 from digitscan.scanning.config import ScanConfig
-from digitscan.scanning.discovery import locate_file
+from digitscan.scanning.discovery import FileLocator
 from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.pages import find_pages
@@ -83,9 +83,10 @@ def _replaces(new_row: Prediction, old_row: Prediction) -> bool:
 
 def _find_failed_files(sink: OutputSink, paths: Sequence[Path], csv_format: CsvFormat) -> Iterator[ImageFile]:
     """Yield the files whose rows say `error`, with the paths at which they were found."""
+    locator = FileLocator(paths)
     for row in sink.read_rows(csv_format.raw) or ():
         if row.status is Status.ERROR:
             is_utf8 = NOT_UTF8 not in row.note
             name, page = name_to_path(row.path, is_utf8)
-            path, folder = locate_file(paths, name)
+            path, folder = locator.locate(name)
             yield ImageFile(path, row.path, () if is_utf8 else (NOT_UTF8,), folder, page)

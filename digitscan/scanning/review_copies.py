@@ -8,7 +8,7 @@ from pathlib import Path
 
 from digitscan.errors import OutputError, UsageError
 from digitscan.prediction import NOT_UTF8, Prediction, Status, name_to_path
-from digitscan.scanning.discovery import locate_file
+from digitscan.scanning.discovery import FileLocator
 from digitscan.system.files import describe_os_error
 from digitscan.system.folders import join_path
 from digitscan.system.log import log
@@ -26,7 +26,7 @@ class ReviewCopies:
         Raises OutputError if it holds something already, unless the scan `continues` an earlier one, and
         UsageError if it is in a scanned folder: the next scan would read the copies.
         """
-        self._folder, self._scanned_paths = folder, scanned_paths
+        self._folder, self._locator = folder, FileLocator(scanned_paths)
         for path in scanned_paths:
             if _is_inside(folder, path):
                 raise UsageError(f"--copy-review {folder} is inside {path}, which is scanned: name another")
@@ -49,7 +49,7 @@ class ReviewCopies:
             if row.status not in COPIED_STATUSES:
                 continue
             name, _ = name_to_path(row.path, NOT_UTF8 not in row.note)
-            file, folder = locate_file(self._scanned_paths, name)
+            file, folder = self._locator.locate(name)
             source = Path(join_path(folder, file) if folder else file)
             try:
                 _link(source, self._folder / _make_relative(name))

@@ -13,6 +13,15 @@ def escape_control_characters(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def format_count(count: int, noun: str) -> str:
+    """Return a count with its noun in the singular or plural.
+
+    >>> format_count(1, "image"), format_count(2000, "image")
+    ('1 image', '2,000 images')
+    """
+    return f"{count:,} {noun}" + "s" * (count != 1)
+
+
 def log(message: str) -> None:
     """Print one line on stderr, with control characters escaped."""
     print(escape_control_characters(message), file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ import pytest
 from digitscan.errors import DataError
 from digitscan.review.rows import read_rows
 from tests.support.command import run
+from tests.support.pictures import make_many_pictures
 
 HEADER = "path,digit,confidence,status,note\n"
 
@@ -46,6 +47,16 @@ def test_pictures_are_found_where_the_scan_found_them(tmp_path, picture, argumen
     assert run("scan", *arguments, "-o", "out/rows.csv", cwd=tmp_path).returncode == 0
     rows = read_rows(tmp_path / "out" / "rows.csv", None)
     assert rows.pictures and all(Path(picture.path).is_file() for picture in rows.pictures)
+
+
+def test_the_pictures_of_a_long_list_are_found_from_the_folder_of_the_scan(tmp_path):
+    many = make_many_pictures(tmp_path / "many", 1001)
+    (tmp_path / "out").mkdir()
+    names = "\n".join(f"many/{path.name}" for path in many.iterdir())
+    words = ("scan", "--files-from", "-", "-o", "out/rows.csv", "--quiet")
+    assert run(*words, cwd=tmp_path, input=names.encode()).returncode == 0
+    rows = read_rows(tmp_path / "out" / "rows.csv", None)
+    assert len(rows.paths) == 1001 and all(path.is_file() for path in rows.paths)
 
 
 def test_digits_that_a_spreadsheet_changed_are_as_a_scan_writes_them(write):

@@ -25,6 +25,9 @@ from digitscan.scanning.config import ScanConfig
         ({"workers": 2.5}, "workers must be a whole number of at least 1, not 2.5"),
         ({"chunk_size": 5000}, "chunk_size must be a whole number from 1 to 4096, not 5000"),
         ({"input_maximum": 2.0}, "input_maximum must be 1.0 or 255.0, not 2.0"),
+        ({"exclude": ["a", "/"]}, "'/' is an empty pattern: name files as in '*.jpg' or 'drafts/'"),
+        ({"include": 3}, "include must be patterns such as '*.jpg', not 3"),
+        ({"include": [3]}, "include must be patterns such as '*.jpg', not [3]"),
     ],
 )
 def test_a_value_out_of_its_range_is_a_usage_error(settings, message):
@@ -37,3 +40,8 @@ def test_numbers_of_numpy_become_those_of_python():
     config = ScanConfig(min_confidence=np.float32(0.5), workers=np.int64(2), probabilities=np.True_)
     assert json.loads(json.dumps(dataclasses.asdict(config)))["min_confidence"] == 0.5
     assert (config.workers, config.probabilities) == (2, True)
+
+
+def test_one_pattern_may_be_given_as_it_is():
+    config = ScanConfig(include="*.png", exclude=["a*", "b*"])
+    assert (config.include, config.exclude) == (("*.png",), ("a*", "b*"))

@@ -7,20 +7,33 @@ import pytest
 
 from digitscan.errors import UsageError
 from digitscan.prediction import Folder, ImageFile, text_to_path
-from digitscan.scanning.discovery import WalkStats, check_paths, count_images, find_images, locate_file
+from digitscan.scanning.discovery import (
+    FileLocator,
+    WalkStats,
+    check_paths,
+    count_images,
+    drop_repeated,
+    find_images,
+)
+from digitscan.scanning.file_filter import FileFilter
 from digitscan.workers.file_kinds import FileKind, detect_kinds
 from tests.support.pictures import digit_picture
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def find(paths, stats, exclude=()):
-    """Find images as a scan does, but without a process that detects kinds of files."""
-    return find_images(paths, stats, lambda files: detect_kinds(files, lambda index: None), exclude)
+def detect(files):
+    """Detect the kinds of files as a scan does, but without a process."""
+    return detect_kinds(files, lambda index: None)
 
 
-def names(*paths, stats=None, exclude=()):
-    return [found.name for found in find([Path(p) for p in paths], stats or WalkStats(), exclude)]
+def find(paths, stats, own_files=(), **filters):
+    return find_images(paths, stats, detect, own_files, FileFilter(**filters))
+
+
+def names(*paths, stats=None, own_files=(), **filters):
+    unique = drop_repeated(map(Path, paths))
+    return [found.name for found in find(unique, stats or WalkStats(), own_files, **filters)]
 
 
 def make(folder, *files, content=PNG):
@@ -69,7 +82,71 @@ def test_names_are_relative_to_one_folder_and_as_given_for_several(tmp_path, mon
 def test_our_own_outputs_are_left_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make(tmp_path, "a.png", "sub/out.png", "sub/b.png")
-    assert names(tmp_path, exclude=[Path("sub/out.png")]) == ["a.png", "sub/b.png"]
+    assert names(tmp_path, own_files=[Path("sub/out.png")]) == ["a.png", "sub/b.png"]
+
+
+def test_leftovers_of_systems_are_skipped_counted_and_reported(tmp_path):
+    make(
+        tmp_path,
+        *("mac/1.png", "mac/._1.png", "mac/__MACOSX/._1.png", "nas/5.png", "nas/@eaDir/5.png/THUMB.jpg"),
+        *("nas/#recycle/gone.png", "win/w.png", "win/half.png.part", "win/$RECYCLE.BIN/$R1.png"),
+        *("jup/a.png", "jup/.ipynb_checkpoints/a-checkpoint.png", ".hidden.png", ".private/b.png"),
+    )
+    make(tmp_path, "notes.txt", content=b"text")
+    reported = []
+    stats = WalkStats(report_skipped=lambda *skipped: reported.append(skipped))
+    assert names(tmp_path, stats=stats) == ["jup/a.png", "mac/1.png", "nas/5.png", "win/w.png"]
+    assert stats.skipped == {
+        "hidden file": 1,
+        "hidden folder": 1,
+        "no image": 1,
+        "system folder": 5,
+        "system file": 1,
+        "temporary file": 1,
+    }
+    assert len(reported) == stats.skipped.total()
+    assert ("nas/@eaDir", "system folder") in reported and ("notes.txt", "no image") in reported
+
+
+def test_what_is_skipped_in_a_folder_is_read_where_it_is_named(tmp_path):
+    make(tmp_path, ".hidden.png", "@eaDir/a.png", "@eaDir/b.tmp")
+    given = [tmp_path / ".hidden.png", tmp_path / "@eaDir"]
+    assert [Path(name).name for name in names(*given, exclude=["@eaDir"])] == [".hidden.png", "a.png"]
+
+
+def test_patterns_begin_in_each_of_the_folders_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path, "one/a.png", "one/x/a.png", "two/a.png", "two/x/b.png", "two/.x/c.png")
+    assert names("one", "two", exclude=["/a.png"]) == ["one/x/a.png", "two/x/b.png"]
+    assert names("one", "two", include=["x/"]) == ["one/x/a.png", "two/x/b.png"]
+    assert names("two", reads_hidden=True) == ["a.png", ".x/c.png", "x/b.png"]
+
+
+def test_a_file_named_twice_has_one_row(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path, "a.png", "sub/b.png")
+    assert names("a.png", "./a.png", tmp_path / "a.png", "sub/../a.png") == ["a.png"]
+    assert names("sub", "sub/", tmp_path / "sub") == ["b.png"]
+
+
+def test_a_file_that_is_named_and_in_a_folder_has_its_row_where_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path, "one/a.png", "one/b.png", "one/notes.txt", "one/sub/c.png", "one/sub/d.png", "one/z/e.png")
+    given = ["one", "one/notes.txt", tmp_path / "one/a.png", "one/sub", "one/sub/d.png"]
+    assert names(*given) == [
+        "one/b.png", "one/z/e.png", "one/notes.txt", f"{tmp_path.as_posix()}/one/a.png", "one/sub/c.png",
+        "one/sub/d.png",
+    ]  # fmt: skip
+    assert names("one/sub", "one") == [
+        "one/sub/c.png", "one/sub/d.png", "one/a.png", "one/b.png", "one/notes.txt", "one/z/e.png",
+    ]  # fmt: skip
+
+
+def test_our_own_outputs_are_left_out_even_where_they_are_listed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path, "a.png", "rows.csv", "sub/rows.csv")
+    own_files = [tmp_path / "rows.csv"]
+    assert names("a.png", "rows.csv", "sub/rows.csv", own_files=own_files) == ["a.png", "sub/rows.csv"]
 
 
 def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path):
@@ -78,8 +155,11 @@ def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path):
 
 
 def test_the_estimated_count_agrees_with_the_files_found(tmp_path):
-    make(tmp_path, "a.png", "x/b.jpg", "x/y/c.TIF", "x/notes.txt")
-    assert count_images([tmp_path, tmp_path / "a.png"]) == 4
+    make(tmp_path, "a.png", "x/b.jpg", "x/y/c.TIF")
+    make(tmp_path, ".hidden.png", "x/@eaDir/thumb.png")
+    given = [tmp_path, tmp_path / "a.png", tmp_path / "x"]
+    assert count_images(given) == len(names(*given)) == 3
+    assert count_images(given, FileFilter(exclude=["*.tif"])) == 2
 
 
 def test_one_folders_names_are_read_only_when_its_turn_comes(tmp_path):
@@ -149,11 +229,11 @@ if os.name == "posix":
         (tmp_path / "0300.link").symlink_to(tmp_path)
         asked = []
 
-        def detect(files):
+        def record(files):
             asked.append([file.path for file in files])
             return [FileKind.IMAGE] * len(files)
 
-        found = [file.path for file in find_images([tmp_path], WalkStats(), detect)]
+        found = [file.path for file in find_images([tmp_path], WalkStats(), record)]
         assert found == sorted(os.listdir(tmp_path))
         assert [*asked[0], *asked[1]] == found[:-1] and len(asked) == 2
 
@@ -163,7 +243,7 @@ if os.name == "posix":
         for paths in (["one"], ["two", "one", "named.png"], ["one", "one/link", "one/sub"], ["named.png"]):
             given = [tmp_path / path for path in paths]
             for file in find(given, WalkStats()):
-                path, folder = locate_file(given, text_to_path(file.name, True))
+                path, folder = FileLocator(given).locate(text_to_path(file.name, True))
                 opened = os.path.join(folder.root, folder.subpath, path) if folder else path
                 found = os.path.join(*file.folder, file.path) if file.folder else file.path
                 assert os.path.samefile(opened, found)
@@ -177,6 +257,20 @@ if os.name == "posix":
         stats = WalkStats()
         assert names(tmp_path, stats=stats) == ["a.png", "dead.png", "link.png"]
         assert stats.skipped == {"link to a folder": 1, "pipe, socket or device": 1}
+
+    def test_links_to_a_file_are_other_names_and_have_their_rows(tmp_path):
+        make(tmp_path, "a.png")
+        (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
+        os.link(tmp_path / "a.png", tmp_path / "c.png")
+        given = [tmp_path / name for name in ("b.png", "a.png", "c.png")]
+        assert [Path(name).name for name in names(*given)] == ["b.png", "a.png", "c.png"]
+        assert len(names(tmp_path, given[0])) == 3
+
+    def test_a_folder_that_is_reached_by_a_link_as_well_is_read_once(tmp_path):
+        make(tmp_path, "one/a.png", "one/sub/b.png")
+        (tmp_path / "link").symlink_to(tmp_path / "one" / "sub")
+        found = names(tmp_path / "one", tmp_path / "link")
+        assert [name.removeprefix(f"{tmp_path}/") for name in found] == ["one/a.png", "link/b.png"]
 
     def test_a_folder_that_cannot_be_listed_is_recorded(tmp_path, monkeypatch):
         make(tmp_path, "a.png", "closed/b.png")

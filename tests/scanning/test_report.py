@@ -65,6 +65,18 @@ def test_what_was_read_before_is_said_and_not_taken_for_speed():
     assert "2.0 s for 10 images, 4 of them read before, 3 images/s" in file.getvalue()
 
 
+def test_one_image_is_no_plural():
+    assert "2.0 s for 1 image, " in summary([digit(3)])
+    reasons = summary([failed("a", f"reason {number}") for number in range(11)])
+    assert "and 1 more reason\n" in "\n".join(map(str.rstrip, reasons.splitlines())) + "\n"
+
+
+def test_what_was_skipped_is_counted_by_its_reasons():
+    assert "skipped  2,000 (hidden files)" in summary([digit(3)], skipped={"hidden file": 2000})
+    reasons = {"no image": 3, "link to a folder": 2, "hidden folder": 1}
+    assert "skipped  6 (3 no image, 2 links to folders, 1 hidden folder)" in summary([], skipped=reasons)
+
+
 def test_failures_are_grouped_by_reason_with_an_example():
     rows = [failed(f"{n}.png", f"truncated {kind}") for n, kind in enumerate(["PNG", "PNG", "GIF"])]
     text = summary(rows)

@@ -17,7 +17,7 @@ from digitscan.scanning.output.csv_format import CsvReader
 from digitscan.scanning.resume import RemainingFiles
 from tests.support.command import run, start
 from tests.support.outputs import leave_as_killed
-from tests.support.pictures import digit_picture
+from tests.support.pictures import digit_picture, make_many_pictures
 
 NAMES = st.lists(
     st.lists(
@@ -86,7 +86,7 @@ def test_different_settings_are_named_and_the_file_is_not_touched(folder):
     whole = whole_scan(folder)
     record = json.loads((folder.parent / "whole.csv.json").read_text())
     for options, words in [
-        (["--min-confidence", "0.5"], "min confidence was null and is 0.5"),
+        (["--min-confidence", "0.5"], "min confidence was the model's own threshold and is 0.5"),
         (["--model", "mlp"], "model was"),
         (["--probabilities"], "columns was"),
         (["--raw"], "raw was false and is true"),
@@ -96,6 +96,53 @@ def test_different_settings_are_named_and_the_file_is_not_touched(folder):
         assert words in done.stderr.decode()
     assert (folder.parent / "whole.csv").read_bytes() == whole
     assert json.loads((folder.parent / "whole.csv.json").read_text()) == record
+
+
+def test_other_filters_are_other_settings(folder):
+    whole = whole_scan(folder, "--exclude", "broken*")
+    for options, words in [
+        ([], 'exclude was ["broken*"] and is []'),
+        (["--exclude", "broken*", "--hidden"], "hidden was false and is true"),
+        (["--exclude", "broken*", "--include", "*.png"], 'include was [] and is ["*.png"]'),
+    ]:
+        done = run("scan", folder, "-o", "whole.csv", "--resume", *options, cwd=folder.parent)
+        assert done.returncode == 6
+        assert words in done.stderr.decode()
+    assert (folder.parent / "whole.csv").read_bytes() == whole
+
+
+def test_a_long_list_of_files_is_continued_and_its_manifest_stays_small(tmp_path):
+    many = make_many_pictures(tmp_path / "many", 1500)
+    names = [f"many/{path.name}" for path in sorted(many.iterdir(), reverse=True)]
+    words = ("scan", "--files-from", "-", "-o", "rows.csv", "--quiet")
+    data = "\n".join(names).encode()
+    assert run(*words, cwd=tmp_path, input=data).returncode == 0
+    output = tmp_path / "rows.csv"
+    whole = output.read_bytes()
+    assert [row.path for row in CsvReader(output)] == names
+    assert (tmp_path / "rows.csv.json").stat().st_size < 2000
+    leave_as_killed(output, whole[: len(whole) // 2])
+    done = run(*words, "--resume", cwd=tmp_path, input=data)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert output.read_bytes() == whole
+    done = run(*words, "--resume", cwd=tmp_path, input=data + b"\nmany")
+    assert done.returncode == 6 and b"the list of paths was" in done.stderr
+
+
+def test_paths_inside_each_other_are_continued_to_the_same_bytes(folder):
+    words = ("scan", "images", "images/=c", "images/broken.png", "-o", "rows.csv")
+    assert run(*words, cwd=folder.parent).returncode == 3
+    output = folder.parent / "rows.csv"
+    whole = output.read_bytes()
+    assert len(list(CsvReader(output))) == 301
+    # A row whose file is gone, at the end of the first of the paths.
+    (folder / "a\nb" / '299 "q".png').unlink()
+    for share in (0.1, 0.9):
+        leave_as_killed(output, whole[: int(share * len(whole))])
+        done = run(*words, "--resume", cwd=folder.parent)
+        assert done.returncode == 3 and b"were added before" not in done.stderr
+        rows = {row.path for row in CsvReader(output)}
+        assert len(rows) == (300 if share < 0.3 else 301)
 
 
 def test_a_csv_of_an_older_preprocessing_is_not_continued(folder):
@@ -131,7 +178,7 @@ def test_files_added_before_the_point_reached_are_reported_and_not_read(folder):
     digit_picture().save(folder / "a\nb" / "999.png")
     done = run("scan", folder, "-o", "whole.csv", "--resume", cwd=folder.parent)
     assert done.returncode == 3, "the row of the file that vanished stays"
-    assert "1 files were added before" in done.stderr.decode() and "=c/000 a.png" in done.stderr.decode()
+    assert "=c/000 a.png was added before the point" in done.stderr.decode()
     rows = [row.path for row in CsvReader(output)]
     assert len(rows) == 302 and rows[-1] == "a\nb/999.png" and "=c/000 a.png" not in rows
 
@@ -142,22 +189,23 @@ def test_resuming_stdout_is_a_usage_error(folder):
     assert "stdout cannot be resumed" in done.stderr.decode()
 
 
-def test_two_scans_never_write_the_same_file(folder):
-    output = folder.parent / "part.csv"
-    first = start("scan", *[folder] * 40, "-o", output, "--quiet", stderr=None)
+def test_two_scans_never_write_the_same_file(tmp_path):
+    pictures = make_many_pictures(tmp_path / "many", 12_000)
+    output = tmp_path / "part.csv"
+    first = start("scan", pictures, "-o", output, "--quiet", stderr=None)
     try:
         while not output.exists() or output.stat().st_size == 0:
             time.sleep(0.01)
         for how in ("--resume", "--overwrite"):
-            done = run("scan", *[folder] * 40, "-o", output, how, cwd=folder.parent)
+            done = run("scan", pictures, "-o", output, how)
             assert first.poll() is None, "the first scan was too quick for this test"
             assert done.returncode == 6
             assert "another scan is writing" in done.stderr.decode()
     finally:
         first.kill()
         first.wait()
-    done = run("scan", *[folder] * 40, "-o", output, "--overwrite", "--quiet", cwd=folder.parent)
-    assert done.returncode == 3, "a killed scan leaves no lock"
+    done = run("scan", pictures, "-o", output, "--overwrite", "--quiet")
+    assert done.returncode == 0, "a killed scan leaves no lock"
 
 
 def test_overwriting_keeps_the_rows_if_another_file_has_the_manifests_name(folder):

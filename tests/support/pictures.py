@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -18,6 +19,16 @@ def digit_picture(size: int = 64) -> Image.Image:
     points = [(0.3, 0.25), (0.7, 0.25), (0.45, 0.8)]
     ImageDraw.Draw(image).line([(x * size, y * size) for x, y in points], fill=0, width=size // 10)
     return image
+
+
+def make_many_pictures(folder: Path, count: int) -> Path:
+    """Make a folder of so many pictures of a seven, which are links to one file; return its path."""
+    folder.mkdir()
+    first = folder / "00000.png"
+    digit_picture().save(first)
+    for number in range(1, count):
+        (folder / f"{number:05d}.png").hardlink_to(first)
+    return folder
 
 
 def draw_five(size: int = 100, pen_width: float = 5, scale: float = 1.0) -> np.ndarray:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from digitscan.errors import UsageError
 
 DEFAULT_NAME = "predictions.csv"
+_OTHER_FORMATS = frozenset({
+    ".xlsx", ".xlsm", ".xls", ".ods", ".numbers", ".tsv", ".html", ".htm", ".md", ".pdf", ".docx",
+    ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml", ".parquet", ".feather", ".arrow", ".avro", ".orc",
+    ".h5", ".hdf5", ".npy", ".npz", ".pkl", ".db", ".sqlite", ".sqlite3", ".duckdb", ".sql",
+    ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z",
+})  # fmt: skip
+"""Suffixes that promise what a CSV is not. Names with others, such as `rows.txt`, are taken."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +37,20 @@ class OutputConfig:
     """A new folder for the pictures that a person should look at; None makes none."""
     quiet: bool = False
     """Whether neither progress nor summary is shown."""
+    list_skipped: bool = False
+    """Whether what has no row is named on stderr, with the reason."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that contradict each other. Raises UsageError."""
+        """Refuse settings that contradict each other, and names of other formats. Raises UsageError."""
         if self.overwrite and (self.resume or self.retry_errors):
             raise UsageError(
                 "--overwrite starts the output again, --resume and --retry-errors continue it: choose one"
+            )
+        suffix = PurePath(self.path or "").suffix.lower()
+        if suffix in _OTHER_FORMATS:
+            raise UsageError(
+                f"{self.path} would hold CSV under the name of another format ({suffix}): digitscan writes "
+                "CSV, which every spreadsheet opens, so name a .csv file with -o"
             )
 
     @property

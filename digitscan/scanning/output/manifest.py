@@ -22,11 +22,24 @@ from digitscan.scanning.output.csv_format import PROBABILITY_COLUMNS, CsvFormat
 from digitscan.system.files import open_regular_file, write_atomic
 
 MANIFEST_VERSION = 1
+MAX_STORED_PATHS = 1000
+"""Of more paths only a digest is stored, so that the manifest of a list with a million stays small."""
 _VERSION_KEY = "digitscan_scan"
 # Manifests that older versions wrote must stay readable, so stored names never change.
 _STORED_NAMES = {"fast_model": "quick_model", "targets": "places"}
 _FIELD_NAMES = {stored: name for name, stored in _STORED_NAMES.items()}
-_LATER_NAMES = frozenset({"is_calibrated", "max_pages", "frames"})
+_LATER_NAMES = frozenset(
+    {
+        "is_calibrated",
+        "max_pages",
+        "frames",
+        "path_list",
+        "current_folder",
+        "include",
+        "exclude",
+        "hidden",
+    }
+)
 """What the first versions did not store."""
 _LENGTH_KEY = "written_bytes"
 # The same number of characters whatever the length, so that it can be updated in place.
@@ -35,9 +48,10 @@ _DISPLAY_NAMES = {
     "digitscan": "digitscan's version",
     "roots": "the paths as given",
     "targets": "the real paths",
+    "path_list": "the list of paths",
     "is_calibrated": "whether the model's calibration is believed",
 }
-_MAX_BYTES = 1 << 20
+_MAX_BYTES = 1 << 26
 _MAX_SHOWN_CHARACTERS = 60
 
 
@@ -51,6 +65,10 @@ class ScanManifest:
     """The paths as given, with which rows begin; empty for one folder, whose rows do not show it."""
     targets: tuple[str, ...]
     """The real paths that they lead to."""
+    path_list: str | None
+    """In the place of both, if there are more than MAX_STORED_PATHS: the SHA-256 of the paths as given."""
+    current_folder: str | None
+    """The folder in which the relative ones of these begin."""
     model: str
     """The SHA-256 of the model."""
     fast_model: str | None
@@ -64,6 +82,10 @@ class ScanManifest:
     max_pages: int
     frames: str
     """Which frames of an animation are read: `first` or `all`."""
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    hidden: bool
+    """Whether hidden files are read; with `include` and `exclude`, which files of a folder have rows."""
     columns: tuple[str, ...]
     raw: bool
     excel: bool
@@ -167,7 +189,8 @@ def check_manifest(output: Path, manifest: ScanManifest) -> None:
         )
     expected = json.loads(manifest.to_json())
     differences = [
-        f"{_display_name(name)} was {_shorten(stored.get(name))} and is {_shorten(value)}"
+        f"{_display_name(name)} was {_display_value(name, stored.get(name))} "
+        f"and is {_display_value(name, value)}"
         for name, value in expected.items()
         if value != stored.get(name) and (name in stored or name not in _LATER_NAMES)
     ]
@@ -211,6 +234,8 @@ def _display_name(stored_name: str) -> str:
     return _DISPLAY_NAMES.get(name, name.replace("_", " "))
 
 
-def _shorten(value: object) -> str:
+def _display_value(stored_name: str, value: object) -> str:
+    if value is None:
+        return "the model's own threshold" if stored_name == "min_confidence" else "none"
     text = json.dumps(value)
     return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[: _MAX_SHOWN_CHARACTERS - 3]}..."

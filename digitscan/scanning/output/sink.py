@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,11 @@ class OutputSink:
     def is_resumable(self) -> bool:
         """Whether a later scan can add rows: only to a file."""
         return self.path is not None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the rows go into a file, if only into that behind `> rows.csv`. Not once it is open."""
+        return self._descriptor is None or stat.S_ISREG(os.fstat(self._descriptor).st_mode)
 
     @property
     def is_terminal(self) -> bool:

@@ -27,6 +27,11 @@ MANIFEST = ScanManifest(
     min_confidence=None,
     is_calibrated=True,
     max_megapixels=64.0,
+    path_list=None,
+    current_folder=None,
+    include=(),
+    exclude=(),
+    hidden=False,
     columns=("path", "digit", "confidence", "status", "note"),
     raw=False,
     excel=False,
@@ -49,7 +54,9 @@ STORED_BY_OLDER_VERSIONS = {
 
 
 def test_the_stored_names_are_those_of_older_versions(tmp_path):
-    assert json.loads(MANIFEST.to_json()) == {**STORED_BY_OLDER_VERSIONS, "is_calibrated": True}
+    later = {"is_calibrated": True, "include": [], "exclude": [], "hidden": False}
+    later |= {"path_list": None, "current_folder": None}
+    assert json.loads(MANIFEST.to_json()) == {**STORED_BY_OLDER_VERSIONS, **later}
     manifest_path(tmp_path / "rows.csv").write_text(json.dumps(STORED_BY_OLDER_VERSIONS))
     check_manifest(tmp_path / "rows.csv", MANIFEST)
 
@@ -59,7 +66,7 @@ def test_the_stored_names_are_those_of_older_versions(tmp_path):
     [
         ({"fast_model": None}, "fast model was"),
         ({"targets": ("/other",)}, 'the real paths was ["/images"] and is ["/other"]'),
-        ({"min_confidence": 0.5}, "min confidence was null and is 0.5"),
+        ({"min_confidence": 0.5}, "min confidence was the model's own threshold and is 0.5"),
         ({"preprocess_version": 3}, "preprocess version was 2 and is 3"),
         ({"is_calibrated": False}, "whether the model's calibration is believed was true and is false"),
     ],
