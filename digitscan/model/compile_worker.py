@@ -6,7 +6,7 @@ alone, and becomes a ModelError. The child also keeps TensorFlow out of the proc
 
 The parent writes one line of JSON and the `.h5` to the child's stdin:
 
-    {"input_maximum": null, 1.0 or 255.0}
+    {"input_maximum": null, 1.0 or 255.0, "quantizes": true or false}
 
 The child answers on stdout with one line of JSON, followed by the compiled model if there is one:
 
@@ -15,6 +15,9 @@ The child answers on stdout with one line of JSON, followed by the compiled mode
 The second child gets the metadata and the compiled model in the same way, and runs it once as the processes
 of a scan would. A network can be valid and yet end or block every process that runs it, and a scan could not
 tell that from a picture that does.
+
+Quantization has crashed the converter, and quantized models their readers. Where a child is ended by a
+signal, both run once more, and the model is compiled in float32.
 """
 
 from __future__ import annotations
@@ -59,11 +62,25 @@ def compile_in_child_process(
         raise ModelError(
             "TF_USE_LEGACY_KERAS is set, and old Keras runs code out of model files: unset it, then try again"
         )
-    request = json.dumps({"input_maximum": input_maximum}).encode() + b"\n"
+    try:
+        return _compile_and_try(path, data, input_maximum, quantizes=True)
+    except _CrashError:
+        return _compile_and_try(path, data, input_maximum, quantizes=False)
+
+
+class _CrashError(ModelError):
+    """A child process crashed in native code."""
+
+
+def _compile_and_try(
+    path: Path, data: bytes, input_maximum: float | None, quantizes: bool
+) -> tuple[ModelMetadata, bytes]:
+    """Return what `compile_in_child_process` does. Raises _CrashError where a child process crashes."""
+    request = json.dumps({"input_maximum": input_maximum, "quantizes": quantizes}).encode() + b"\n"
     child = _run_child("main", request + data, MAX_COMPILE_SECONDS, f"{path} is refused: compiling it")
     line, _, compiled = child.stdout.partition(b"\n")
     if child.returncode != 0 or not line:
-        raise ModelError(f"{path} is broken: the process that checked it ended with {child.returncode}")
+        raise _create_error(child, f"{path} is broken: the process that checked it")
     answer = json.loads(line)
     if "refused" in answer:
         raise ModelError(f"{path} is refused: {answer['refused']}")
@@ -76,15 +93,20 @@ def compile_in_child_process(
     return metadata, compiled
 
 
+def _create_error(child: subprocess.CompletedProcess[bytes], what: str) -> ModelError:
+    """Return the error for a child process that failed; `what` names the process."""
+    # A signal has a negative number; an exception of Windows has one that no program gives.
+    has_crashed = not 0 <= child.returncode < 256
+    return (_CrashError if has_crashed else ModelError)(f"{what} ended with {child.returncode}")
+
+
 def _try_in_child_process(path: Path, metadata: ModelMetadata, compiled: bytes) -> None:
     """Run a compiled model once. Raises ModelError where that ends or blocks the process."""
     request = metadata.without_claims().to_json().encode() + b"\n"
     what = f"{path} is refused: reading a few images with it"
     child = _run_child("run_trial", request + compiled, MAX_TRIAL_SECONDS, what)
     if child.returncode != 0:
-        raise ModelError(
-            f"{path} is refused: the process that read a few images with it ended with {child.returncode}"
-        )
+        raise _create_error(child, f"{path} is refused: the process that read a few images with it")
 
 
 def _run_child(function: str, data: bytes, timeout: float, what: str) -> subprocess.CompletedProcess[bytes]:
@@ -128,7 +150,10 @@ def main() -> None:
     compiled = b""
     try:
         metadata, compiled = check_and_compile(
-            sys.stdin.buffer.read(), request["input_maximum"], _extend_time_limit
+            sys.stdin.buffer.read(),
+            request["input_maximum"],
+            _extend_time_limit,
+            quantizes=request["quantizes"],
         )
         answer = {"metadata": json.loads(metadata.to_json())}
     except DigitscanError as error:
@@ -159,12 +184,16 @@ def run_trial() -> None:
 
 
 def check_and_compile(
-    data: bytes, input_maximum: float | None, after_check: Callable[[], object] = lambda: None
+    data: bytes,
+    input_maximum: float | None,
+    after_check: Callable[[], object] = lambda: None,
+    *,
+    quantizes: bool = True,
 ) -> tuple[ModelMetadata, bytes]:
     """Return the metadata and the compiled model of an `.h5`, in this process.
 
-    `input_maximum` is as for `compile_in_child_process`; `after_check` is called when HDF5 has read the file.
-    Raises ModelError where the file is refused.
+    `input_maximum` is as for `compile_in_child_process`; `after_check` is called when HDF5 has read the file;
+    `quantizes` is as for `compile_model`. Raises ModelError where the file is refused.
     """
     from digitscan.model.h5_file import load_keras_model, read_metadata
     from digitscan.model.h5_validation import validate_h5
@@ -188,4 +217,4 @@ def check_and_compile(
         )
     elif (metadata.classes, metadata.input_shape) != (classes, input_shape):
         raise ModelError("the metadata inside the model does not fit its network")
-    return metadata, compile_model(keras_model, None, metadata.input_maximum)
+    return metadata, compile_model(keras_model, None, metadata.input_maximum, quantizes=quantizes)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-COMPILER_VERSION = 2
+COMPILER_VERSION = 3
 """Raise it when the compiler makes something else of the same `.h5`: older entries are then ignored."""
 
 

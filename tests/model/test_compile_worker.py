@@ -89,6 +89,20 @@ def test_a_file_that_crashes_native_code_ends_only_the_child(
         load_model(saved_model.path)
 
 
+@pytest.mark.parametrize("crashing", ["main", "run_trial"])
+def test_a_model_whose_quantization_crashes_native_code_is_compiled_in_float(
+    saved_model: Model, metadata: ModelMetadata, replace_children: ReplaceChildren, crashing: str
+) -> None:
+    answer = json.dumps({"metadata": json.loads(metadata.to_json())})
+    main = "import json, os, sys; quantizes = json.loads(sys.stdin.readline())['quantizes']; "
+    main += "quantizes and os.abort(); " if crashing == "main" else ""
+    main += f"print({answer!r}); print(quantizes)"
+    trial = "import os, sys; b'True' in sys.stdin.buffer.read() and os.abort()"
+    replace_children(main=main, run_trial=trial if crashing == "run_trial" else "pass")
+    _, compiled = compile_worker.compile_in_child_process(Path("untrusted.h5"), b"", None)
+    assert compiled.strip() == b"False"
+
+
 def test_a_file_that_takes_too_long_is_refused(
     saved_model: Model, monkeypatch: pytest.MonkeyPatch, replace_children: ReplaceChildren
 ) -> None:
