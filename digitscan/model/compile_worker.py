@@ -1,10 +1,11 @@
-"""Check and compile an `.h5` in a child process, and try the result in another.
+"""Check and compile a model file in a child process, and try the result in another.
 
-An `.h5` may come from anybody. HDF5, TensorFlow and the LiteRT converter are native code: a damaged or
-hostile file can make them crash, loop for ever or take all memory. In a child process that ends the child
-alone, and becomes a ModelError. The child also keeps TensorFlow out of the process of a scan.
+A model file, an `.h5` or `.keras`, may come from anybody. HDF5, TensorFlow and the LiteRT converter are
+native code: a damaged or hostile file can make them crash, loop for ever or take all memory. In a child
+process that ends the child alone, and becomes a ModelError. The child also keeps TensorFlow out of the
+process of a scan.
 
-The parent writes one line of JSON and the `.h5` to the child's stdin:
+The parent writes one line of JSON and the model file to the child's stdin:
 
     {"input_maximum": null, 1.0 or 255.0, "quantizes": true or false}
 
@@ -53,7 +54,7 @@ MAX_TRIAL_MEMORY_BYTES = 2 << 30
 def compile_in_child_process(
     path: Path, data: bytes, input_maximum: float | None
 ) -> tuple[ModelMetadata, bytes]:
-    """Return the metadata and the compiled model of an untrusted `.h5`, which is checked first.
+    """Return the metadata and the compiled model of an untrusted file, which is checked first.
 
     `data` is the content of the file; `path` is only named in errors. `input_maximum` is the input value of
     full ink where the file does not say it, by default 1.0. Raises ModelError where the file is refused.
@@ -137,7 +138,7 @@ def _run_child(function: str, data: bytes, timeout: float, what: str) -> subproc
 
 
 def main() -> None:
-    """Run the child process: check and compile the `.h5` on stdin, answer on stdout."""
+    """Run the child process: check and compile the model file on stdin, answer on stdout."""
     exit_with_parent()
     stdout = os.fdopen(os.dup(1), "wb")
     # From here on native code that prints to stdout prints to stderr, and leaves the answer whole.
@@ -190,16 +191,15 @@ def check_and_compile(
     *,
     quantizes: bool = True,
 ) -> tuple[ModelMetadata, bytes]:
-    """Return the metadata and the compiled model of an `.h5`, in this process.
+    """Return the metadata and the compiled model of a model file, in this process.
 
     `input_maximum` is as for `compile_in_child_process`; `after_check` is called when HDF5 has read the file;
     `quantizes` is as for `compile_model`. Raises ModelError where the file is refused.
     """
-    from digitscan.model.h5_file import load_keras_model, read_metadata
-    from digitscan.model.h5_validation import validate_h5
+    from digitscan.model.h5_file import load_keras_model, read_metadata, validate_model_file
     from digitscan.model.tflite_compiler import compile_model
 
-    validate_h5(data)
+    validate_model_file(data)
     metadata = read_metadata(data)
     after_check()
     keras_model = load_keras_model(data)
