@@ -37,6 +37,7 @@ from digitscan.errors import DigitscanError, ModelError
 from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
 from digitscan.system.child_python import exit_with_parent, python_command
 from digitscan.system.resources import limit_memory
+from digitscan.system.temporary import find_temporary_folder
 
 MAX_CHECK_SECONDS = 30
 """The time limit for HDF5 to read the file; damaged files can make it loop for ever."""
@@ -49,6 +50,8 @@ MAX_TRIAL_SECONDS = 60
 """The time limit for starting a process and running one batch of images."""
 MAX_TRIAL_MEMORY_BYTES = 2 << 30
 """The trial's limit on memory (Linux), which the processes of a scan have for all but the pictures."""
+_SETTINGS_BYTES = 1 << 20
+"""Space for what libraries write beside the model."""
 
 
 def compile_in_child_process(
@@ -120,7 +123,7 @@ def _run_child(function: str, data: bytes, timeout: float, what: str) -> subproc
     """
     # Keras may be set up for another backend; a GPU is of no use here, and starting it takes seconds.
     settings = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with tempfile.TemporaryDirectory(prefix="digitscan-", ignore_cleanup_errors=True) as folder:
+    with _make_temporary_folder(len(data)) as folder:
         settings |= dict.fromkeys(("TMPDIR", "KERAS_HOME", "MPLCONFIGDIR"), folder)
         try:
             return subprocess.run(
@@ -135,6 +138,15 @@ def _run_child(function: str, data: bytes, timeout: float, what: str) -> subproc
             )
         except subprocess.TimeoutExpired as error:
             raise ModelError(f"{what} took over {timeout} seconds") from error
+
+
+def _make_temporary_folder(model_bytes: int) -> tempfile.TemporaryDirectory[str]:
+    """Return a new folder with space for copies of a model. Raises ModelError where there is none."""
+    try:
+        parent = find_temporary_folder(2 * model_bytes + _SETTINGS_BYTES)
+        return tempfile.TemporaryDirectory(prefix="digitscan-", dir=parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ModelError(f"no model can be compiled: {error.strerror or error}") from error
 
 
 def main() -> None:

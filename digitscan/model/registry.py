@@ -25,8 +25,8 @@ from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.compiled_cache import (
     CompiledModel,
     bundled_folder,
-    check_cache_writable,
     find_compiled,
+    keep_in_memory,
     read_compiled,
     store_compiled,
 )
@@ -61,6 +61,8 @@ class Model:
     """The compiled model, a `.tflite` file."""
     compiled_digest: str
     """The SHA-256 of that file; `read_compiled` verifies it before anything is run."""
+    compiled_content: bytes | None = None
+    """The content of that file where it could not be written; else None."""
     fast_model: Model | None = None
     """A smaller model that answers in this one's place where it is confident enough, if there is one."""
 
@@ -68,6 +70,12 @@ class Model:
     def is_bundled(self) -> bool:
         """Whether it comes with digitscan."""
         return self.name in BUNDLED_MODELS
+
+    def read_compiled(self) -> bytes:
+        """Return the content of the compiled model. Raises ModelError where it is missing or damaged."""
+        if self.compiled_content is not None:
+            return self.compiled_content
+        return read_compiled(self.compiled_path, self.compiled_digest)
 
     def load_classifier(self) -> Classifier | Cascade:
         """Return what a scan classifies images with: a `Cascade` where there is a fast model.
@@ -123,8 +131,9 @@ def load_model(
     default 1.0. `sha256` is the digest that the file must have; whoever gives it vouches for what the model
     says about itself. `log` is called with lines for the user.
 
-    Compiling takes some seconds, once for each file. It happens in a child process, which checks the file
-    before it builds anything from it: it may come from anybody.
+    Compiling takes some seconds, once for each file; or each time, where the result cannot be stored. It
+    happens in a child process, which checks the file before it builds anything from it: it may come from
+    anybody.
 
     Raises ModelError if the model is missing, broken, refused, or not the one that `sha256` names, and
     UsageError if `input_maximum` contradicts what the model says about itself.
@@ -170,19 +179,24 @@ def _load_resolved(
     metadata = compiled.metadata
     if not is_believed:
         metadata = _check_claims(metadata, resolved.path, digest, log)
-    return Model(resolved.path, resolved.name, digest, metadata, compiled.path, compiled.digest)
+    return Model(
+        resolved.path, resolved.name, digest, metadata, compiled.path, compiled.digest, compiled.content
+    )
 
 
 def _compile(
     path: Path, data: bytes, digest: str, input_maximum: float | None, log: Callable[[str], object]
 ) -> CompiledModel:
-    """Compile a model file into the cache. Raises ModelError."""
+    """Compile a model file into the cache, or into memory where that cannot be. Raises ModelError."""
     from digitscan.model.compile_worker import compile_in_child_process
 
-    check_cache_writable()
     log(f"compiling {path} for this computer, once (some seconds)")
     metadata, compiled = compile_in_child_process(path, data, input_maximum)
-    return store_compiled(digest, metadata, compiled)
+    try:
+        return store_compiled(digest, metadata, compiled)
+    except ModelError as error:
+        log(f"{error}. Until then it is compiled at each start")
+        return keep_in_memory(digest, metadata, compiled)
 
 
 def load_bundled_models() -> list[Model]:
@@ -305,7 +319,7 @@ def _check_claims(
 def _load_single_classifier(model: Model) -> Classifier:
     from digitscan.model.classifier import Classifier
 
-    return Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata)
+    return Classifier(model.read_compiled(), model.metadata)
 
 
 def _describe_incompatible(path: Path, metadata: ModelMetadata) -> str:

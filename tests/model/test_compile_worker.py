@@ -12,11 +12,13 @@ import h5py
 import keras
 import pytest
 from keras import layers
+from PIL import Image
 
 from digitscan.errors import ExitCode, ModelError
 from digitscan.model import compile_worker
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model, load_model
+from tests.support.command import environment, run
 from tests.support.hostile_models import build_lambda, build_network, save_h5
 
 ReplaceChildren = Callable[..., None]
@@ -60,6 +62,19 @@ def test_nothing_is_imported_from_the_current_folder_nor_set_up_in_the_home_fold
     assert metadata.input_shape == (28, 28, 1)
     assert not (tmp_path / "proof").exists()
     assert [entry for entry in (tmp_path / "home").rglob("*") if entry.is_file()] == [keras_settings]
+
+
+def test_a_scan_without_a_home_folder_uses_a_model_from_memory_and_leaves_nothing(
+    tmp_path: Path, picture: Image.Image
+) -> None:
+    path = save_h5(build_network(layers.Conv2D(2, 3)), tmp_path)
+    picture.save(tmp_path / "seven.png")
+    cleared = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"), "")
+    done = run("scan", "seven.png", "--model", path, "-o", "-", cwd=tmp_path, env=environment(**cleared))
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert b"seven.png," in done.stdout
+    assert b"set HOME" in done.stderr or sys.platform != "linux"
+    assert {entry.name for entry in tmp_path.iterdir()} == {path.name, "seven.png"}
 
 
 def test_metadata_that_does_not_fit_the_network_is_refused(

@@ -64,5 +64,7 @@ def test_a_network_without_convolution_is_not_quantized(calibration_images: NDAr
 
 def test_a_network_with_convolutions_is_quantized(calibration_images: NDArray[np.float32]) -> None:
     network = build_network(layers.Conv2D(16, 5), layers.Conv2D(16, 5), layers.MaxPooling2D(8))
+    kernel, bias = network.layers[-1].get_weights()
+    network.layers[-1].set_weights([kernel, bias + np.eye(11)[4] * 100])  # the answers are the same in int8
     in_float = compile_model(network, calibration_images, quantizes=False)
     assert len(compile_model(network, calibration_images)) < len(in_float) / 2
