@@ -67,9 +67,11 @@ def load_keras_model(data: bytes) -> Any:
         except ModelError:
             raise
         except Exception as error:
+            # The .keras files of Keras 2 name some weights otherwise; its .h5 files do not.
+            hint = ": save it there as .h5" if is_zip(data) else ""
             raise ModelError(
                 f"saved by Keras {_read_keras_version(data)}, it cannot be loaded by Keras "
-                f"{keras.__version__} ({summarize_error(error)})"
+                f"{keras.__version__} ({summarize_error(error)}){hint}"
             ) from error
     if not all(np.isfinite(weights).all() for weights in keras_model.get_weights()):
         raise ModelError("some of its weights are not numbers")

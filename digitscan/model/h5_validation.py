@@ -46,7 +46,7 @@ def open_h5(data: bytes) -> Iterator[h5py.File]:
     if len(data) > MAX_MODEL_BYTES:
         raise ModelError(f"it has more than {MAX_MODEL_BYTES} bytes")
     if not data.startswith(b"\x89HDF\r\n\x1a\n"):
-        raise ModelError("it is not an HDF5 file (.h5)")
+        raise ModelError("it is not an HDF5 file (.h5), nor a .keras file")
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             yield file
