@@ -212,7 +212,7 @@ ScanModel = Annotated[
     typer.Option(
         "--model",
         metavar="NAME|PATH",
-        help="cnn, mlp, or the path of a .h5 file. "
+        help="cnn, mlp, or the path of a .h5 or .keras file. "
         "[default: models/digits.h5 if you trained it here, else cnn]",
     ),
 ]

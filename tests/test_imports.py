@@ -161,7 +161,7 @@ def test_a_worker_loads_no_training_library(picture, tmp_path):
         "from digitscan.workers.image_processor import load_image_processor\n"
         "model = load_model('mlp')\n"
         "ready = {'compiled_path': str(model.compiled_path), 'compiled_digest': model.compiled_digest,\n"
-        "    'metadata': model.metadata.to_json()}\n"
+        "    'compiled_content': None, 'metadata': model.metadata.to_json()}\n"
         "process_files = load_image_processor({'model': ready, 'fast_model': None, 'min_confidence': None,\n"
         "    'probabilities': False, 'max_megapixels': 64.0, 'max_pages': 9, 'shared_path': None})\n"
         "from digitscan.workers.protocol import FileLocation\n"

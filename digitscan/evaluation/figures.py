@@ -10,13 +10,18 @@ changes to another folder.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from digitscan.errors import ModelError
+from digitscan.model.private_files import check_writable, user_cache_folder
+from digitscan.system.child_python import set_environment
 from digitscan.system.process_pool import PoolError, ProcessPool
 
 if TYPE_CHECKING:
@@ -37,10 +42,32 @@ def draw_in_own_process(draw: Callable[..., _Result], *arguments: Any) -> _Resul
     The function and its arguments are sent to the process: they must be of a module, and picklable.
     """
     try:
-        with ProcessPool(1, _import_matplotlib) as pool:
+        with (
+            _open_font_folder() as folder,
+            set_environment({"MPLCONFIGDIR": folder}),
+            ProcessPool(1, _import_matplotlib) as pool,
+        ):
             return pool.submit(draw, *arguments).result()
     except (PoolError, MemoryError) as error:
         raise DrawingError(str(error) or "not enough memory") from error
+
+
+@contextlib.contextmanager
+def _open_font_folder() -> Iterator[str]:
+    """Yield a folder in which matplotlib keeps its list of fonts, which takes it a second to make.
+
+    It is in our cache folder or, where that cannot be written, a temporary one. Raises DrawingError.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = user_cache_folder() / "matplotlib"
+            check_writable(folder)
+        except (ModelError, OSError):
+            try:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="digitscan-")))
+            except OSError as error:
+                raise DrawingError("no folder for temporary files can be written: set TMPDIR") from error
+        yield str(folder)
 
 
 def _import_matplotlib() -> None:

@@ -1,12 +1,13 @@
-"""Check and compile an `.h5` in a child process, and try the result in another.
+"""Check and compile a model file in a child process, and try the result in another.
 
-An `.h5` may come from anybody. HDF5, TensorFlow and the LiteRT converter are native code: a damaged or
-hostile file can make them crash, loop for ever or take all memory. In a child process that ends the child
-alone, and becomes a ModelError. The child also keeps TensorFlow out of the process of a scan.
+A model file, an `.h5` or `.keras`, may come from anybody. HDF5, TensorFlow and the LiteRT converter are
+native code: a damaged or hostile file can make them crash, loop for ever or take all memory. In a child
+process that ends the child alone, and becomes a ModelError. The child also keeps TensorFlow out of the
+process of a scan.
 
-The parent writes one line of JSON and the `.h5` to the child's stdin:
+The parent writes one line of JSON and the model file to the child's stdin:
 
-    {"input_maximum": null, 1.0 or 255.0}
+    {"input_maximum": null, 1.0 or 255.0, "quantizes": true or false}
 
 The child answers on stdout with one line of JSON, followed by the compiled model if there is one:
 
@@ -15,6 +16,9 @@ The child answers on stdout with one line of JSON, followed by the compiled mode
 The second child gets the metadata and the compiled model in the same way, and runs it once as the processes
 of a scan would. A network can be valid and yet end or block every process that runs it, and a scan could not
 tell that from a picture that does.
+
+Quantization has crashed the converter, and quantized models their readers. Where a child is ended by a
+signal, both run once more, and the model is compiled in float32.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from digitscan.errors import DigitscanError, ModelError
 from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
 from digitscan.system.child_python import exit_with_parent, python_command
 from digitscan.system.resources import limit_memory
+from digitscan.system.temporary import find_temporary_folder
 
 MAX_CHECK_SECONDS = 30
 """The time limit for HDF5 to read the file; damaged files can make it loop for ever."""
@@ -45,12 +50,14 @@ MAX_TRIAL_SECONDS = 60
 """The time limit for starting a process and running one batch of images."""
 MAX_TRIAL_MEMORY_BYTES = 2 << 30
 """The trial's limit on memory (Linux), which the processes of a scan have for all but the pictures."""
+_SETTINGS_BYTES = 1 << 20
+"""Space for what libraries write beside the model."""
 
 
 def compile_in_child_process(
     path: Path, data: bytes, input_maximum: float | None
 ) -> tuple[ModelMetadata, bytes]:
-    """Return the metadata and the compiled model of an untrusted `.h5`, which is checked first.
+    """Return the metadata and the compiled model of an untrusted file, which is checked first.
 
     `data` is the content of the file; `path` is only named in errors. `input_maximum` is the input value of
     full ink where the file does not say it, by default 1.0. Raises ModelError where the file is refused.
@@ -59,11 +66,25 @@ def compile_in_child_process(
         raise ModelError(
             "TF_USE_LEGACY_KERAS is set, and old Keras runs code out of model files: unset it, then try again"
         )
-    request = json.dumps({"input_maximum": input_maximum}).encode() + b"\n"
+    try:
+        return _compile_and_try(path, data, input_maximum, quantizes=True)
+    except _CrashError:
+        return _compile_and_try(path, data, input_maximum, quantizes=False)
+
+
+class _CrashError(ModelError):
+    """A child process crashed in native code."""
+
+
+def _compile_and_try(
+    path: Path, data: bytes, input_maximum: float | None, quantizes: bool
+) -> tuple[ModelMetadata, bytes]:
+    """Return what `compile_in_child_process` does. Raises _CrashError where a child process crashes."""
+    request = json.dumps({"input_maximum": input_maximum, "quantizes": quantizes}).encode() + b"\n"
     child = _run_child("main", request + data, MAX_COMPILE_SECONDS, f"{path} is refused: compiling it")
     line, _, compiled = child.stdout.partition(b"\n")
     if child.returncode != 0 or not line:
-        raise ModelError(f"{path} is broken: the process that checked it ended with {child.returncode}")
+        raise _create_error(child, f"{path} is broken: the process that checked it")
     answer = json.loads(line)
     if "refused" in answer:
         raise ModelError(f"{path} is refused: {answer['refused']}")
@@ -76,15 +97,20 @@ def compile_in_child_process(
     return metadata, compiled
 
 
+def _create_error(child: subprocess.CompletedProcess[bytes], what: str) -> ModelError:
+    """Return the error for a child process that failed; `what` names the process."""
+    # A signal has a negative number; an exception of Windows has one that no program gives.
+    has_crashed = not 0 <= child.returncode < 256
+    return (_CrashError if has_crashed else ModelError)(f"{what} ended with {child.returncode}")
+
+
 def _try_in_child_process(path: Path, metadata: ModelMetadata, compiled: bytes) -> None:
     """Run a compiled model once. Raises ModelError where that ends or blocks the process."""
     request = metadata.without_claims().to_json().encode() + b"\n"
     what = f"{path} is refused: reading a few images with it"
     child = _run_child("run_trial", request + compiled, MAX_TRIAL_SECONDS, what)
     if child.returncode != 0:
-        raise ModelError(
-            f"{path} is refused: the process that read a few images with it ended with {child.returncode}"
-        )
+        raise _create_error(child, f"{path} is refused: the process that read a few images with it")
 
 
 def _run_child(function: str, data: bytes, timeout: float, what: str) -> subprocess.CompletedProcess[bytes]:
@@ -97,7 +123,7 @@ def _run_child(function: str, data: bytes, timeout: float, what: str) -> subproc
     """
     # Keras may be set up for another backend; a GPU is of no use here, and starting it takes seconds.
     settings = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with tempfile.TemporaryDirectory(prefix="digitscan-", ignore_cleanup_errors=True) as folder:
+    with _make_temporary_folder(len(data)) as folder:
         settings |= dict.fromkeys(("TMPDIR", "KERAS_HOME", "MPLCONFIGDIR"), folder)
         try:
             return subprocess.run(
@@ -114,8 +140,17 @@ def _run_child(function: str, data: bytes, timeout: float, what: str) -> subproc
             raise ModelError(f"{what} took over {timeout} seconds") from error
 
 
+def _make_temporary_folder(model_bytes: int) -> tempfile.TemporaryDirectory[str]:
+    """Return a new folder with space for copies of a model. Raises ModelError where there is none."""
+    try:
+        parent = find_temporary_folder(2 * model_bytes + _SETTINGS_BYTES)
+        return tempfile.TemporaryDirectory(prefix="digitscan-", dir=parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ModelError(f"no model can be compiled: {error.strerror or error}") from error
+
+
 def main() -> None:
-    """Run the child process: check and compile the `.h5` on stdin, answer on stdout."""
+    """Run the child process: check and compile the model file on stdin, answer on stdout."""
     exit_with_parent()
     stdout = os.fdopen(os.dup(1), "wb")
     # From here on native code that prints to stdout prints to stderr, and leaves the answer whole.
@@ -128,7 +163,10 @@ def main() -> None:
     compiled = b""
     try:
         metadata, compiled = check_and_compile(
-            sys.stdin.buffer.read(), request["input_maximum"], _extend_time_limit
+            sys.stdin.buffer.read(),
+            request["input_maximum"],
+            _extend_time_limit,
+            quantizes=request["quantizes"],
         )
         answer = {"metadata": json.loads(metadata.to_json())}
     except DigitscanError as error:
@@ -159,18 +197,21 @@ def run_trial() -> None:
 
 
 def check_and_compile(
-    data: bytes, input_maximum: float | None, after_check: Callable[[], object] = lambda: None
+    data: bytes,
+    input_maximum: float | None,
+    after_check: Callable[[], object] = lambda: None,
+    *,
+    quantizes: bool = True,
 ) -> tuple[ModelMetadata, bytes]:
-    """Return the metadata and the compiled model of an `.h5`, in this process.
+    """Return the metadata and the compiled model of a model file, in this process.
 
-    `input_maximum` is as for `compile_in_child_process`; `after_check` is called when HDF5 has read the file.
-    Raises ModelError where the file is refused.
+    `input_maximum` is as for `compile_in_child_process`; `after_check` is called when HDF5 has read the file;
+    `quantizes` is as for `compile_model`. Raises ModelError where the file is refused.
     """
-    from digitscan.model.h5_file import load_keras_model, read_metadata
-    from digitscan.model.h5_validation import validate_h5
+    from digitscan.model.h5_file import load_keras_model, read_metadata, validate_model_file
     from digitscan.model.tflite_compiler import compile_model
 
-    validate_h5(data)
+    validate_model_file(data)
     metadata = read_metadata(data)
     after_check()
     keras_model = load_keras_model(data)
@@ -188,4 +229,4 @@ def check_and_compile(
         )
     elif (metadata.classes, metadata.input_shape) != (classes, input_shape):
         raise ModelError("the metadata inside the model does not fit its network")
-    return metadata, compile_model(keras_model, None, metadata.input_maximum)
+    return metadata, compile_model(keras_model, None, metadata.input_maximum, quantizes=quantizes)

@@ -27,18 +27,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-COMPILER_VERSION = 2
+COMPILER_VERSION = 3
 """Raise it when the compiler makes something else of the same `.h5`: older entries are then ignored."""
 
 
 class CompiledModel(NamedTuple):
-    """A compiled model on disk."""
+    """A compiled model, on disk if it could be stored there."""
 
     metadata: ModelMetadata
     path: Path
     """The `.tflite` file."""
     digest: str
     """The SHA-256 of that file, in hexadecimal."""
+    content: bytes | None = None
+    """The content of that file where it could not be written; else None."""
 
     @property
     def is_bundled(self) -> bool:
@@ -100,6 +102,14 @@ def store_compiled(
         # Written last: a `.tflite` without it does not count, so an interruption leaves no partial entry.
         write(target / f"{stem}.json", text.encode("ascii"))
     return CompiledModel(metadata, target / f"{stem}.tflite", compiled_digest)
+
+
+def keep_in_memory(digest: str, metadata: ModelMetadata, compiled: bytes) -> CompiledModel:
+    """Return a compiled model that could not be stored; `digest` is the SHA-256 of its `.h5`."""
+    from pathlib import Path
+
+    name = f"{_file_stem(digest, metadata.input_maximum)}.tflite"
+    return CompiledModel(metadata, Path(name), hashlib.sha256(compiled).hexdigest(), compiled)
 
 
 def check_cache_writable() -> None:

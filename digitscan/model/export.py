@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from digitscan.errors import OutputError
-from digitscan.model.compiled_cache import check_cache_writable, store_compiled
+from digitscan.errors import ModelError, OutputError
+from digitscan.model.compiled_cache import (
+    CompiledModel,
+    check_cache_writable,
+    keep_in_memory,
+    store_compiled,
+)
 from digitscan.model.h5_file import to_h5_bytes
 from digitscan.model.h5_validation import validate_h5
 from digitscan.model.metadata import ModelMetadata
@@ -20,13 +26,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def check_user_folders_writable() -> None:
-    """Raise ModelError where `save_model` could not write into the user's cache and data folders.
+def find_unwritable_folders() -> list[str]:
+    """Return what `save_model` could not write into the user's cache and data folders, and what to do.
 
-    Training calls this at its start, so that it does not fail after hours.
+    Training calls this at its start, because a record cannot be made later.
     """
-    check_cache_writable()
-    check_records_writable()
+    problems = []
+    for check in (check_cache_writable, check_records_writable):
+        try:
+            check()
+        except ModelError as error:
+            problems.append(str(error))
+    return problems
 
 
 def save_model(
@@ -37,6 +48,7 @@ def save_model(
     calibration_images: NDArray[np.float32] | None = None,
     compiled: bytes | None = None,
     is_tested_on_mnist: bool = False,
+    log: Callable[[str], object] = lambda message: None,
 ) -> Model:
     """Write a Keras model as `.h5` with its metadata, and its compiled form; return it ready to be used.
 
@@ -45,10 +57,11 @@ def save_model(
     The compiled form goes into `compiled_folder`, by default the user's cache. `calibration_images` are as
     for `compile_model`. `compiled` is what that returned for this model; without it the model is compiled
     here. `is_tested_on_mnist` says whether the test accuracy in the metadata is that on MNIST's test images.
-    The `.h5` is replaced as a whole or not at all.
+    The `.h5` is replaced as a whole or not at all. It is written also where the user's folders cannot be:
+    `log` is called with lines that say so.
 
     Raises OutputError where the `.h5` cannot be written, and ModelError where the model cannot be compiled or
-    its compiled form or record cannot be stored.
+    its compiled form cannot be stored in `compiled_folder`.
     """
     from digitscan.model.tflite_compiler import compile_model
 
@@ -58,9 +71,12 @@ def save_model(
         compiled = compile_model(keras_model, calibration_images, metadata.input_maximum)
     digest = hashlib.sha256(data).hexdigest()
     # The `.h5` last: an interruption before it leaves at worst an unused cache entry and record.
-    stored = store_compiled(digest, metadata, compiled, compiled_folder)
+    stored = _store_compiled(digest, metadata, compiled, compiled_folder, log)
     if not stored.is_bundled:
-        record_trained_model(digest, TrainedModel(metadata, is_tested_on_mnist))
+        try:
+            record_trained_model(digest, TrainedModel(metadata, is_tested_on_mnist))
+        except ModelError as error:
+            log(f"{error}. To have its rows ok, scan with --model {path} --model-sha256 {digest}")
     try:
         previous_digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else digest
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,4 +89,20 @@ def save_model(
         raise OutputError(
             f"the model {path} cannot be written: {error.strerror or error}; choose another place with -o"
         ) from error
-    return Model(path, str(path), digest, metadata, stored.path, stored.digest)
+    return Model(path, str(path), digest, metadata, stored.path, stored.digest, stored.content)
+
+
+def _store_compiled(
+    digest: str,
+    metadata: ModelMetadata,
+    compiled: bytes,
+    folder: Path | None,
+    log: Callable[[str], object],
+) -> CompiledModel:
+    try:
+        return store_compiled(digest, metadata, compiled, folder)
+    except ModelError as error:
+        if folder is not None:
+            raise
+        log(f"{error}. Until then it is compiled at each start")
+        return keep_in_memory(digest, metadata, compiled)

@@ -42,8 +42,10 @@ def _user_folder(function: str, variable: str) -> Path:
         folder = Path(getattr(platformdirs, function)("digitscan", appauthor=False))
     except RuntimeError:  # no HOME, and a user id without an entry in the system's list of users
         folder = Path()
-    # Where there is no home folder, older platformdirs give "~/.cache", a folder in the current one.
-    if not folder.is_absolute():
+    # With an empty HOME older platformdirs give "/.cache"; and where there is no home folder, "~/.cache", a
+    # folder in the current one.
+    has_empty_home = os.environ.get("HOME") == "" and not os.environ.get(variable)
+    if has_empty_home or not folder.is_absolute():
         raise ModelError(
             f"this user has no home folder to keep models in: set HOME or {variable} to a folder of your own"
         )

@@ -4,10 +4,10 @@ A `.h5` may come from anybody, and its metadata may claim that all its answers a
 believed only of a bundled model, of one that this user trained (see `trained_models`), and of one that the
 user pins by its digest. The rows of any other model are `review`, unless the user gives a limit.
 
-A model is one `.h5` file. Its compiled form, the same network compiled for LiteRT, is in a cache apart from
-it (see `compiled_cache`). While it is there, loading a model only reads files and computes SHA-256 digests.
-This module and what it imports at the top must load neither NumPy nor Keras, to keep the start of a scan
-short.
+A model is one file, an `.h5` or `.keras`. Its compiled form, the same network compiled for LiteRT, is in a
+cache apart from it (see `compiled_cache`). While it is there, loading a model only reads files and computes
+SHA-256 digests. This module and what it imports at the top must load neither NumPy nor Keras, to keep the
+start of a scan short.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.compiled_cache import (
     CompiledModel,
     bundled_folder,
-    check_cache_writable,
     find_compiled,
+    keep_in_memory,
     read_compiled,
     store_compiled,
 )
@@ -50,17 +50,19 @@ class Model:
     """A model that is ready to be used; `load_model` returns it."""
 
     path: Path
-    """The `.h5` file."""
+    """The `.h5` or `.keras` file."""
     name: str
     """What to call it in messages: the name of a bundled model, else the path as it was given."""
     digest: str
-    """The SHA-256 of the `.h5`, in lower-case hexadecimal."""
+    """The SHA-256 of that file, in lower-case hexadecimal."""
     metadata: ModelMetadata
     """What is known of the model, for example its classes and from which confidence a row is `ok`."""
     compiled_path: Path
     """The compiled model, a `.tflite` file."""
     compiled_digest: str
     """The SHA-256 of that file; `read_compiled` verifies it before anything is run."""
+    compiled_content: bytes | None = None
+    """The content of that file where it could not be written; else None."""
     fast_model: Model | None = None
     """A smaller model that answers in this one's place where it is confident enough, if there is one."""
 
@@ -68,6 +70,12 @@ class Model:
     def is_bundled(self) -> bool:
         """Whether it comes with digitscan."""
         return self.name in BUNDLED_MODELS
+
+    def read_compiled(self) -> bytes:
+        """Return the content of the compiled model. Raises ModelError where it is missing or damaged."""
+        if self.compiled_content is not None:
+            return self.compiled_content
+        return read_compiled(self.compiled_path, self.compiled_digest)
 
     def load_classifier(self) -> Classifier | Cascade:
         """Return what a scan classifies images with: a `Cascade` where there is a fast model.
@@ -117,14 +125,15 @@ def load_model(
 ) -> Model:
     """Return a model that is ready to be used, compiling it first where that has not been done yet.
 
-    `name_or_path` is the name of a bundled model ("cnn", "mlp", "cnn-fast"), the path of a Keras `.h5` file,
-    or None: then it is `models/digits.h5` of the current folder if this user trained it, else "cnn".
+    `name_or_path` is the name of a bundled model ("cnn", "mlp", "cnn-fast"), the path of a `.h5` or `.keras`
+    file, or None: then it is `models/digits.h5` of the current folder if this user trained it, else "cnn".
     `input_maximum`, 1.0 or 255.0, is the input value of full ink for a model that digitscan did not make; by
     default 1.0. `sha256` is the digest that the file must have; whoever gives it vouches for what the model
     says about itself. `log` is called with lines for the user.
 
-    Compiling takes some seconds, once for each file. It happens in a child process, which checks the file
-    before it builds anything from it: an `.h5` may come from anybody.
+    Compiling takes some seconds, once for each file; or each time, where the result cannot be stored. It
+    happens in a child process, which checks the file before it builds anything from it: it may come from
+    anybody.
 
     Raises ModelError if the model is missing, broken, refused, or not the one that `sha256` names, and
     UsageError if `input_maximum` contradicts what the model says about itself.
@@ -170,19 +179,24 @@ def _load_resolved(
     metadata = compiled.metadata
     if not is_believed:
         metadata = _check_claims(metadata, resolved.path, digest, log)
-    return Model(resolved.path, resolved.name, digest, metadata, compiled.path, compiled.digest)
+    return Model(
+        resolved.path, resolved.name, digest, metadata, compiled.path, compiled.digest, compiled.content
+    )
 
 
 def _compile(
     path: Path, data: bytes, digest: str, input_maximum: float | None, log: Callable[[str], object]
 ) -> CompiledModel:
-    """Compile an `.h5` into the cache. Raises ModelError."""
+    """Compile a model file into the cache, or into memory where that cannot be. Raises ModelError."""
     from digitscan.model.compile_worker import compile_in_child_process
 
-    check_cache_writable()
     log(f"compiling {path} for this computer, once (some seconds)")
     metadata, compiled = compile_in_child_process(path, data, input_maximum)
-    return store_compiled(digest, metadata, compiled)
+    try:
+        return store_compiled(digest, metadata, compiled)
+    except ModelError as error:
+        log(f"{error}. Until then it is compiled at each start")
+        return keep_in_memory(digest, metadata, compiled)
 
 
 def load_bundled_models() -> list[Model]:
@@ -221,9 +235,9 @@ def _resolve_name(name: str, message: str = "") -> ResolvedModel:
             raise ModelError(f"the bundled model {name!r} is missing at {path}: install digitscan again")
         return ResolvedModel(path, name, message)
     if not os.path.isfile(name):
-        problem = "is a folder, not a .h5 file" if os.path.isdir(name) else "does not exist"
+        problem = "is a folder, not a model file" if os.path.isdir(name) else "does not exist"
         bundled = " or ".join(BUNDLED_MODELS)
-        raise ModelError(f"the model {name!r} {problem}: give the path of a .h5 file, or {bundled}")
+        raise ModelError(f"the model {name!r} {problem}: give the path of a .h5 or .keras file, or {bundled}")
     return ResolvedModel(Path(name), name)
 
 
@@ -263,7 +277,7 @@ def _get_test_accuracy(metadata: ModelMetadata) -> float | None:
 
 
 def read_model_file(path: Path) -> bytes:
-    """Return the content of an `.h5`. Raises ModelError where it cannot be read or is too large."""
+    """Return the content of a model file. Raises ModelError where it cannot be read or is too large."""
     try:
         size = path.stat().st_size
         if size > MAX_MODEL_BYTES:
@@ -274,7 +288,7 @@ def read_model_file(path: Path) -> bytes:
 
 
 def _find_compiled_for(digest: str, input_maximum: float | None) -> CompiledModel | None:
-    """Return the compiled form of an `.h5` for inputs of 0..`input_maximum`, None if there is none."""
+    """Return the compiled form of a model for inputs of 0..`input_maximum`, None if there is none."""
     if input_maximum is None:
         return find_compiled(digest)
     compiled = find_compiled(digest, input_maximum)
@@ -305,7 +319,7 @@ def _check_claims(
 def _load_single_classifier(model: Model) -> Classifier:
     from digitscan.model.classifier import Classifier
 
-    return Classifier(read_compiled(model.compiled_path, model.compiled_digest), model.metadata)
+    return Classifier(model.read_compiled(), model.metadata)
 
 
 def _describe_incompatible(path: Path, metadata: ModelMetadata) -> str:

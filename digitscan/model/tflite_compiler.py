@@ -1,20 +1,25 @@
 """Compile a Keras model for LiteRT, the runtime that a scan uses in place of TensorFlow.
 
-Convolutions and what is between them run in int8 (post-training quantization with calibration images),
-because they take nearly all of the time. Dense layers and the last operation stay float32: they take almost
-none, int8 logits would have only 256 different values, and in a network of Dense layers int8 changes one
-answer in a thousand. First convolutions with strides are rewritten, see `space_to_depth`.
+Convolutions run in int8 (post-training quantization with calibration images), because they take nearly all of
+the time. All else stays float32 (see `float_operations`): it takes almost no time, and int8 would cost right
+answers. First convolutions with strides are rewritten, see `space_to_depth`.
+
+No compiled model is returned that reads worse than the Keras model: its answers are compared (see
+`keras_comparison`), and where too many differ, the whole network is compiled in float32.
 
 Used by `compile_worker` and `export`, and by training, which calibrates the compiled model.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import DigitscanError, ModelError
+from digitscan.model.float_operations import find_float_operations
+from digitscan.model.keras_comparison import measure_disagreement
 from digitscan.model.space_to_depth import build_space_to_depth_stem
 from digitscan.model.tensorflow_log import silence_tensorflow
 from digitscan.system.signals import defer_signals
@@ -33,27 +38,37 @@ nothing: with 16, a scan of small images took a tenth longer.
 """
 LOGIT_CHECK_COUNT = 64
 """How many images `_check_logits` compares."""
+MAX_DISAGREEMENT = 0.01
+"""The share of the bundled calibration images for which a compiled model may give another answer than Keras.
+
+The bundled models differ in none; untrained ones, whose answers are close to each other, in a few.
+"""
 
 
 def compile_model(
-    keras_model: Any, calibration_images: NDArray[np.float32] | None = None, input_maximum: float = 1.0
+    keras_model: Any,
+    calibration_images: NDArray[np.float32] | None = None,
+    input_maximum: float = 1.0,
+    *,
+    quantizes: bool = True,
 ) -> bytes:
     """Return a Keras model of digits compiled for LiteRT, the content of a `.tflite` file.
 
     The compiled model takes float32 (BATCH_SIZE, 28, 28, 1) in 0..`input_maximum` and gives float32 logits
     (BATCH_SIZE, classes), whatever the Keras model's input shape and last activation are.
     `calibration_images`, float32 (N, 28, 28, 1) in the same range, tell how large the values between the
-    layers get; by default they are the bundled ones. The same weights and images give the same bytes on one
-    machine.
+    layers get; by default they are the bundled ones. Without `quantizes`, nothing becomes int8. The same
+    weights and images give the same bytes on one machine.
 
-    Raises ModelError where the model does not end as a classifier does, or cannot be converted.
+    Raises ModelError where the model does not end as a classifier does, cannot be converted, or gives other
+    answers than in Keras even in float32.
     """
     images = load_calibration_images(input_maximum) if calibration_images is None else calibration_images
     # Inside the converter an exception that a signal raises is lost, or looks like a fault of the model.
     with silence_tensorflow(), defer_signals():
         try:
             _check_logits(keras_model, images)
-            return _quantize(keras_model, _create_batches(images, input_maximum))
+            return _compile_as_in_keras(keras_model, images if quantizes else None, input_maximum)
         except DigitscanError:
             raise
         except Exception as error:
@@ -63,13 +78,46 @@ def compile_model(
             ) from error
 
 
+def _compile_as_in_keras(keras_model: Any, images: NDArray[np.float32] | None, input_maximum: float) -> bytes:
+    """Return a model with convolutions in int8 if it answers as in Keras, else one of float32.
+
+    Without `images`, which show the range of each layer's values, int8 is not tried. Raises ModelError where
+    the one of float32 does not answer as in Keras either.
+    """
+    digits = _load_digits()
+    network = _freeze_network(keras_model)
+    in_float = bytes(_create_converter(network).convert())
+    float_operations = find_float_operations(in_float)
+    if images is not None and float_operations is not None:
+        # An operation that cannot be quantized, or not be run so, is no reason to refuse the model.
+        with contextlib.suppress(Exception):
+            compiled = _quantize(network, _create_batches(images, input_maximum), float_operations)
+            if measure_disagreement(keras_model, compiled, digits, input_maximum) <= MAX_DISAGREEMENT:
+                return compiled
+    disagreement = measure_disagreement(keras_model, in_float, digits, input_maximum)
+    if disagreement > MAX_DISAGREEMENT:
+        raise ModelError(
+            f"compiled for LiteRT, it gives other answers than in Keras for {disagreement:.1%} of "
+            f"{len(digits)} images of digits"
+        )
+    return in_float
+
+
 def load_calibration_images(input_maximum: float) -> NDArray[np.float32]:
     """Return the bundled calibration images, float32 (500, 28, 28, 1) in 0..`input_maximum`."""
     import numpy as np
 
+    images = _load_digits()[..., None].astype(np.float32)
+    return (images * np.float32(input_maximum / 255.0)).astype(np.float32)
+
+
+def _load_digits() -> NDArray[np.uint8]:
+    """Return the bundled calibration images as they are stored, uint8 (500, 28, 28)."""
+    import numpy as np
+
     with np.load(CALIBRATION_IMAGES, allow_pickle=False) as file:
-        images: NDArray[np.uint8] = file["images"][..., None]
-    return (images.astype(np.float32) * np.float32(input_maximum / 255.0)).astype(np.float32)
+        images: NDArray[np.uint8] = file["images"]
+    return images
 
 
 def compute_logits(keras_model: Any, images: Any, tensor: Any = None) -> Any:
@@ -108,7 +156,9 @@ def compute_logits(keras_model: Any, images: Any, tensor: Any = None) -> Any:
         return _compute_tensor(keras_model, tensor, images)
     activation = keras.activations.serialize(last.activation)
     if activation == "sigmoid":
-        return tf.math.log_sigmoid(values)
+        # The logarithm of the sigmoid. The converter makes log(1 + exp(-x)) of TensorFlow's own, which
+        # overflows for the large negative values that a network gives whose input is 0..255.
+        return tf.minimum(values, 0.0) - tf.math.log(1.0 + tf.exp(-tf.abs(values)))
     if activation in ("linear", "softmax", "log_softmax"):
         return values
     raise ModelError(f"it ends in the activation {activation!r}, not in softmax, sigmoid or logits")
@@ -151,29 +201,42 @@ def _create_batches(images: NDArray[np.float32], input_maximum: float) -> NDArra
     return batches
 
 
-def _quantize(keras_model: Any, batches: NDArray[np.float32]) -> bytes:
-    """Return the compiled model; `batches` of images show the converter the range of each layer's values."""
+def _freeze_network(keras_model: Any) -> Any:
+    """Return the function to compile with its variables as constants: those of Keras 3 cannot be followed."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    concrete_function = tf.function(_build_network(keras_model), autograph=False).get_concrete_function(
+        tf.TensorSpec((BATCH_SIZE, 28, 28, 1), tf.float32)
+    )
+    return convert_variables_to_constants_v2(concrete_function)
+
+
+def _create_converter(network: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.lite.TFLiteConverter.from_concrete_functions([network])
+
+
+def _quantize(network: Any, batches: NDArray[np.float32], float_operations: list[str]) -> bytes:
+    """Return the network in int8, but for the named operations.
+
+    `batches` of images show the converter the range of each layer's values.
+    """
+    import tensorflow as tf
 
     def representative_dataset() -> Iterator[list[NDArray[np.float32]]]:
         for batch in batches:
             yield [batch]
 
-    concrete_function = tf.function(_build_network(keras_model), autograph=False).get_concrete_function(
-        tf.TensorSpec((BATCH_SIZE, 28, 28, 1), tf.float32)
-    )
-    # The converter cannot follow the variables of Keras 3, so they become constants first.
-    frozen = convert_variables_to_constants_v2(concrete_function)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    converter = _create_converter(network)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = representative_dataset
-    # TensorFlow's way to keep some operations in float32; "Identity" is the last one.
-    options = tf.lite.experimental.QuantizationDebugOptions(
-        denylisted_ops=["FULLY_CONNECTED"], denylisted_nodes=["Identity"]
-    )
+    # TensorFlow's way to keep some operations in float32.
     debugger = tf.lite.experimental.QuantizationDebugger(
-        converter=converter, debug_dataset=representative_dataset, debug_options=options
+        converter=converter,
+        debug_dataset=representative_dataset,
+        debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=float_operations),
     )
     return bytes(debugger.get_nondebug_quantized_model())
 

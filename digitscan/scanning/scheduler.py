@@ -199,10 +199,12 @@ class Scheduler(WorkerPool):
     def _explain_idle_deaths(self) -> DigitscanError:
         if self._model.is_bundled or self._has_had_ready_worker:
             return super()._explain_idle_deaths()
+        path = self._model.compiled_path
+        is_stored = self._model.compiled_content is None
+        again = f"delete its compiled form {path}, which is then made again, " if is_stored else ""
         return ModelError(
             f"the processes that read the files end while they load the model {self._model.path}: free "
-            f"some memory, delete its compiled form {self._model.compiled_path}, which is then made again, "
-            "or give another --model"
+            f"some memory, {again}or give another --model"
         )
 
 

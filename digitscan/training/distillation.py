@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from digitscan.errors import UsageError
 from digitscan.model.classifier import Classifier
-from digitscan.model.compiled_cache import read_compiled
 from digitscan.model.registry import Model, load_model
 from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset
 
@@ -54,8 +53,7 @@ def _load_teacher(name: str, class_count: int, log: Callable[[str], object]) -> 
             "give another --teacher"
         )
     # Without the model's fast companion: a teacher answers every image itself.
-    compiled = read_compiled(model.compiled_path, model.compiled_digest)
-    return Teacher(name, model, Classifier(compiled, model.metadata))
+    return Teacher(name, model, Classifier(model.read_compiled(), model.metadata))
 
 
 def compute_distillation_targets(

@@ -31,6 +31,7 @@ from digitscan.training.outputs import (
     check_writable,
     choose_output,
     describe_run,
+    log_unwritable_folders,
 )
 from digitscan.training.recipes import RECIPES, check_pens_are_drawn
 from digitscan.training.report import Log, create_log, log_output
@@ -87,6 +88,7 @@ def run_fine_tuning(config: FineTuneConfig) -> tuple[Model, FineTuningResult]:
     check_not_existing(run)
     check_pens_are_drawn(run, recipe)
     check_writable(run)
+    log_unwritable_folders(run.output, log)
     task = _load_task(config, base, log)
     pens = load_pen_strokes(config.pens).splits if config.pens else None
     log(f"Learning from {len(task.corrections.labels)} corrected images. Starting TensorFlow ...")
@@ -102,7 +104,7 @@ def run_fine_tuning(config: FineTuneConfig) -> tuple[Model, FineTuningResult]:
             "same with --force"
         )
     output = choose_output(run)
-    model = _save(config, base, calibrated, keras_model, result, time.perf_counter() - start, output)
+    model = _save(config, base, calibrated, keras_model, result, time.perf_counter() - start, output, log)
     log_output(output, config.output, log)
     if base.fast_model is not None:
         log("It reads without a fast companion, so scans of many small images take longer.")
@@ -196,6 +198,7 @@ def _save(
     result: FineTuningResult,
     seconds: float,
     output: Path,
+    log: Log,
 ) -> Model:
     """Write the `.h5` with its metadata and the compiled model; return the model. Raises OutputError."""
     from digitscan.model.export import save_model
@@ -214,4 +217,5 @@ def _save(
         bundled_compiled_folder(output),
         compiled=calibrated.compiled,
         is_tested_on_mnist=True,
+        log=log,
     )

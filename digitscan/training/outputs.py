@@ -11,12 +11,12 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from digitscan.errors import ModelError, OutputError
-from digitscan.model.export import check_user_folders_writable
+from digitscan.errors import OutputError
+from digitscan.model.export import find_unwritable_folders
 from digitscan.model.registry import BUNDLED_MODELS
 from digitscan.training.checkpoint import checkpoint_path
 from digitscan.training.config import TrainConfig
@@ -140,6 +140,13 @@ def describe_run(seed: int, seconds: float, data: Path | None, pens: Sequence[Pa
     }
 
 
+def log_unwritable_folders(output: Path, log: Callable[[str], object]) -> None:
+    """Log which of the user's folders cannot be written; the model is trained and saved all the same."""
+    if bundled_compiled_folder(output) is None:
+        for problem in find_unwritable_folders():
+            log(f"careful: {problem}")
+
+
 def bundled_compiled_folder(output: Path) -> Path | None:
     """Return the folder for the compiled form of a bundled model, None for any other model.
 
@@ -150,13 +157,9 @@ def bundled_compiled_folder(output: Path) -> Path | None:
 
 
 def _check_compiled_folder(output: Path) -> None:
-    """Raise OutputError where the compiled form and the record of the model could not be stored."""
+    """Raise OutputError where the compiled form of a bundled model could not be stored."""
     folder = bundled_compiled_folder(output)
     if folder is None:
-        try:
-            check_user_folders_writable()
-        except ModelError as error:
-            raise OutputError(str(error)) from error
         return
     try:
         with tempfile.TemporaryFile(dir=folder):

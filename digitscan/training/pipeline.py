@@ -46,6 +46,7 @@ from digitscan.training.outputs import (
     check_writable,
     choose_output,
     describe_run,
+    log_unwritable_folders,
 )
 from digitscan.training.plots import plot_run
 from digitscan.training.recipes import Recipe, check_pens_are_drawn, resolve_recipe
@@ -90,6 +91,7 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
     recipe = resolve_recipe(config, recipe)
     check_pens_are_drawn(config, recipe)
     check_writable(config)
+    log_unwritable_folders(config.output, log)
     teachers = load_teachers(config.teachers, CLASS_COUNTS[config.architecture], log)
     members = load_members(config.ensemble, CLASS_COUNTS[config.architecture])
     data = _load_training_data(config.data, log)
@@ -105,7 +107,7 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
         trained = _train(config, recipe, datasets, teachers, members, checkpoint_file, log)
         seconds = time.perf_counter() - start + checkpoint_file.previous_seconds
         output = choose_output(config)
-        model = _save(config, recipe, trained, seconds, output)
+        model = _save(config, recipe, trained, seconds, output, log)
         checkpoint_file.remove()
     probabilities = trained.calibrated.classifier.classify(datasets.test.images)
     log_test_results(trained.test_metrics, datasets.test, probabilities, log)
@@ -255,7 +257,9 @@ def _target_function(architecture: str, teachers: Sequence[Teacher]) -> TargetFu
     return partial(compute_distillation_targets, teachers=teachers, class_count=CLASS_COUNTS[architecture])
 
 
-def _save(config: TrainConfig, recipe: Recipe, trained: _TrainedModel, seconds: float, output: Path) -> Model:
+def _save(
+    config: TrainConfig, recipe: Recipe, trained: _TrainedModel, seconds: float, output: Path, log: Log
+) -> Model:
     """Write the `.h5` with its metadata and the compiled model; return the model. Raises OutputError."""
     from digitscan.model.export import save_model
 
@@ -278,4 +282,5 @@ def _save(config: TrainConfig, recipe: Recipe, trained: _TrainedModel, seconds: 
         bundled_compiled_folder(output),
         compiled=trained.calibrated.compiled,
         is_tested_on_mnist=config.data is None,
+        log=log,
     )

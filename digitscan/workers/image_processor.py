@@ -5,6 +5,7 @@ Whatever is wrong with one file stays in that file's row.
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import errno
 from collections.abc import Callable, Sequence
@@ -198,6 +199,9 @@ def _load_single_classifier(setup: ModelSetup) -> tuple[Classifier, ModelMetadat
     from digitscan.model.metadata import ModelMetadata
 
     metadata = ModelMetadata.from_json(setup["metadata"])
+    content = setup["compiled_content"]
+    if content is not None:
+        return Classifier(binascii.a2b_base64(content), metadata), metadata
     compiled = read_compiled(setup["compiled_path"], setup["compiled_digest"])
     return Classifier(compiled, metadata), metadata
 

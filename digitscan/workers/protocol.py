@@ -15,6 +15,7 @@ worker has crashed.
 
 from __future__ import annotations
 
+import binascii
 import json
 import struct
 from collections.abc import Iterable
@@ -35,7 +36,7 @@ An index equal to the number of files says that the worker works on all of them 
 """
 
 _LENGTH = struct.Struct(">I")
-_MAX_FRAME_BYTES = 1 << 28
+_MAX_FRAME_BYTES = 1 << 29  # a setup may hold a compiled model, and that MAX_MODEL_BYTES
 
 
 class FileLocation(NamedTuple):
@@ -88,6 +89,8 @@ class ModelSetup(TypedDict):
 
     compiled_path: str
     compiled_digest: str
+    compiled_content: str | None
+    """The content of the compiled model, in base64, where there is no such file."""
     metadata: str
     """As JSON."""
 
@@ -161,9 +164,11 @@ def create_image_setup(
 
 
 def _create_model_setup(model: Model) -> ModelSetup:
+    content = model.compiled_content
     return ModelSetup(
         compiled_path=str(model.compiled_path),
         compiled_digest=model.compiled_digest,
+        compiled_content=None if content is None else binascii.b2a_base64(content).decode("ascii"),
         metadata=model.metadata.to_json(),
     )
 

@@ -12,11 +12,13 @@ import h5py
 import keras
 import pytest
 from keras import layers
+from PIL import Image
 
 from digitscan.errors import ExitCode, ModelError
 from digitscan.model import compile_worker
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model, load_model
+from tests.support.command import environment, run
 from tests.support.hostile_models import build_lambda, build_network, save_h5
 
 ReplaceChildren = Callable[..., None]
@@ -62,6 +64,19 @@ def test_nothing_is_imported_from_the_current_folder_nor_set_up_in_the_home_fold
     assert [entry for entry in (tmp_path / "home").rglob("*") if entry.is_file()] == [keras_settings]
 
 
+def test_a_scan_without_a_home_folder_uses_a_model_from_memory_and_leaves_nothing(
+    tmp_path: Path, picture: Image.Image
+) -> None:
+    path = save_h5(build_network(layers.Conv2D(2, 3)), tmp_path)
+    picture.save(tmp_path / "seven.png")
+    cleared = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"), "")
+    done = run("scan", "seven.png", "--model", path, "-o", "-", cwd=tmp_path, env=environment(**cleared))
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert b"seven.png," in done.stdout
+    assert b"set HOME" in done.stderr or sys.platform != "linux"
+    assert {entry.name for entry in tmp_path.iterdir()} == {path.name, "seven.png"}
+
+
 def test_metadata_that_does_not_fit_the_network_is_refused(
     saved_model: Model, metadata: ModelMetadata, tmp_path: Path
 ) -> None:
@@ -87,6 +102,20 @@ def test_a_file_that_crashes_native_code_ends_only_the_child(
     replace_children(main="import os; os.abort()")
     with pytest.raises(ModelError, match=r"small\.h5 is broken: the process that checked it ended with"):
         load_model(saved_model.path)
+
+
+@pytest.mark.parametrize("crashing", ["main", "run_trial"])
+def test_a_model_whose_quantization_crashes_native_code_is_compiled_in_float(
+    saved_model: Model, metadata: ModelMetadata, replace_children: ReplaceChildren, crashing: str
+) -> None:
+    answer = json.dumps({"metadata": json.loads(metadata.to_json())})
+    main = "import json, os, sys; quantizes = json.loads(sys.stdin.readline())['quantizes']; "
+    main += "quantizes and os.abort(); " if crashing == "main" else ""
+    main += f"print({answer!r}); print(quantizes)"
+    trial = "import os, sys; b'True' in sys.stdin.buffer.read() and os.abort()"
+    replace_children(main=main, run_trial=trial if crashing == "run_trial" else "pass")
+    _, compiled = compile_worker.compile_in_child_process(Path("untrusted.h5"), b"", None)
+    assert compiled.strip() == b"False"
 
 
 def test_a_file_that_takes_too_long_is_refused(

@@ -7,12 +7,16 @@ import os
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from digitscan.errors import ModelError
 from digitscan.model.compiled_cache import COMPILER_VERSION, find_compiled, read_compiled, store_compiled
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model, load_model
+from digitscan.workers.image_processor import load_classifier
+from digitscan.workers.protocol import create_image_setup
 
 
 @pytest.fixture
@@ -87,8 +91,10 @@ if os.name == "posix":  # other systems have no such permissions
     ) -> None:
         cache_folder.chmod(0o777)
         assert find_compiled(cached_model.digest) is None
-        with pytest.raises(ModelError, match=r"other users can write to it: take away their permission"):
-            load_model(cached_model.path)
+        messages: list[str] = []
+        model = load_model(cached_model.path, log=messages.append)
+        assert "other users can write to it: take away their permission" in messages[1]
+        assert model.compiled_content == cached_model.compiled_path.read_bytes()
         cache_folder.chmod(0o700)
         assert find_compiled(cached_model.digest) is not None
 
@@ -120,13 +126,29 @@ if os.name == "posix":  # other systems have no such permissions
         assert {stat.S_IMODE(path.stat().st_mode) for path in (cache_folder, cache_folder.parent)} == {0o700}
 
 
-def test_a_cache_folder_that_cannot_be_made_is_one_sentence(
-    saved_model: Model, cache_folder: Path, compiled_paths: list[Path]
+def test_where_nothing_can_be_stored_the_model_is_used_from_memory_and_one_line_says_so(
+    saved_model: Model, cache_folder: Path, compiled_paths: list[Path], images: NDArray[np.uint8]
 ) -> None:
     cache_folder.parent.write_text("a file in the place of the folder")
-    with pytest.raises(ModelError, match=r"cannot be stored in .*; make that folder your own and writable"):
-        load_model(saved_model.path)
-    assert compiled_paths == []
+    messages: list[str] = []
+    for count in (1, 2):
+        model = load_model(saved_model.path, log=messages.append)
+        assert len(compiled_paths) == count
+    assert "cannot be stored in" in messages[1]
+    assert messages[1].endswith("to one that is. Until then it is compiled at each start")
+    expected = saved_model.load_classifier().classify(images)
+    assert np.abs(model.load_classifier().classify(images) - expected).max() < 0.1
+    assert not model.compiled_path.exists()
+
+
+def test_the_workers_of_a_scan_get_a_model_that_is_not_stored(
+    saved_model: Model, cache_folder: Path, compiled_paths: list[Path], images: NDArray[np.uint8]
+) -> None:
+    cache_folder.parent.write_text("a file in the place of the folder")
+    model = load_model(saved_model.path)
+    setup = json.loads(json.dumps(create_image_setup(model, None, False, 64.0)))
+    classifier, _ = load_classifier(setup)
+    assert np.array_equal(classifier.classify(images), model.load_classifier().classify(images))
 
 
 def test_an_entry_is_not_taken_under_the_name_of_another_model(cached_model: Model) -> None:

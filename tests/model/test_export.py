@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from digitscan.errors import ModelError, OutputError
+from digitscan.errors import OutputError
 from digitscan.model import tflite_compiler
-from digitscan.model.export import check_user_folders_writable, save_model
+from digitscan.model.export import find_unwritable_folders, save_model
 from digitscan.model.h5_file import read_metadata
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model
@@ -101,14 +101,28 @@ def test_a_saved_model_is_recorded_as_made_here_unless_it_is_bundled(
     assert find_trained_model(own.digest) == TrainedModel(metadata, is_tested_on_mnist=True)
 
 
+def test_a_model_is_saved_also_where_nothing_can_be_stored_in_the_folders_of_the_user(
+    small_cnn: Any, metadata: ModelMetadata, tmp_path: Path, cache_folder: Path, records_folder: Path
+) -> None:
+    for folder in (cache_folder.parent, records_folder.parent):
+        folder.write_text("a file in the place of the folder")
+    messages: list[str] = []
+    path = tmp_path / "own.h5"
+    model = save_model(small_cnn, metadata, path, compiled=b"compiled", log=messages.append)
+    assert read_metadata(path.read_bytes()) == metadata
+    assert model.read_compiled() == b"compiled"
+    assert messages[0].endswith("Until then it is compiled at each start")
+    assert messages[1].endswith(f"scan with --model {path} --model-sha256 {model.digest}")
+
+
 def test_before_training_the_folders_that_it_will_need_are_tried(
     cache_folder: Path, records_folder: Path
 ) -> None:
-    check_user_folders_writable()
+    assert find_unwritable_folders() == []
     for folder in (cache_folder, records_folder):
         assert list(folder.iterdir()) == []
         folder.rmdir()
         folder.write_text("a file in the place of the folder")
-        with pytest.raises(ModelError, match=f"cannot be stored in {folder}: .*; make that folder"):
-            check_user_folders_writable()
+        (problem,) = find_unwritable_folders()
+        assert f"cannot be stored in {folder}: " in problem
         folder.unlink()

@@ -115,5 +115,5 @@ def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
     path = save_h5(build_network(), tmp_path)
     with h5py.File(path, "a") as file:
         remove_weights(file, tmp_path)
-    with pytest.raises(ModelError, match="Keras cannot load it"):
+    with pytest.raises(ModelError, match="it cannot be loaded by Keras"):
         load_keras_model(path.read_bytes())

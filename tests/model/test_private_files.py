@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import platformdirs
@@ -33,6 +34,23 @@ def test_a_user_without_a_home_folder_is_told_what_to_set(
         user_cache_folder()
     with pytest.raises(ModelError, match="no home folder to keep models in: set HOME or XDG_DATA_HOME"):
         user_data_folder()
+
+
+if sys.platform == "linux":  # other systems do not look at these variables
+
+    def test_an_empty_home_is_none_unless_the_folder_has_a_variable_of_its_own(
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("HOME", "")
+        for variable, get_folder in (
+            ("XDG_CACHE_HOME", user_cache_folder),
+            ("XDG_DATA_HOME", user_data_folder),
+        ):
+            monkeypatch.delenv(variable, raising=False)
+            with pytest.raises(ModelError, match=f"no home folder to keep models in: set HOME or {variable}"):
+                get_folder()
+            monkeypatch.setenv(variable, "/elsewhere")
+            assert get_folder() == Path("/elsewhere/digitscan")
 
 
 def test_what_is_written_is_read_back_and_replaced(tmp_path: Path) -> None:

@@ -214,10 +214,11 @@ def test_a_pinned_model_must_have_that_digest(saved_model: Model, compiled_paths
 
 def test_a_missing_model_is_reported_with_what_can_be_given(tmp_path: Path, bundled_folder: Path) -> None:
     with pytest.raises(
-        ModelError, match=r"does not exist: give the path of a \.h5 file, or cnn or mlp or cnn-fast$"
+        ModelError,
+        match=r"does not exist: give the path of a \.h5 or \.keras file, or cnn or mlp or cnn-fast$",
     ):
         load_model(tmp_path / "none.h5")
-    with pytest.raises(ModelError, match=r"is a folder, not a \.h5 file"):
+    with pytest.raises(ModelError, match=r"is a folder, not a model file"):
         load_model(tmp_path)
     with pytest.raises(
         ModelError, match=r"the bundled model 'mlp' is missing at .*: install digitscan again"

@@ -13,7 +13,10 @@ import pytest
 from keras import layers
 from numpy.typing import NDArray
 
-from digitscan.errors import ModelError
+from digitscan.errors import ExitCode, ModelError
+from digitscan.model import tflite_compiler
+from digitscan.model.classifier import Classifier
+from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import load_model
 from digitscan.model.tflite_compiler import (
     CALIBRATION_IMAGES,
@@ -94,6 +97,68 @@ def test_a_model_made_elsewhere_answers_as_in_keras_and_is_not_calibrated(
     assert np.abs(model.load_classifier().classify(images) - expected).max() < 0.02
     assert model.metadata.ok_confidence is None
     assert model.metadata.architecture == "unknown"
+
+
+@pytest.mark.parametrize("input_maximum", [1.0, 255.0])
+def test_a_model_that_ends_in_sigmoids_reads_as_in_keras(
+    input_maximum: float, images: NDArray[np.uint8]
+) -> None:
+    # As training leaves them: most sigmoids are far below 1, so that int8 took the best ones for equal.
+    keras.utils.set_random_seed(1)
+    network = build_network(layers.Flatten(), layers.Dense(50, "relu"), end="sigmoid", classes=10)
+    kernel, _ = network.layers[-1].get_weights()
+    network.layers[-1].set_weights([kernel * 10, np.full(10, -20.0)])
+    expected = network.predict(images[..., None] / np.float32(255 / input_maximum), verbose=0)
+    compiled = compile_model(network, input_maximum=input_maximum)
+    metadata = ModelMetadata(
+        architecture="unknown", classes=10, preprocess_version=1, input_maximum=input_maximum
+    )
+    answers = Classifier(compiled, metadata).classify(images).argmax(axis=1)
+    assert (expected[np.arange(len(images)), answers] == expected.max(axis=1)).all()
+
+
+@pytest.fixture
+def another_network() -> Any:
+    """A network that reads every image as 4."""
+    network = build_network(layers.Conv2D(2, 3))
+    kernel, bias = network.layers[-1].get_weights()
+    network.layers[-1].set_weights([kernel, bias + np.eye(11)[4] * 100])
+    return network
+
+
+def test_a_model_that_int8_makes_read_otherwise_is_compiled_in_float(
+    another_network: Any, monkeypatch: pytest.MonkeyPatch, calibration_images: NDArray[np.float32]
+) -> None:
+    network = build_network(layers.Conv2D(2, 3))
+    wrong = compile_model(another_network, calibration_images)
+    monkeypatch.setattr(tflite_compiler, "_quantize", lambda *arguments: wrong)
+    in_float = compile_model(network, calibration_images, quantizes=False)
+    assert compile_model(network, calibration_images) == in_float
+
+
+def test_a_model_that_cannot_be_quantized_is_compiled_in_float(
+    monkeypatch: pytest.MonkeyPatch, calibration_images: NDArray[np.float32]
+) -> None:
+    def fail(*arguments: object) -> bytes:
+        raise RuntimeError("failed to quantize")
+
+    network = build_network(layers.Conv2D(2, 3))
+    in_float = compile_model(network, calibration_images, quantizes=False)
+    monkeypatch.setattr(tflite_compiler, "_quantize", fail)
+    assert compile_model(network, calibration_images) == in_float
+
+
+def test_a_model_that_reads_otherwise_even_in_float_is_refused_with_the_share(
+    another_network: Any, monkeypatch: pytest.MonkeyPatch, calibration_images: NDArray[np.float32]
+) -> None:
+    freeze_network = tflite_compiler._freeze_network
+    monkeypatch.setattr(tflite_compiler, "_freeze_network", lambda _: freeze_network(another_network))
+    network = build_network(layers.Conv2D(2, 3))
+    answers = network.predict(load_calibration_images(1.0), verbose=0).argmax(axis=1)
+    share = f"{np.mean(answers != 4):.1%}"
+    with pytest.raises(ModelError, match=rf"other answers than in Keras for {share} of 500 images") as caught:
+        compile_model(network, calibration_images)
+    assert caught.value.exit_code == ExitCode.MODEL
 
 
 @pytest.mark.parametrize("is_late_version", [False, True], ids=["2.4", "2.13"])

@@ -1,4 +1,4 @@
-"""Hostile `.h5` files, which a scan must refuse: for tests/model and for `tests.stress.torture`.
+"""Hostile `.h5` and `.keras` files, which a scan must refuse: for tests/model and for `tests.stress.torture`.
 
 A file can attack in its configuration (a `Change` of the JSON in `model_config`) or in its HDF5 structure (an
 `Attack` on the open file).
@@ -6,7 +6,9 @@ A file can attack in its configuration (a `Change` of the JSON in `model_config`
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -46,6 +48,36 @@ def change_config(path: Path, change: Change) -> bytes:
         change(config)
         file.attrs["model_config"] = json.dumps(config)
     return path.read_bytes()
+
+
+def change_zip(data: bytes, **contents: bytes | None) -> bytes:
+    """Return a `.keras` file with other members; a name's dots are given as `__`, and None removes one."""
+    changes = {name.replace("__", "."): content for name, content in contents.items()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
+        members = {name: old.read(name) for name in old.namelist()} | changes
+        for name, content in members.items():
+            if content is not None:
+                new.writestr(name, content)
+    return buffer.getvalue()
+
+
+def change_zip_config(data: bytes, change: Change) -> bytes:
+    """Return a `.keras` file whose configuration is changed."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        config = json.loads(archive.read("config.json"))
+    change(config)
+    return change_zip(data, config__json=json.dumps(config).encode())
+
+
+def attack_zip(data: bytes, attack: Attack, folder: Path) -> bytes:
+    """Return a `.keras` file whose HDF5 file was attacked."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        buffer = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(buffer, "a") as file:
+        file.require_group("model_weights")  # what the attacks on an `.h5` change
+        attack(file, folder)
+    return change_zip(data, model__weights__h5=buffer.getvalue())
 
 
 def build_lambda(path: Path) -> Any:
@@ -179,6 +211,30 @@ def hostile_models(folder: Path, proof: Path, secret: Path) -> Iterator[tuple[st
         with h5py.File(path, "a") as file:
             attack(file, folder)
         yield attack.__name__.replace("_", " "), path
+    yield from _hostile_zips(folder)
+
+
+def _hostile_zips(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Write hostile `.keras` files into a folder; yield as `hostile_models` does."""
+    path = folder / "untrusted.keras"
+    build_network().save(path)
+    whole = path.read_bytes()
+    path.unlink()
+    files = {
+        attack.__name__: attack_zip(whole, attack, folder)
+        for attack in ATTACKS
+        if attack.__name__.startswith("add")
+    }
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", bytes(10**8))
+        archive.writestr("model.weights.h5", b"")
+    files["zip bomb"] = bomb.getvalue()
+    files["a file outside of the folder"] = change_zip(whole, **{"../../escaped": b""})
+    for description, data in files.items():
+        path = folder / f"{len(list(folder.iterdir()))}.keras"
+        path.write_bytes(data)
+        yield f"{description.replace('_', ' ')} in a .keras file", path
 
 
 def _hostile_networks(folder: Path, proof: Path, secret: Path) -> Iterator[tuple[str, Any, Change | None]]:

@@ -1,6 +1,7 @@
 """What a run could not write is found before it trains, and what exists is not touched."""
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,12 @@ import pytest
 from digitscan.errors import OutputError
 from digitscan.training.checkpoint import checkpoint_path
 from digitscan.training.config import TrainConfig
-from digitscan.training.outputs import check_not_existing, check_writable, choose_output
+from digitscan.training.outputs import (
+    check_not_existing,
+    check_writable,
+    choose_output,
+    log_unwritable_folders,
+)
 from digitscan.training.plots import PLOT_NAMES
 from digitscan.training.report import write_plots
 
@@ -120,21 +126,25 @@ def test_folders_that_cannot_be_made_and_names_that_are_too_long_are_found(
     assert list_files(tmp_path) == ["file"]
 
 
-def test_a_cache_that_cannot_be_made_is_found(config, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_made_is_said_before_the_training(config, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(OutputError, match=r"the compiled model cannot be stored in .*: Not a directory"):
-        check_writable(config)
+    messages = []
+    log_unwritable_folders(config.output, messages.append)
+    (message,) = messages
+    assert re.match("careful: the compiled model cannot be stored in .*: Not a directory", message)
 
 
-def test_a_cache_that_others_can_write_to_is_found(config, tmp_path, monkeypatch):
+def test_a_cache_that_others_can_write_to_is_said_before_the_training(config, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    check_writable(config)
+    messages = []
+    log_unwritable_folders(config.output, messages.append)
+    assert messages == []
     programs = tmp_path / "digitscan" / "programs"
     assert programs.stat().st_mode & 0o777 == 0o700
     programs.chmod(0o777)
-    with pytest.raises(OutputError, match=r"cannot be stored in .*programs: other users can write to it"):
-        check_writable(config)
+    log_unwritable_folders(config.output, messages.append)
+    assert re.search("cannot be stored in .*programs: other users can write to it", messages[0])
 
 
 def test_a_missing_folder_for_temporary_files_is_found(config, monkeypatch):

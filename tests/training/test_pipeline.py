@@ -190,7 +190,13 @@ def test_nothing_of_a_strangers_folder_runs_or_reaches_the_terminal(tmp_path):
     home = tmp_path / "home"
     (home / ".keras").mkdir(parents=True)
     (home / ".keras" / "keras.json").write_text('{"image_data_format": "no", "backend": "torch"}')
-    environment = command.environment(HOME=str(home), KERAS_BACKEND="jax", MPLBACKEND="no such backend")
+    environment = command.environment(
+        HOME=str(home),
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+        XDG_DATA_HOME=str(tmp_path / "data"),
+        KERAS_BACKEND="jax",
+        MPLBACKEND="no such backend",
+    )
     arguments = ["train", "--arch", "mlp", "--epochs", "1", "--data", folder, "-o", "a.h5"]
     done = command.run(*arguments, cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr
@@ -199,3 +205,6 @@ def test_nothing_of_a_strangers_folder_runs_or_reaches_the_terminal(tmp_path):
     assert b"\x1b" not in done.stdout
     assert {path.name for path in folder.iterdir() if path.name.startswith(("trap", "__pycache__"))} == set()
     assert len(list((folder / "a").iterdir())) == 4
+    assert [path.name for path in home.rglob("*") if path.is_file()] == ["keras.json"]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["digitscan"]
+    assert not (folder / "~").exists()

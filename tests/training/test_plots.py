@@ -71,6 +71,29 @@ def test_the_same_figures_give_the_same_bytes_whatever_the_folder_and_the_enviro
     assert not (tmp_path / "trap").exists()
 
 
+def test_matplotlib_keeps_its_list_of_fonts_in_our_cache_folder_and_nothing_in_the_home_folder(
+    tmp_path, monkeypatch
+):
+    for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "home").mkdir()
+    assert draw_all(number=1, wrong=0)
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert file.parent == tmp_path / "cache" / "digitscan" / "matplotlib"
+    assert "MPLCONFIGDIR" not in os.environ
+
+
+def test_plots_are_drawn_where_no_cache_can_be_made_and_nothing_stays(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "temporary" / "file" / "cache"))
+    (tmp_path / "temporary" / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    assert draw_all(number=1, wrong=0)
+    assert [path.name for path in (tmp_path / "temporary").iterdir()] == ["file"]
+
+
 def test_a_pipe_named_matplotlibrc_is_not_waited_for(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "matplotlibrc")
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,54 @@
+"""Compare a compiled model with the Keras model that it was made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from digitscan.imaging.version import PREPROCESS_VERSION
+from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_KERAS_BATCH_SIZE = 50
+
+
+def measure_disagreement(
+    keras_model: Any, compiled: bytes, images: NDArray[np.uint8], input_maximum: float = 1.0
+) -> float:
+    """Return for which share, 0 to 1, of images (N, 28, 28) uint8 a compiled model gives another answer.
+
+    The compiled model runs as in a scan. Its answer is another one where Keras finds it less likely than its
+    own; so where Keras finds two classes equally likely, either will do. Images for which Keras computes no
+    number are left out. Raises ModelError where the compiled model cannot be run.
+    """
+    import numpy as np
+
+    from digitscan.model.classifier import Classifier
+
+    outputs = _run_keras(keras_model, images, input_maximum)
+    metadata = ModelMetadata(
+        architecture=UNKNOWN_ARCHITECTURE,
+        classes=outputs.shape[1],
+        preprocess_version=PREPROCESS_VERSION,
+        input_maximum=input_maximum,
+    )
+    probabilities = Classifier(compiled, metadata).classify(images)
+    answers = probabilities.argmax(axis=1)
+    best = outputs.max(axis=1)
+    differs = (outputs[np.arange(len(answers)), answers] < best) | np.isnan(probabilities).any(axis=1)
+    return float(differs[~np.isnan(best)].sum()) / len(images)
+
+
+def _run_keras(keras_model: Any, images: NDArray[np.uint8], input_maximum: float) -> NDArray[np.float32]:
+    """Return the outputs (N, classes) of a Keras model, which has one of the input shapes of digit models."""
+    import numpy as np
+
+    shape = keras_model.inputs[0].shape[1:]
+    inputs = images.reshape(-1, *shape) / np.float32(255.0 / input_maximum)
+    outputs = [
+        np.asarray(keras_model(inputs[start : start + _KERAS_BATCH_SIZE], training=False))
+        for start in range(0, len(inputs), _KERAS_BATCH_SIZE)
+    ]
+    return np.concatenate(outputs)
