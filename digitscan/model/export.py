@@ -37,6 +37,7 @@ def save_model(
     calibration_images: NDArray[np.float32] | None = None,
     compiled: bytes | None = None,
     is_tested_on_mnist: bool = False,
+    bundled_accuracy: float | None = None,
 ) -> Model:
     """Write a Keras model as `.h5` with its metadata, and its compiled form; return it ready to be used.
 
@@ -44,8 +45,9 @@ def save_model(
 
     The compiled form goes into `compiled_folder`, by default the user's cache. `calibration_images` are as
     for `compile_model`. `compiled` is what that returned for this model; without it the model is compiled
-    here. `is_tested_on_mnist` says whether the test accuracy in the metadata is that on MNIST's test images.
-    The `.h5` is replaced as a whole or not at all.
+    here. `is_tested_on_mnist` says whether the test accuracy in the metadata is that on MNIST's test images;
+    `bundled_accuracy` is that of the bundled model on the same images, so that a scan can choose. The `.h5`
+    is replaced as a whole or not at all.
 
     Raises OutputError where the `.h5` cannot be written, and ModelError where the model cannot be compiled or
     its compiled form or record cannot be stored.
@@ -60,7 +62,7 @@ def save_model(
     # The `.h5` last: an interruption before it leaves at worst an unused cache entry and record.
     stored = store_compiled(digest, metadata, compiled, compiled_folder)
     if not stored.is_bundled:
-        record_trained_model(digest, TrainedModel(metadata, is_tested_on_mnist))
+        record_trained_model(digest, TrainedModel(metadata, is_tested_on_mnist, bundled_accuracy))
     try:
         previous_digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else digest
         path.parent.mkdir(parents=True, exist_ok=True)
