@@ -312,6 +312,7 @@ def train(
         from digitscan.training.fine_tuning import run_fine_tuning
 
         others = {
+            "--arch": arch is not _DEFAULT_ARCHITECTURE,
             "--teacher": teacher,
             "--ensemble": ensemble,
             "--data": data,

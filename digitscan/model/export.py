@@ -48,6 +48,7 @@ def save_model(
     calibration_images: NDArray[np.float32] | None = None,
     compiled: bytes | None = None,
     is_tested_on_mnist: bool = False,
+    bundled_accuracy: float | None = None,
     log: Callable[[str], object] = lambda message: None,
 ) -> Model:
     """Write a Keras model as `.h5` with its metadata, and its compiled form; return it ready to be used.
@@ -56,9 +57,10 @@ def save_model(
 
     The compiled form goes into `compiled_folder`, by default the user's cache. `calibration_images` are as
     for `compile_model`. `compiled` is what that returned for this model; without it the model is compiled
-    here. `is_tested_on_mnist` says whether the test accuracy in the metadata is that on MNIST's test images.
-    The `.h5` is replaced as a whole or not at all. It is written also where the user's folders cannot be:
-    `log` is called with lines that say so.
+    here. `is_tested_on_mnist` says whether the test accuracy in the metadata is that on MNIST's test images;
+    `bundled_accuracy` is that of the bundled model on the same images, so that a scan can choose. The `.h5`
+    is replaced as a whole or not at all. It is written also where the user's folders cannot be: `log` is
+    called with lines that say so.
 
     Raises OutputError where the `.h5` cannot be written, and ModelError where the model cannot be compiled or
     its compiled form cannot be stored in `compiled_folder`.
@@ -74,7 +76,7 @@ def save_model(
     stored = _store_compiled(digest, metadata, compiled, compiled_folder, log)
     if not stored.is_bundled:
         try:
-            record_trained_model(digest, TrainedModel(metadata, is_tested_on_mnist))
+            record_trained_model(digest, TrainedModel(metadata, is_tested_on_mnist, bundled_accuracy))
         except ModelError as error:
             log(f"{error}. To have its rows ok, scan with --model {path} --model-sha256 {digest}")
     try:

@@ -252,12 +252,14 @@ def _find_objection(digest: str) -> str:
         )
     if not trained.metadata.is_compatible:
         return f"not used: {_describe_incompatible(DEFAULT_PATH, trained.metadata)}"
-    accuracy = _get_test_accuracy(trained.metadata) if trained.is_tested_on_mnist else None
-    bundled_accuracy = _get_bundled_test_accuracy() if accuracy is not None else None
+    accuracy = _get_test_accuracy(trained.metadata)
+    bundled_accuracy = trained.bundled_accuracy
+    if bundled_accuracy is None and trained.is_tested_on_mnist:
+        bundled_accuracy = _get_bundled_test_accuracy()
     if accuracy is None or bundled_accuracy is None or accuracy >= bundled_accuracy - MAX_ACCURACY_LOSS:
         return ""
     return (
-        f"{DEFAULT_PATH} is not used, because it reads {accuracy:.2%} of MNIST's test images right, and the "
+        f"{DEFAULT_PATH} is not used, because it reads {accuracy:.2%} of its test images right, and the "
         f"bundled {BUNDLED_MODELS[0]} {bundled_accuracy:.2%}: to use it, name it with --model {DEFAULT_PATH}"
     )
 

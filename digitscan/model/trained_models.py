@@ -31,6 +31,8 @@ class TrainedModel(NamedTuple):
     """The same as inside the `.h5`."""
     is_tested_on_mnist: bool
     """Whether its test accuracy is that on MNIST's test images, which can be compared with other models'."""
+    bundled_accuracy: float | None = None
+    """The accuracy, 0 to 1, of the bundled model on the same test images; None where it was not measured."""
 
 
 def records_folder() -> Path:
@@ -43,6 +45,7 @@ def record_trained_model(digest: str, trained: TrainedModel) -> None:
     record = {  # the keys are stored names, which never change
         "facts": trained.metadata.to_stored(),
         "tested_on_mnist": trained.is_tested_on_mnist,
+        "bundled_accuracy": trained.bundled_accuracy,
     }
     text = json.dumps(record, sort_keys=True, indent=1) + "\n"
     folder = records_folder()
@@ -62,6 +65,9 @@ def find_trained_model(digest: str) -> TrainedModel | None:
     try:
         record = json.loads(read_private_file(records_folder() / f"{digest}.json"))
         metadata = ModelMetadata.from_stored(record["facts"])
-        return TrainedModel(metadata, record["tested_on_mnist"] is True)
+        bundled_accuracy = record.get("bundled_accuracy")  # records of earlier versions have none
+        if not isinstance(bundled_accuracy, float):
+            bundled_accuracy = None
+        return TrainedModel(metadata, record["tested_on_mnist"] is True, bundled_accuracy)
     except (OSError, ValueError, KeyError, TypeError, ModelError):
         return None

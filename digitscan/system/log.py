@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import textwrap
+
+MIN_WIDTH = 20
+"""Columns of the narrowest terminal for which lines are divided; others do it themselves."""
 
 
 def escape_control_characters(text: str) -> str:
@@ -23,5 +28,17 @@ def format_count(count: int, noun: str) -> str:
 
 
 def log(message: str) -> None:
-    """Print one line on stderr, with control characters escaped."""
-    print(escape_control_characters(message), file=sys.stderr, flush=True)
+    """Print one line on stderr, with control characters escaped; a terminal's lines end between words."""
+    print(_wrap(escape_control_characters(message)), file=sys.stderr, flush=True)
+
+
+def _wrap(text: str) -> str:
+    """Return the text in lines as wide as the terminal of stderr; as it is where there is none."""
+    try:
+        if not sys.stderr.isatty():
+            return text
+        width = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return text
+    lines = textwrap.wrap(text, max(width, MIN_WIDTH), break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)

@@ -5,6 +5,10 @@ fitted to the outputs of the compiled model, because a scan runs that, and on va
 augmented as users' pictures differ from MNIST: a calibration on clean images does not survive such a shift
 (Ovadia et al. 2019, "Can You Trust Your Model's Uncertainty?").
 
+The thresholds of a model that learned from the user's own images are fitted with their uncertainty: it must
+be shown, with CONFIDENCE_LEVEL, that no more of the rows marked `ok` are wrong than promised. A few images
+cannot show that, and then no row is `ok`. What the bundled MNIST gives was measured on other sets.
+
 Images in printed fields, and unclear ones, have thresholds of their own, because a promise about all images
 is none about a folder that holds only such images (Hebert-Johnson et al. 2018, "Multicalibration").
 """
@@ -43,8 +47,13 @@ MAX_CASCADE_DISAGREEMENT = 0.001
 
 Nearly all of them are digits that the teacher reads as the same, and would have marked `review`.
 """
+NEVER = 1.0
+"""The threshold that no confidence is to reach."""
 MIN_CONDITION_DIGITS = 300
 """Fewer digits of a condition cannot show that 3 in 1,000 are wrong: they share the limit of clean images."""
+
+CONFIDENCE_LEVEL = 0.95
+"""That of the upper bound of the wrong share, one-sided (Clopper and Pearson 1934)."""
 
 Probabilities = NDArray[np.float64]
 Labels = NDArray[np.uint8]
@@ -58,6 +67,13 @@ class CalibratedModel:
     compiled: bytes
     classifier: Classifier
 
+    def without_ok(self) -> CalibratedModel:
+        """Return the model without thresholds: none of its rows is `ok`."""
+        metadata = replace(
+            self.metadata, ok_confidence=None, field_ok_confidence=None, unclear_ok_confidence=None
+        )
+        return replace(self, metadata=metadata)
+
 
 def calibrate_model(
     keras_model: Any,
@@ -65,10 +81,13 @@ def calibrate_model(
     images: ScannedImages,
     fields: ScannedImages | None = None,
     teachers: Sequence[Teacher] = (),
+    digit_count: int | None = None,
 ) -> CalibratedModel:
     """Compile a network and fit temperature and thresholds to its outputs on augmented validation images.
 
     `images` are as users' pictures are; `fields` are further images in printed fields, for their threshold.
+    `digit_count` is of how many different digits `images` are drawn, for thresholds that are to be fitted
+    with their uncertainty; None fits them without.
     Where the network has a class "not a digit", that class's bias is changed in `keras_model` too, so that
     plain Keras gives the answers of a scan. Raises ModelError where the network cannot be compiled.
     """
@@ -87,7 +106,9 @@ def calibrate_model(
     metadata = replace(metadata, temperature=fit_temperature(answers.probabilities, answers.labels))
     classifier = Classifier(compiled, metadata)
     answers = _classify(classifier, images)
-    metadata = _fit_ok_thresholds(metadata, answers, _classify(classifier, fields) if fields else None)
+    metadata = _fit_ok_thresholds(
+        metadata, answers, _classify(classifier, fields) if fields else None, digit_count
+    )
     if architecture == FAST_CNN:
         (teacher,) = teachers
         metadata = replace(
@@ -96,6 +117,16 @@ def calibrate_model(
             cascade_threshold=_fit_cascade(answers, teacher),
         )
     return CalibratedModel(metadata, compiled, classifier)
+
+
+def describe_no_threshold(digit_count: int) -> str:
+    """Return a line for the user of a model whose rows are all `review`: so few digits validated it."""
+    return (
+        f"All rows of a scan will be review: {digit_count:,} validation images cannot show that at most "
+        f"{1000 * MAX_OK_WRONG:.0f} in 1,000 of the rows marked ok are wrong. Train on more images, or let "
+        "the bundled model learn from these (digitscan train --from cnn --add FOLDER), or give the scan a "
+        "limit of your own (--min-confidence)."
+    )
 
 
 @dataclass(frozen=True)
@@ -144,11 +175,21 @@ def _classify(classifier: Classifier, images: ScannedImages) -> _Answers:
     )
 
 
-def _fit_ok_thresholds(metadata: ModelMetadata, answers: _Answers, fields: _Answers | None) -> ModelMetadata:
-    """Return the metadata with the limits for `ok` of each condition; that of clean images is the lowest."""
+def _fit_ok_thresholds(
+    metadata: ModelMetadata, answers: _Answers, fields: _Answers | None, digit_count: int | None
+) -> ModelMetadata:
+    """Return the metadata with the limits for `ok` of each condition; that of clean images is the lowest.
+
+    There are none where `digit_count` different digits cannot show that the promise is kept.
+    """
     clean, unclear = answers.that_may_be_ok(Condition.CLEAN), answers.that_may_be_ok(Condition.UNCLEAR)
     in_fields = [each.that_may_be_ok(Condition.FIELD) for each in (answers, fields) if each]
-    limit = fit_ok_threshold(clean.probabilities, clean.labels, MAX_OK_WRONG, MAX_NEGATIVES_OK)
+    copies = None
+    if digit_count is not None:
+        copies = max(1.0, np.count_nonzero(answers.labels < NOT_A_DIGIT) / digit_count)
+    limit = fit_ok_threshold(clean.probabilities, clean.labels, MAX_OK_WRONG, MAX_NEGATIVES_OK, copies)
+    if copies is not None and limit == NEVER:
+        return metadata
     return replace(
         metadata,
         ok_confidence=limit,
@@ -226,13 +267,18 @@ def fit_rejection_bias(probabilities: Probabilities, labels: Labels, max_rejecte
 
 
 def fit_ok_threshold(
-    probabilities: Probabilities, labels: Labels, max_wrong: float, max_negatives_ok: float
+    probabilities: Probabilities,
+    labels: Labels,
+    max_wrong: float,
+    max_negatives_ok: float,
+    copies: float | None = None,
 ) -> float:
     """Return the lowest confidence, 0.5 to 1, from which a row is `ok`.
 
     At most the share `max_wrong` of the digits marked `ok` is wrong, and at most the share `max_negatives_ok`
     of the negatives is marked `ok`. `probabilities` are (N, 10) or (N, 11); `labels` (N,) are 10 for
-    negatives. The result is 1.0 where no threshold keeps the first promise.
+    negatives. The result is NEVER where no threshold keeps the first promise. With `copies`, the number of
+    images that are drawn of each digit, the promise must be kept with CONFIDENCE_LEVEL by so many digits.
     """
     is_digit = labels < NOT_A_DIGIT
     predictions = probabilities.argmax(axis=1)
@@ -240,8 +286,10 @@ def fit_ok_threshold(
     order = np.argsort(-confidences[is_digit], kind="stable")
     is_wrong = (predictions != labels)[is_digit][order]
     count = _longest_prefix(is_wrong, max_wrong)
+    if copies is not None:
+        count = _longest_certain_prefix(is_wrong, max_wrong, copies)
     if count == 0:
-        return 1.0
+        return NEVER
     threshold = max(0.5, float(confidences[is_digit][order[count - 1]]))
     negatives = np.sort(confidences[~is_digit])[::-1]
     if negatives.size:
@@ -268,4 +316,18 @@ def _longest_prefix(is_error: NDArray[np.bool_], max_error_share: float) -> int:
     """Return the length of the longest beginning of `is_error` (N,) with at most that share of errors."""
     lengths = np.arange(1, len(is_error) + 1)
     allowed = np.flatnonzero(np.cumsum(is_error) <= max_error_share * lengths)
+    return int(allowed[-1]) + 1 if allowed.size else 0
+
+
+def _longest_certain_prefix(is_error: NDArray[np.bool_], max_error_share: float, copies: float) -> int:
+    """Return the length of the longest beginning of `is_error` (N,) whose true share is surely no larger.
+
+    Each of the N / `copies` things that were looked at counts once: its copies are no further evidence.
+    """
+    from scipy.stats import beta
+
+    counts = np.arange(1, len(is_error) + 1) / copies
+    errors = np.cumsum(is_error) / copies
+    bounds = beta.ppf(CONFIDENCE_LEVEL, errors + 1.0, np.maximum(counts - errors, 1e-9))
+    allowed = np.flatnonzero(bounds <= max_error_share)
     return int(allowed[-1]) + 1 if allowed.size else 0

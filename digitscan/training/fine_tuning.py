@@ -6,6 +6,7 @@ training.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +35,7 @@ from digitscan.training.outputs import (
     log_unwritable_folders,
 )
 from digitscan.training.recipes import RECIPES, check_pens_are_drawn
-from digitscan.training.report import Log, create_log, log_output
+from digitscan.training.report import Log, create_log, log_output, show_activity
 from digitscan.training.trainer import evaluate
 
 REHEARSAL_DIGITS = 6_000
@@ -91,11 +92,11 @@ def run_fine_tuning(config: FineTuneConfig) -> tuple[Model, FineTuningResult]:
     log_unwritable_folders(run.output, log)
     task = _load_task(config, base, log)
     pens = load_pen_strokes(config.pens).splits if config.pens else None
-    log(f"Learning from {len(task.corrections.labels)} corrected images. Starting TensorFlow ...")
+    log(f"Learning from {len(task.corrections.labels)} corrected images.")
     with AugmentedDataGenerator(
         task.train, task.val, config.seed, recipe.augmentation, epochs_per_dataset=1, pen_strokes=pens
     ) as generator:
-        calibrated, keras_model, result = _fine_tune(base, task, generator, config.seed)
+        calibrated, keras_model, result = _fine_tune(base, task, generator, config.seed, config.quiet)
     _log_result(result, log)
     if not (result.is_better or config.force):
         reason = "reads MNIST worse" if result.reads_more else "is no better"
@@ -155,26 +156,31 @@ def _load_task(config: FineTuneConfig, base: Model, log: Log) -> _Task:
 
 
 def _fine_tune(
-    base: Model, task: _Task, generator: AugmentedDataGenerator, seed: int
+    base: Model, task: _Task, generator: AugmentedDataGenerator, seed: int, quiet: bool
 ) -> tuple[CalibratedModel, Any, FineTuningResult]:
     """Change the last layer, calibrate; return that, the Keras model, and the measurements."""
     from digitscan.model.tensorflow_log import silence_tensorflow
 
-    with silence_tensorflow(), import_training_libraries():
-        keras_model = load_keras_model(read_model_file(base.path))
-        check_ends_in_softmax(keras_model, base.path)
-        mnist_before = evaluate(keras_model, task.test).accuracy
-        rehearsal, _ = generator.load_epoch(0)
-        adaptation = adapt_last_layer(
-            keras_model, task.corrections, rehearsal, preprocess_dataset(task.val), seed
-        )
-        calibrated = calibrate_model(
-            keras_model,
-            base.metadata.architecture,
-            generator.make_calibration_images(),
-            generator.make_calibration_fields(),
-        )
-        mnist_after = evaluate(keras_model, task.test).accuracy
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(silence_tensorflow())
+        with show_activity("Starting TensorFlow", quiet):
+            stack.enter_context(import_training_libraries())
+        with show_activity("Learning, and measuring what was held out", quiet):
+            keras_model = load_keras_model(read_model_file(base.path))
+            check_ends_in_softmax(keras_model, base.path)
+            mnist_before = evaluate(keras_model, task.test).accuracy
+            rehearsal, _ = generator.load_epoch(0)
+            adaptation = adapt_last_layer(
+                keras_model, task.corrections, rehearsal, preprocess_dataset(task.val), seed
+            )
+        with show_activity("Fitting the thresholds for ok", quiet):
+            calibrated = calibrate_model(
+                keras_model,
+                base.metadata.architecture,
+                generator.make_calibration_images(),
+                generator.make_calibration_fields(),
+            )
+            mnist_after = evaluate(keras_model, task.test).accuracy
     result = FineTuningResult(len(task.corrections.labels), adaptation, mnist_before, mnist_after)
     return calibrated, keras_model, result
 

@@ -19,17 +19,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from digitscan.errors import DataError, UsageError
+import numpy as np
+
+from digitscan.errors import ModelError, UsageError
 from digitscan.model.metadata import FAST_CNN
-from digitscan.model.registry import Model
+from digitscan.model.registry import BUNDLED_MODELS, Model, load_model
 from digitscan.training.architectures import ARCHITECTURES, CLASS_COUNTS
-from digitscan.training.calibration import CalibratedModel, calibrate_model
+from digitscan.training.calibration import CalibratedModel, calibrate_model, describe_no_threshold
 from digitscan.training.checkpoint import CheckpointFile, checkpoint_path
 from digitscan.training.config import TrainConfig
 from digitscan.training.data.datasets import (
+    NOT_A_DIGIT,
     Dataset,
     Split,
     TrainTestData,
+    find_missing_digits,
     preprocess_dataset,
     split_train_val,
 )
@@ -40,6 +44,7 @@ from digitscan.training.data.sources import load_data
 from digitscan.training.distillation import Teacher, compute_distillation_targets, load_teachers
 from digitscan.training.ensemble import build_ensemble, load_members
 from digitscan.training.libraries import import_training_libraries, set_training_environment
+from digitscan.training.missing_digits import describe_digits, exclude_digits, load_other_digits
 from digitscan.training.outputs import (
     bundled_compiled_folder,
     check_not_existing,
@@ -50,21 +55,28 @@ from digitscan.training.outputs import (
 )
 from digitscan.training.plots import plot_run
 from digitscan.training.recipes import Recipe, check_pens_are_drawn, resolve_recipe
-from digitscan.training.report import Log, create_log, log_output, log_test_results, write_plots
+from digitscan.training.report import (
+    Log,
+    create_log,
+    log_output,
+    log_test_results,
+    show_activity,
+    write_plots,
+)
 from digitscan.training.trainer import NO_HISTORY, Metrics, TargetFunction, TrainingResult, evaluate, fit
 from digitscan.version import __version__
-
-MIN_TRAINING_IMAGES = 20
 
 
 @dataclass(frozen=True)
 class _Datasets:
-    """The data of a run: `train` and `val` as in the source, `test` preprocessed, and any pen strokes."""
+    """The data of a run: `train` and `val` as in the source, `test` preprocessed, and what else is drawn."""
 
     train: Dataset
     val: Dataset
     test: Dataset
     pen_strokes: Mapping[Split, PenStrokes] | None
+    missing_digits: Sequence[int]
+    """The digits of which there are no training images."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,8 @@ class _TrainedModel:
     result: TrainingResult
     calibrated: CalibratedModel
     test_metrics: Metrics
+    bundled_accuracy: float | None
+    """The accuracy of the bundled model on the same test images, unless this replaces it."""
 
 
 @set_training_environment()
@@ -94,7 +108,7 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
     log_unwritable_folders(config.output, log)
     teachers = load_teachers(config.teachers, CLASS_COUNTS[config.architecture], log)
     members = load_members(config.ensemble, CLASS_COUNTS[config.architecture])
-    data = _load_training_data(config.data, log)
+    data = load_data(config.data, lambda path, reason: log(f"left out {path}: {reason}"))
     pens = load_pen_strokes(config.pens) if config.pens else None
     checkpoint_file = CheckpointFile(
         checkpoint_path(config.output),
@@ -115,8 +129,15 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
         pngs = plot_run(trained.result.history, datasets.test.images, datasets.test.labels, probabilities)
         write_plots(pngs, config.plots, config.overwrite)
         log(f"Plots: {config.plots}")
+    if model.metadata.ok_confidence is None and not _was_told(model, datasets):
+        log(describe_no_threshold(len(datasets.val.labels)))
     log_output(output, config.output, log)
     return model
+
+
+def _was_told(model: Model, datasets: _Datasets) -> bool:
+    """Tell whether it was said before the training that all rows will be `review`."""
+    return bool(datasets.missing_digits) and model.metadata.classes <= NOT_A_DIGIT
 
 
 def _check_teacher_count(config: TrainConfig) -> None:
@@ -125,16 +146,6 @@ def _check_teacher_count(config: TrainConfig) -> None:
         raise UsageError(
             f"{FAST_CNN} is trained to answer in place of another model: name that with one --teacher"
         )
-
-
-def _load_training_data(source: Path | None, log: Log) -> TrainTestData:
-    """Return the data of a run, and log each image that is left out. Raises DataError."""
-    data = load_data(source, lambda path, reason: log(f"left out {path}: {reason}"))
-    if len(data.x_train) < MIN_TRAINING_IMAGES:
-        raise DataError(
-            f"{len(data.x_train)} training images are too few: at least {MIN_TRAINING_IMAGES} are needed"
-        )
-    return data
 
 
 def _collect_dependencies(
@@ -159,18 +170,21 @@ def _collect_dependencies(
 def _split(data: TrainTestData, pens: PenStrokeData | None) -> _Datasets:
     train, val = split_train_val(data.x_train, data.y_train)
     test = preprocess_dataset(Dataset(data.x_test, data.y_test))
-    return _Datasets(train, val, test, pens.splits if pens else None)
+    return _Datasets(train, val, test, pens.splits if pens else None, find_missing_digits(data.y_train))
 
 
 def _log_start(
     config: TrainConfig, recipe: Recipe, datasets: _Datasets, checkpoint_file: CheckpointFile, log: Log
 ) -> None:
     if config.ensemble:
-        log(f"Joining {len(config.ensemble)} networks to an ensemble. Starting TensorFlow ...")
+        log(f"Joining {len(config.ensemble)} networks to an ensemble.")
         return
+    labels = np.concatenate([datasets.train.labels, datasets.val.labels])
+    for line in describe_digits(labels, CLASS_COUNTS[config.architecture] > NOT_A_DIGIT):
+        log(line)
     log(
         f"Training {config.architecture} on {len(datasets.train.images):,} images, validating on "
-        f"{len(datasets.val.images):,} more, for at most {recipe.epochs} epochs. Starting TensorFlow ..."
+        f"{len(datasets.val.images):,} more, for at most {recipe.epochs} epochs."
     )
     if checkpoint_file.previous:
         log(f"Continuing after epoch {checkpoint_file.first_epoch}.")
@@ -204,21 +218,14 @@ def _train(
     """
     from digitscan.model.tensorflow_log import silence_tensorflow
 
-    # A run that was interrupted after its last epoch needs that epoch's images only for their number.
-    first_epoch = min(checkpoint_file.first_epoch, recipe.epochs - 1)
-    with (
-        AugmentedDataGenerator(
-            datasets.train,
-            datasets.val,
-            config.seed,
-            recipe.augmentation,
-            recipe.epochs_per_dataset,
-            first_epoch,
-            datasets.pen_strokes,
-        ) as generator,
-        silence_tensorflow(),
-        import_training_libraries(),  # the worker processes make images meanwhile
-    ):
+    with contextlib.ExitStack() as stack:
+        with show_activity("Making the first images", config.quiet):
+            generator = stack.enter_context(
+                _create_generator(config, recipe, datasets, checkpoint_file.first_epoch)
+            )
+        stack.enter_context(silence_tensorflow())
+        with show_activity("Starting TensorFlow", config.quiet):  # the generator works meanwhile
+            stack.enter_context(import_training_libraries())
         result = (
             TrainingResult(build_ensemble(members), NO_HISTORY, 0.0)
             if members
@@ -232,14 +239,52 @@ def _train(
                 config.quiet,
             )
         )
-        calibrated = calibrate_model(
-            result.keras_model,
-            config.architecture,
-            generator.make_calibration_images(),
-            generator.make_calibration_fields(),
-            teachers,
-        )
-        return _TrainedModel(result, calibrated, evaluate(result.keras_model, datasets.test))
+        with show_activity("Fitting the thresholds for ok", config.quiet):
+            return _calibrate_and_test(config, result, datasets, generator, teachers)
+
+
+def _create_generator(
+    config: TrainConfig, recipe: Recipe, datasets: _Datasets, first_epoch: int
+) -> AugmentedDataGenerator:
+    return AugmentedDataGenerator(
+        datasets.train,
+        datasets.val,
+        config.seed,
+        recipe.augmentation,
+        recipe.epochs_per_dataset,
+        # A run that was interrupted after its last epoch needs that epoch's images only for their number.
+        min(first_epoch, recipe.epochs - 1),
+        datasets.pen_strokes,
+        load_other_digits(datasets.missing_digits),
+    )
+
+
+def _calibrate_and_test(
+    config: TrainConfig,
+    result: TrainingResult,
+    datasets: _Datasets,
+    generator: AugmentedDataGenerator,
+    teachers: Sequence[Teacher],
+) -> _TrainedModel:
+    """Calibrate a network on augmented validation images, and evaluate it on the test images."""
+    exclude_digits(result.keras_model, datasets.missing_digits)
+    calibrated = calibrate_model(
+        result.keras_model,
+        config.architecture,
+        generator.make_calibration_images(),
+        generator.make_calibration_fields(),
+        teachers,
+        None if config.data is None else len(datasets.val.labels),
+    )
+    if datasets.missing_digits and calibrated.metadata.classes <= NOT_A_DIGIT:
+        calibrated = calibrated.without_ok()
+    replaces_bundled = bundled_compiled_folder(config.output) is not None
+    return _TrainedModel(
+        result,
+        calibrated,
+        evaluate(result.keras_model, datasets.test),
+        None if replaces_bundled else measure_bundled_accuracy(datasets.test),
+    )
 
 
 def _build_network(architecture: str, seed: int) -> Any:
@@ -282,5 +327,15 @@ def _save(
         bundled_compiled_folder(output),
         compiled=trained.calibrated.compiled,
         is_tested_on_mnist=config.data is None,
+        bundled_accuracy=trained.bundled_accuracy,
         log=log,
     )
+
+
+def measure_bundled_accuracy(test: Dataset) -> float | None:
+    """Return the accuracy, 0 to 1, of the bundled model on preprocessed images; None if it is not there."""
+    try:
+        classifier = load_model(BUNDLED_MODELS[0]).load_classifier()
+    except ModelError:
+        return None
+    return float((classifier.classify(test.images).argmax(axis=1) == test.labels).mean())

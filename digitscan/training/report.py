@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from errno import EEXIST
 from functools import partial
 from pathlib import Path
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 
 from digitscan.errors import OutputError
 from digitscan.evaluation.metrics import count_confusions
+from digitscan.model.registry import BUNDLED_MODELS, DEFAULT_PATH, resolve_model
 from digitscan.system.files import write_atomic
 from digitscan.system.log import log as log_to_stderr
 from digitscan.training.data.datasets import Dataset
@@ -26,6 +30,19 @@ Log = Callable[[str], object]
 def create_log(quiet: bool) -> Log:
     """Return the log of a run: stderr, or nothing."""
     return (lambda message: None) if quiet else log_to_stderr
+
+
+@contextlib.contextmanager
+def show_activity(text: str, quiet: bool) -> Iterator[None]:
+    """Show on a terminal, while the block runs, that something happens; elsewhere log it."""
+    if quiet or not sys.stderr.isatty():
+        create_log(quiet)(f"{text} ...")
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
 
 
 class Confusion(NamedTuple):
@@ -71,6 +88,17 @@ def log_output(output: Path, wanted: Path, log: Log) -> None:
     if output != wanted:
         log(f"{wanted} was made by somebody else during the training, and stays as it is.")
     log(f"Model: {output}")
+    log(describe_next_scan(output))
+
+
+def describe_next_scan(output: Path) -> str:
+    """Return a line on which model `digitscan scan` uses from now on in this folder."""
+    if output != DEFAULT_PATH:
+        return f"To read with it: digitscan scan FOLDER --model {shlex.quote(str(output))}"
+    resolved = resolve_model()
+    if resolved.is_bundled:
+        return f"digitscan scan reads with the bundled {resolved.name}: {resolved.message}"
+    return f"digitscan scan reads with it from now on in this folder, without --model {BUNDLED_MODELS[0]}."
 
 
 def write_plots(pngs: Mapping[str, bytes], folder: Path, overwrite: bool) -> None:

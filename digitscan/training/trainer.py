@@ -14,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from shutil import get_terminal_size
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,9 +32,17 @@ WARM_UP_STEPS = 3
 """The first steps, which are slow: TensorFlow traces the network. The estimate leaves them out."""
 TIMED_STEPS = 30
 """The steps after the warm-up whose time the estimate of the duration is made from."""
+FINISHING_SECONDS = 12.0
+"""What compilation and tests take after the last epoch, besides the making of images, on two cores."""
 STEPS_PER_DESCRIPTION = 20
 """Steps between two updates of the loss that the progress bar shows."""
 EVALUATION_BATCH_SIZE = 500
+MIN_BAR_COLUMNS = 78
+"""A narrower terminal would cut the bars: it gets NARROW_BAR."""
+NARROW_BAR = "{desc}{n_fmt}/{total_fmt}{postfix}"
+"""The format of a progress bar without the bar."""
+EMPTY_METRICS = "loss     -, accuracy     -: "
+"""The description of the first steps, as long as the later ones."""
 
 TargetFunction = Callable[[Dataset], NDArray[Any]]
 """Computes the targets of a dataset: labels (N,), or probabilities (N, classes)."""
@@ -83,7 +93,14 @@ def fit(
     checkpoint_file.restore(keras_model)
     history = _History(keras_model, checkpoint_file.previous)
     image_count, start = 0, time.perf_counter()
-    with _Progress(recipe, first_epoch, len(batches), loading_seconds, log, quiet) as progress:
+    estimate = _DurationEstimate(
+        loading_seconds,
+        generator.dataset_seconds / recipe.epochs_per_dataset,
+        generator.calibration_seconds + FINISHING_SECONDS,
+        recipe.epochs - first_epoch,
+        len(batches),
+    )
+    with _Progress(recipe, first_epoch, len(batches), estimate, log, quiet) as progress:
         for epoch in range(first_epoch, recipe.epochs):
             if history.has_stalled(recipe.patience):
                 break
@@ -96,7 +113,7 @@ def fit(
                 )
             validation_metrics = evaluate(keras_model, generator.validation)
             history.append(metrics, validation_metrics, keras_model)
-            progress.end_epoch(metrics, validation_metrics)
+            progress.end_epoch(validation_metrics)
             image_count += len(batches.order)
             seconds = checkpoint_file.previous_seconds + time.perf_counter() - start
             checkpoint_file.save(
@@ -224,7 +241,7 @@ class _Progress:
         recipe: Recipe,
         first_epoch: int,
         step_count: int,
-        loading_seconds: float,
+        estimate: _DurationEstimate,
         log: Callable[[str], object],
         quiet: bool,
     ) -> None:
@@ -233,12 +250,18 @@ class _Progress:
         # Else tqdm makes one between processes, and for that Python starts a process of its own.
         tqdm.set_lock(threading.RLock())
         self._step_count, self._log = step_count, log
-        self._timer = _DurationTimer(recipe, recipe.epochs - first_epoch, step_count, loading_seconds)
-        disable = True if quiet else None  # None: where stderr is no terminal
-        self._epoch_bar = tqdm(
-            total=recipe.epochs, initial=first_epoch, desc="epochs", unit="epoch", disable=disable, position=0
+        self._timer = _DurationTimer(estimate)
+        create_bar = partial(
+            tqdm,
+            disable=True if quiet else None,  # None: where stderr is no terminal
+            bar_format=NARROW_BAR if get_terminal_size().columns < MIN_BAR_COLUMNS else None,
         )
-        self._step_bar = tqdm(total=step_count, unit="batch", disable=disable, position=1, leave=False)
+        self._epoch_bar = create_bar(
+            total=recipe.epochs, initial=first_epoch, desc="epochs: ", unit="epoch", position=0
+        )
+        self._step_bar = create_bar(
+            total=step_count, desc=EMPTY_METRICS, unit="batch", position=1, leave=False
+        )
 
     def __enter__(self) -> _Progress:
         return self
@@ -253,40 +276,52 @@ class _Progress:
     def end_step(self, step: int, metrics: Metrics) -> None:
         self._step_bar.update()
         if step % STEPS_PER_DESCRIPTION == 0:
-            self._step_bar.set_description(_format(metrics), refresh=False)
+            text = f"loss {metrics.loss:.3f}, accuracy {metrics.accuracy:.3f}"
+            self._step_bar.set_description(text, refresh=False)
         message = self._timer.end_step()
         if message:
             with self._step_bar.external_write_mode(file=sys.stderr):
                 self._log(message)
 
-    def end_epoch(self, metrics: Metrics, validation_metrics: Metrics) -> None:
+    def end_epoch(self, validation_metrics: Metrics) -> None:
         self._epoch_bar.update()
-        validation = f"{validation_metrics.loss:.4f}, {validation_metrics.accuracy:.4f}"
-        self._epoch_bar.set_postfix_str(f"{_format(metrics)}, validation {validation}")
+        self._epoch_bar.set_postfix_str(f"validation {100 * validation_metrics.accuracy:.2f} %")
 
 
-def _format(metrics: Metrics) -> str:
-    return f"loss {metrics.loss:.4f}, accuracy {metrics.accuracy:.4f}"
+class _DurationEstimate(NamedTuple):
+    """What is known of a run's duration before its first step, in seconds."""
+
+    loading_seconds: float
+    """What it took to load the first images."""
+    making_seconds: float
+    """What it takes to make the images of an epoch, while those of another one are learned."""
+    finishing_seconds: float
+    """What calibration, compilation and tests take after the last epoch."""
+    epoch_count: int
+    step_count: int
+    """The steps of an epoch."""
+
+    def describe(self, step_seconds: float) -> str:
+        """Return the duration of the run in words, for steps that take so long."""
+        # The slower of the two determines the speed.
+        epoch_seconds = max(step_seconds * self.step_count, self.making_seconds)
+        seconds = self.loading_seconds + epoch_seconds * self.epoch_count + self.finishing_seconds
+        duration = f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+        return f"This takes at most about {duration}, estimated from the first {TIMED_STEPS} steps."
 
 
 class _DurationTimer:
     """Times the first steps of a run, and estimates from them how long the whole run takes."""
 
-    def __init__(self, recipe: Recipe, epoch_count: int, step_count: int, loading_seconds: float) -> None:
-        self._recipe, self._epoch_count, self._step_count = recipe, epoch_count, step_count
-        self._loading_seconds = loading_seconds
+    def __init__(self, estimate: _DurationEstimate) -> None:
+        self._estimate = estimate
         self._steps_done, self._start = 0, 0.0
 
     def end_step(self) -> str | None:
-        """Return the estimate, as a message, after the last timed step of the first epoch; else None."""
+        """Return the estimate, as a message, after the last timed step; else None."""
         self._steps_done += 1
         if self._steps_done == WARM_UP_STEPS:
             self._start = time.perf_counter()
-        if self._steps_done != WARM_UP_STEPS + TIMED_STEPS or self._steps_done > self._step_count:
+        if self._steps_done != WARM_UP_STEPS + TIMED_STEPS:
             return None
-        training_seconds = (time.perf_counter() - self._start) / TIMED_STEPS * self._step_count
-        # The next images are made while these are learned: the slower of the two determines the speed.
-        epoch_seconds = max(training_seconds, self._loading_seconds / self._recipe.epochs_per_dataset)
-        seconds = self._loading_seconds + epoch_seconds * self._epoch_count
-        duration = f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
-        return f"This takes at most about {duration}, estimated from the first {TIMED_STEPS} steps."
+        return self._estimate.describe((time.perf_counter() - self._start) / TIMED_STEPS)

@@ -153,10 +153,25 @@ def test_a_trained_model_that_is_much_worse_than_the_bundled_one_is_not_used_una
     assert resolved.message == (
         ""
         if is_used
-        else f"{default_path} is not used, because it reads 99.49% of MNIST's test images right, and the "
+        else f"{default_path} is not used, because it reads 99.49% of its test images right, and the "
         f"bundled cnn 100.00%: to use it, name it with --model {default_path}"
     )
     assert load_model(default_path).metadata == trained
+
+
+@pytest.mark.parametrize(("bundled_accuracy", "is_used"), [(0.9, True), (0.905, True), (0.906, False)])
+def test_models_are_compared_on_the_test_images_of_the_users_own_data(
+    bundled_accuracy: float,
+    is_used: bool,
+    small_cnn: Any,
+    metadata: ModelMetadata,
+    bundled_folder: Path,
+    default_path: Path,
+) -> None:
+    save_model(small_cnn, metadata, bundled_folder / "cnn.h5", bundled_folder / "programs", compiled=b"")
+    trained = dataclasses.replace(metadata, scores={"test accuracy": 0.9})
+    save_model(small_cnn, trained, default_path, compiled=b"compiled", bundled_accuracy=bundled_accuracy)
+    assert resolve_model().name == (str(default_path) if is_used else "cnn")
 
 
 def test_a_default_model_that_cannot_be_read_does_not_end_a_scan(

@@ -13,6 +13,7 @@ from digitscan.training import calibration
 from digitscan.training.architectures import build_fast_cnn, build_mlp
 from digitscan.training.calibration import (
     MAX_NEGATIVES_OK,
+    NEVER,
     calibrate_model,
     fit_cascade_threshold,
     fit_ok_threshold,
@@ -45,6 +46,33 @@ def with_output_bias(keras_model, bias):
 def test_the_temperature_that_was_applied_is_found(temperature):
     probabilities, labels = draw_predictions(temperature)
     assert fit_temperature(probabilities, labels) == pytest.approx(temperature, rel=0.05)
+
+
+@pytest.mark.parametrize(("count", "is_shown"), [(900, False), (1100, True)])
+def test_a_thousand_digits_without_an_error_show_that_three_in_a_thousand_are_wrong_at_most(count, is_shown):
+    """With 95 % confidence it takes 998."""
+    probabilities = np.full((count, 10), 0.001)
+    probabilities[:, 4] = 0.991
+    labels = np.full(count, 4, np.uint8)
+    threshold = fit_ok_threshold(probabilities, labels, 0.003, MAX_NEGATIVES_OK, copies=1)
+    assert (threshold < NEVER) == is_shown
+
+
+def test_copies_of_a_digit_are_no_further_evidence():
+    probabilities = np.full((4000, 10), 0.001)
+    probabilities[:, 4] = 0.991
+    labels = np.full(4000, 4, np.uint8)
+    assert fit_ok_threshold(probabilities, labels, 0.003, MAX_NEGATIVES_OK, copies=1) < NEVER
+    assert fit_ok_threshold(probabilities, labels, 0.003, MAX_NEGATIVES_OK, copies=5) == NEVER
+
+
+def test_a_threshold_with_its_uncertainty_is_never_lower():
+    probabilities, labels = draw_predictions(1.0, 10)
+    plain = fit_ok_threshold(probabilities, labels, 0.02, MAX_NEGATIVES_OK)
+    certain = fit_ok_threshold(probabilities, labels, 0.02, MAX_NEGATIVES_OK, copies=1)
+    assert plain < certain < NEVER
+    is_ok = probabilities.max(axis=1) >= certain
+    assert (probabilities.argmax(axis=1) != labels)[is_ok].mean() < 0.02
 
 
 @pytest.mark.parametrize("classes", [10, 11])

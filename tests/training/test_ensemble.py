@@ -93,7 +93,7 @@ def test_an_ensemble_is_calibrated_and_saved_like_a_trained_model(member_paths, 
     assert model.metadata.training["ensemble"] == "1.h5, 2.h5"
     assert "epochs" not in model.metadata.training
     assert model.metadata.scores["test accuracy"] > 0.5
-    assert model.metadata.ok_confidence is not None
+    assert model.metadata.ok_confidence is None  # 50 validation images cannot show what it promises
     pixels = np.random.default_rng(1).integers(0, 256, (3, 28, 28), np.uint8)
     keras_model = keras.models.load_model(model.path, compile=False)
     members = [keras.models.load_model(path, compile=False) for path in member_paths]

@@ -16,6 +16,8 @@ from digitscan.training.trainer import EpochBatches, Metrics, evaluate, fit
 class PlainGenerator:
     """A data generator that changes no image and starts no process."""
 
+    dataset_seconds = calibration_seconds = 0.1
+
     def __init__(self, epochs_per_dataset=1):
         """Make nine equal datasets, each for some epochs."""
         mnist = load_data()

@@ -25,7 +25,7 @@ from digitscan.imaging.normalize import IMAGE_SIZE
 from digitscan.imaging.preprocess import Preprocessed, list_candidates, preprocess
 from digitscan.imaging.types import GrayImage
 from digitscan.training.data.added_strokes import STROKE_LABELS, add_stroke
-from digitscan.training.data.datasets import Split
+from digitscan.training.data.datasets import Dataset, Split
 from digitscan.training.data.degrade import degrade
 from digitscan.training.data.distort import distort, stretch_to_square
 from digitscan.training.data.font_glyphs import FontGlyphs, choose_glyph, load_font_glyphs
@@ -55,6 +55,8 @@ It is made again: what shows that it is a line of the form, `preprocess` leaves 
 """
 SEVERAL_DIGITS = 0.2
 """The share of the negative fields that have two to six digits, and not none."""
+OTHER_DIGITS = 0.5
+"""Where the data lack some of the ten digits, the share of the negatives that shows these."""
 MAX_ATTEMPTS = 8
 """After this many images that cannot be used, the image stays black."""
 
@@ -112,16 +114,17 @@ def augment_images(
     config: AugmentationConfig | None = None,
     split: Split = "train",
     pen_strokes: PenStrokes | None = None,
+    other_digits: Dataset | None = None,
 ) -> GrayImage:
     """Return one augmented and preprocessed image for each index, (len(indices), 28, 28) uint8.
 
     `images` are (N, 28, 28) uint8 with `labels` (N,) uint8, 0 to 9. An index below N gives that image or
-    another drawing of its digit; an index of N or more gives a negative. Fonts are those of the split, and so
-    must be the writers of `pen_strokes`. An image is made again, up to MAX_ATTEMPTS times, if `preprocess`
-    finds no digit in it or if degrading it has changed it too much: the network must not learn a label that
-    the image no longer shows.
+    another drawing of its digit; an index of N or more gives a negative, among them `other_digits`, which
+    the network is not to read. Fonts are those of the split, and so must be the writers of `pen_strokes`. An
+    image is made again, up to MAX_ATTEMPTS times, if `preprocess` finds no digit in it or if degrading it has
+    changed it too much: the network must not learn a label that the image no longer shows.
     """
-    source = _Source(images, labels, load_font_glyphs(split), pen_strokes)
+    source = _Source(images, labels, load_font_glyphs(split), pen_strokes, other_digits)
     augmented = np.zeros((len(indices), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for position, index in enumerate(indices.tolist()):
         result = _augment(source, index, seed, config or AugmentationConfig(), _choose_for_training)
@@ -138,6 +141,7 @@ def augment_as_scanned(
     config: AugmentationConfig,
     split: Split,
     pen_strokes: PenStrokes | None = None,
+    other_digits: Dataset | None = None,
 ) -> list[Preprocessed | None]:
     """Return what a scan would classify for each index: the result of `preprocess` with all its candidates.
 
@@ -145,7 +149,7 @@ def augment_as_scanned(
     resembles the original, because a scan meets such digits too, and a threshold must hold for them. None
     stands for an image in which no digit was found in MAX_ATTEMPTS attempts.
     """
-    source = _Source(images, labels, load_font_glyphs(split), pen_strokes)
+    source = _Source(images, labels, load_font_glyphs(split), pen_strokes, other_digits)
     return [_augment(source, index, seed, config, _choose_as_scanned) for index in indices.tolist()]
 
 
@@ -156,6 +160,7 @@ class _Source(NamedTuple):
     labels: NDArray[np.uint8]
     font_glyphs: FontGlyphs
     pen_strokes: PenStrokes | None
+    other_digits: Dataset | None
 
 
 class _Augmented(NamedTuple):
@@ -191,7 +196,7 @@ def _augment(
 def _augment_once(
     source: _Source, index: int, rng: np.random.Generator, config: AugmentationConfig
 ) -> _Augmented:
-    images, labels, font_glyphs, pen_strokes = source
+    images, labels, font_glyphs, pen_strokes, other_digits = source
     strength, degraded_share, field_share = 1.0, config.degraded, config.printed_fields
     is_negative = index >= len(images)
     if is_negative:
@@ -199,7 +204,11 @@ def _augment_once(
         if config.empty_fields and rng.random() < config.empty_fields:
             field = preprocess(_draw_negative_field(images, rng, font_glyphs))
             return _Augmented(field, is_negative_field=True, may_be_line=True)
-        if pen_strokes and pen_strokes.non_digits and rng.random() < config.pen_non_digits:
+        if other_digits is not None and rng.random() < OTHER_DIGITS:
+            chosen = int(rng.integers(len(other_digits.labels)))
+            label = int(other_digits.labels[chosen])
+            image = vary_handwriting(other_digits.images[chosen], label, rng, config, font_glyphs)
+        elif pen_strokes and pen_strokes.non_digits and rng.random() < config.pen_non_digits:
             image = draw_pen_non_digit(pen_strokes, rng)
         else:
             image = draw_negative(images, labels, rng, config.letters, font_glyphs)

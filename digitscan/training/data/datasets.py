@@ -67,6 +67,17 @@ class TrainTestData:
     y_test: NDArray[np.uint8]
 
 
+def find_missing_digits(labels: NDArray[np.uint8]) -> list[int]:
+    """Return the digits, 0 to 9, that no label (N,) names."""
+    return np.flatnonzero(np.bincount(labels, minlength=NOT_A_DIGIT)[:NOT_A_DIGIT] == 0).tolist()
+
+
+def select_digits(dataset: Dataset, digits: Sequence[int]) -> Dataset:
+    """Return those images of a dataset whose labels are among `digits`."""
+    chosen = np.isin(dataset.labels, digits)
+    return Dataset(dataset.images[chosen], dataset.labels[chosen])
+
+
 def preprocess_dataset(dataset: Dataset) -> Dataset:
     """Return the dataset with preprocessed images. An image in which no digit is found becomes black."""
     pixels = np.zeros(dataset.images.shape, np.uint8)

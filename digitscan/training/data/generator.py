@@ -11,6 +11,7 @@ that the network is trained on, or that its best epoch is chosen by, is drawn ag
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -78,23 +79,30 @@ class AugmentedDataGenerator:
         epochs_per_dataset: int,
         first_epoch: int = 0,
         pen_strokes: Mapping[Split, PenStrokes] | None = None,
+        other_digits: Mapping[Split, Dataset] | None = None,
     ) -> None:
         """Make the validation dataset, and start to make the training dataset of `first_epoch`.
 
         `train` and `val` are digits as their source has them, not preprocessed. With `augmentation`, both are
-        augmented and negatives are added, some of both drawn from any `pen_strokes`. With None, training
-        digits get a random affine transform and validation digits are only preprocessed.
+        augmented and negatives are added, some of both drawn from any `pen_strokes`, and of the negatives
+        some from any `other_digits`, which the network is not to read. With None, training digits get a
+        random affine transform and validation digits are only preprocessed.
         """
         self._train_count, self._val = len(train.images), val
         self._seed, self._augmentation = seed, augmentation
         self._epochs_per_dataset = epochs_per_dataset
         self._pool = ProcessPool(
-            count_usable_cores(), _initialize_worker, (train, val, augmentation, pen_strokes)
+            count_usable_cores(),
+            _initialize_worker,
+            ({"train": train, "val": val}, augmentation, pen_strokes or {}, other_digits or {}),
         )
         self._current_index: int | None = None
+        self._start = self._end_of_first = time.perf_counter()
         try:
             val_futures = self._submit("val", VALIDATION_DATASET_INDEX, _make_chunk) if augmentation else []
             self._next_futures = self._submit("train", self._dataset_index(first_epoch), _make_chunk)
+            for future in self._next_futures:
+                future.add_done_callback(self._note_time)
             self.validation = _collect(val_futures) if augmentation else preprocess_dataset(val)
         except BaseException:  # also KeyboardInterrupt: the processes must end before the exception goes on
             self._pool.close()
@@ -120,6 +128,23 @@ class AugmentedDataGenerator:
             self._next_futures = self._submit("train", dataset_index + 1, _make_chunk)
         dataset = self._current_dataset
         return dataset, np.random.default_rng((self._seed, epoch)).permutation(len(dataset.images))
+
+    @property
+    def dataset_seconds(self) -> float:
+        """How long a training dataset takes to be made, from the first one, which must have been loaded."""
+        count = self._count_images("train") + (self._count_images("val") if self._augmentation else 0)
+        return (self._end_of_first - self._start) * self._count_images("train") / count
+
+    @property
+    def calibration_seconds(self) -> float:
+        """How long the images for calibration take to be made, estimated from the first training dataset."""
+        if not self._augmentation:
+            return 0.0
+        copies = CALIBRATION_COPIES + (CALIBRATION_FIELD_COPIES if self._augmentation.printed_fields else 0)
+        return self.dataset_seconds * copies * self._count_images("val") / self._count_images("train")
+
+    def _note_time(self, future: Future[Dataset]) -> None:
+        self._end_of_first = time.perf_counter()
 
     def make_calibration_images(self) -> ScannedImages:
         """Return what temperature and thresholds are fitted to: CALIBRATION_COPIES of each validation image.
@@ -160,13 +185,17 @@ class AugmentedDataGenerator:
     def _dataset_index(self, epoch: int) -> int:
         return FIRST_TRAINING_DATASET_INDEX + epoch // self._epochs_per_dataset
 
+    def _count_images(self, split: Split) -> int:
+        """Return how many images a dataset has: digits and negatives."""
+        digit_count = self._train_count if split == "train" else len(self._val.images)
+        negatives_per_digit = self._augmentation.negatives if self._augmentation else 0.0
+        return digit_count + round(digit_count * negatives_per_digit)
+
     def _submit(
         self, split: Split, dataset_index: int, make_chunk: Callable[[Split, NDArray[np.int64], int], _Chunk]
     ) -> list[Future[_Chunk]]:
         """Start to make a dataset; return a future for each chunk of it, in order."""
-        digit_count = self._train_count if split == "train" else len(self._val.images)
-        negatives_per_digit = self._augmentation.negatives if self._augmentation else 0.0
-        indices = np.arange(digit_count + round(digit_count * negatives_per_digit))
+        indices = np.arange(self._count_images(split))
         seed = self._seed * (LAST_DATASET_INDEX + 1) + dataset_index
         return [
             self._pool.submit(make_chunk, split, indices[start : start + CHUNK_SIZE], seed)
@@ -201,22 +230,23 @@ class _WorkerState:
 
     digits: Mapping[Split, Dataset]
     augmentation: AugmentationConfig | None
-    pen_strokes: Mapping[Split, PenStrokes] | None
+    pen_strokes: Mapping[Split, PenStrokes]
+    other_digits: Mapping[Split, Dataset]
 
 
 _worker_state: _WorkerState
 
 
 def _initialize_worker(
-    train: Dataset,
-    val: Dataset,
+    digits: Mapping[Split, Dataset],
     augmentation: AugmentationConfig | None,
-    pen_strokes: Mapping[Split, PenStrokes] | None,
+    pen_strokes: Mapping[Split, PenStrokes],
+    other_digits: Mapping[Split, Dataset],
 ) -> None:
     """Prepare a worker process; the pool calls this before the first task."""
     global _worker_state
     cv2.setNumThreads(1)  # there is a process for each core already
-    _worker_state = _WorkerState({"train": train, "val": val}, augmentation, pen_strokes)
+    _worker_state = _WorkerState(digits, augmentation, pen_strokes, other_digits)
 
 
 def _make_chunk(split: Split, indices: NDArray[np.int64], seed: int) -> Dataset:
@@ -228,7 +258,7 @@ def _make_chunk(split: Split, indices: NDArray[np.int64], seed: int) -> Dataset:
         # The best weights are chosen for users' images, which are less like MNIST than weakly augmented ones.
         augmentation = replace(augmentation, weakly_augmented=0.0)
     images = augment_images(
-        digits.images, digits.labels, indices, seed, augmentation, split, _pen_strokes(split)
+        digits.images, digits.labels, indices, seed, augmentation, split, *_other_sources(split)
     )
     return Dataset(images, _labels(digits, indices))
 
@@ -251,13 +281,14 @@ def _augment_as_scanned(
 ) -> _ScannedChunk:
     digits = _worker_state.digits[split]
     results = augment_as_scanned(
-        digits.images, digits.labels, indices, seed, augmentation, split, _pen_strokes(split)
+        digits.images, digits.labels, indices, seed, augmentation, split, *_other_sources(split)
     )
     return results, _labels(digits, indices)
 
 
-def _pen_strokes(split: Split) -> PenStrokes | None:
-    return _worker_state.pen_strokes[split] if _worker_state.pen_strokes else None
+def _other_sources(split: Split) -> tuple[PenStrokes | None, Dataset | None]:
+    """Return the pen strokes, and the digits that the network is not to read."""
+    return _worker_state.pen_strokes.get(split), _worker_state.other_digits.get(split)
 
 
 def _labels(digits: Dataset, indices: NDArray[np.int64]) -> NDArray[np.uint8]:

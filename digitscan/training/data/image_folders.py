@@ -22,6 +22,7 @@ from digitscan.workers.page_counter import list_pages
 from digitscan.workers.preprocessor import PreprocessedRow
 from digitscan.workers.protocol import FileLocation, WorkerSetup
 
+DIGIT_NAMES = frozenset("0123456789")
 TEST_DIVISOR = 7
 """Of a folder of images, one in seven is a test image, as in MNIST."""
 
@@ -30,9 +31,11 @@ def read_image_folders(folder: Path, on_unusable: Callable[[Path, str], object])
     """Return the digits of a folder with subfolders `0` to `9` of image files, preprocessed as in a scan.
 
     Every seventh, chosen at random but the same ones each time, is a test image. `on_unusable` is called with
-    the path of each image that has no digit or cannot be read, and the reason. Raises DataError where there
-    are too few usable images, and OSError where a folder cannot be read.
+    the path of each image that has no digit or cannot be read, and of each folder of another name, and the
+    reason. Raises DataError where no image can be used, and OSError where a folder cannot be read.
     """
+    for other in find_other_folders(folder):
+        on_unusable(other, "its name is no digit, 0 to 9")
     labels_and_paths = list(_list_labelled_files(folder))
     try:
         pages = list_pages([FileLocation(os.fspath(path)) for _, path in labels_and_paths])
@@ -48,11 +51,8 @@ def read_image_folders(folder: Path, on_unusable: Callable[[Path, str], object])
         else:
             images.append(row)
             labels.append(label)
-    min_images = 2 * TEST_DIVISOR
-    if len(images) < min_images:
-        raise DataError(
-            f"{folder} has too few usable images: {len(images)}, at least {min_images} are needed"
-        )
+    if not images:
+        raise DataError(f"{folder} has no usable image: every file was left out, for the reasons above")
     x, y = np.stack(images), np.array(labels, np.uint8)
     # The same test images each time, so that no teacher was trained on what its student is tested on.
     order = np.random.default_rng(0).permutation(len(x))
@@ -71,6 +71,15 @@ def _list_labelled_files(folder: Path) -> Iterator[tuple[int, Path]]:
             # The reader says why it leaves out what is no file, such as a pipe or a link that leads nowhere.
             if not path.name.startswith(".") and not path.is_dir():
                 yield digit, path
+
+
+def find_other_folders(folder: Path) -> list[Path]:
+    """Return the subfolders whose names are no digits, but for hidden ones, by name."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.name not in DIGIT_NAMES and not path.name.startswith(".") and path.is_dir()
+    )
 
 
 def read_pixels(files: Sequence[FileLocation]) -> list[NDArray[np.uint8] | str]:

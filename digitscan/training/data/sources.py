@@ -40,6 +40,8 @@ IDX_FILES = {
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_UNPACKED_BYTES = 2_000_000_000
 """Limits what a small compressed file can unpack to: 36 times the size of MNIST."""
+MIN_TRAINING_IMAGES = 20
+"""With fewer, nothing can be learned, and validation has none of most digits."""
 MAX_LISTED_NAMES = 8
 EXPECTED_FORMS = (
     "expected an .npz file with x_train, y_train, x_test and y_test, a folder with the four IDX files of "
@@ -61,12 +63,13 @@ def load_data(
         return TrainTestData(**load_mnist())
     try:
         if source.is_dir():
-            return _load_folder(source, on_unusable)
+            return _check_count(_load_folder(source, on_unusable), source)
         if not source.is_file():
             problem = "is a pipe, socket or device" if source.exists() else "does not exist"
             raise DataError(f"{source} {problem}: {EXPECTED_FORMS}")
         with open_data_file(source) as file:
-            return _check_arrays(read_arrays(source, file, ARRAY_NAMES, EXPECTED_FORMS), source)
+            arrays = read_arrays(source, file, ARRAY_NAMES, EXPECTED_FORMS)
+            return _check_count(_check_arrays(arrays, source), source)
     except OSError as error:
         raise DataError(f"{error.filename or source} cannot be read: {error.strerror or error}") from error
     except MemoryError:
@@ -207,6 +210,17 @@ def _check_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> TrainTestData:
         arrays["x_test"],
         arrays["y_test"].astype(np.uint8),
     )
+
+
+def _check_count(data: TrainTestData, source: Path) -> TrainTestData:
+    """Return the data. Raises DataError where there are too few images to train on."""
+    count, test_count = len(data.x_train), len(data.x_test)
+    if count < MIN_TRAINING_IMAGES:
+        raise DataError(
+            f"{source} has {count} usable images to train on, and {test_count} to test with (of a folder by "
+            f"digit, every seventh): at least {MIN_TRAINING_IMAGES} to train on are needed"
+        )
+    return data
 
 
 def _join_names(names: Sequence[str]) -> str:

@@ -16,10 +16,10 @@ from digitscan.training.data.sources import IDX_FILES, load_data
 
 @pytest.fixture(scope="module")
 def arrays(mnist):
-    """Twenty training and ten test digits of MNIST, by the names of the arrays."""
+    """Twenty-eight training and ten test digits of MNIST, by the names of the arrays."""
     return {
-        "x_train": mnist.x_train[:20],
-        "y_train": mnist.y_train[:20],
+        "x_train": mnist.x_train[:28],
+        "y_train": mnist.y_train[:28],
         "x_test": mnist.x_test[:10],
         "y_test": mnist.y_test[:10],
     }
@@ -89,7 +89,7 @@ def test_the_four_idx_files_are_read_in_each_spelling(has_dot, is_gzipped, tmp_p
 
 @pytest.fixture
 def image_folder(tmp_path, arrays):
-    """A folder of twenty images by label, dark on light and larger than MNIST's, and two unusable files."""
+    """A folder of twenty-eight images by label, dark on light and larger than MNIST's, and two unusable files."""
     for index, (image, label) in enumerate(zip(arrays["x_train"], arrays["y_train"], strict=True)):
         subfolder = tmp_path / str(label)
         subfolder.mkdir(exist_ok=True)
@@ -101,8 +101,8 @@ def image_folder(tmp_path, arrays):
 
 def test_every_seventh_image_of_a_folder_is_for_testing(image_folder, arrays):
     data = load_data(image_folder)
-    assert data.x_train.shape == (18, 28, 28)
-    assert data.x_test.shape == (2, 28, 28)
+    assert data.x_train.shape == (24, 28, 28)
+    assert data.x_test.shape == (4, 28, 28)
     assert sorted([*data.y_train, *data.y_test]) == sorted(arrays["y_train"])
 
 
@@ -119,11 +119,25 @@ def test_unusable_images_of_a_folder_are_left_out_and_reported(image_folder):
     assert reasons == {"broken.png": "not an image: text", "empty.png": "blank"}
 
 
+def test_a_folder_whose_name_is_no_digit_is_reported(image_folder):
+    (image_folder / "letters").mkdir()
+    reasons = {}
+    load_data(image_folder, on_unusable=lambda path, reason: reasons.update({path.name: reason}))
+    assert reasons["letters"] == "its name is no digit, 0 to 9"
+
+
+def test_a_folder_without_a_usable_image_is_refused(tmp_path):
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "a.png").write_text("no image")
+    with pytest.raises(DataError, match="has no usable image: every file was left out"):
+        load_data(tmp_path)
+
+
 def test_a_folder_of_too_few_images_is_refused(tmp_path, arrays):
     """Some must be left for testing."""
     (tmp_path / "3").mkdir()
     Image.fromarray(arrays["x_train"][0]).save(tmp_path / "3" / "a.png")
-    with pytest.raises(DataError, match="has too few usable images: 1, at least 14 are needed"):
+    with pytest.raises(DataError, match=r"has 1 usable images to train on, and 0 to test .*: at least 20"):
         load_data(tmp_path)
 
 
