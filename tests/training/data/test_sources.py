@@ -89,7 +89,7 @@ def test_the_four_idx_files_are_read_in_each_spelling(has_dot, is_gzipped, tmp_p
 
 @pytest.fixture
 def image_folder(tmp_path, arrays):
-    """A folder of twenty-eight images by label, dark on light and larger than MNIST's, and two unusable files."""
+    """A folder of 28 images by label, dark on light and larger than MNIST's, and two unusable files."""
     for index, (image, label) in enumerate(zip(arrays["x_train"], arrays["y_train"], strict=True)):
         subfolder = tmp_path / str(label)
         subfolder.mkdir(exist_ok=True)
