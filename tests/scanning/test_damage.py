@@ -181,7 +181,7 @@ if os.name == "posix":
         assert rows["into-closed.png"]["note"] == "no permission to read it"
         assert [rows[f"{name}/same.png"]["digit"] for name in "ab"] == ["7", "7"]
         words = " ".join(done.stderr.decode().split())
-        assert "2 links to folders" in words and "2 pipe, socket or device" in words
+        assert "2 links to folders" in words and "2 pipes, sockets or devices" in words
         assert r"could not be opened: [red]closed\x1b[31m/" in words
 
     def test_pipes_sockets_and_devices_that_are_named_are_refused_without_waiting_for_them(traps):
