@@ -56,7 +56,8 @@ def test_the_pictures_of_a_long_list_are_found_from_the_folder_of_the_scan(tmp_p
     words = ("scan", "--files-from", "-", "-o", "out/rows.csv", "--quiet")
     assert run(*words, cwd=tmp_path, input=names.encode()).returncode == 0
     rows = read_rows(tmp_path / "out" / "rows.csv", None)
-    assert len(rows.paths) == 1001 and all(path.is_file() for path in rows.paths)
+    assert len(rows.pictures) == 1001
+    assert all(Path(picture.path).is_file() for picture in rows.pictures)
 
 
 def test_digits_that_a_spreadsheet_changed_are_as_a_scan_writes_them(write):

@@ -180,13 +180,13 @@ def test_a_csv_cut_in_the_middle_of_a_file_is_continued_with_the_next_page(folde
     assert scan(folder, "--resume")[2] == whole
 
 
-def test_a_resumed_scan_of_files_that_are_named_again_keeps_their_order(folder):
+def test_a_resumed_scan_of_named_files_keeps_their_order(folder):
     arguments = ("scan", "images/b.tif", "images/b.tif", "images/d.pdf", "-o", "rows.csv")
     run(*arguments, cwd=folder.parent)
     output = folder.parent / "rows.csv"
     whole = output.read_bytes()
-    assert [row["path"].rpartition("#")[2] for row in parse(whole)] == [*"1234512345123"]
-    for rows in range(1, 13):
+    assert [row["path"].rpartition("#")[2] for row in parse(whole)] == [*"12345123"]
+    for rows in range(1, 8):
         leave_as_killed(output, b"".join(whole.splitlines(keepends=True)[: rows + 1]))
         done = run(*arguments, "--resume", cwd=folder.parent)
         assert done.returncode == 0, done.stderr
