@@ -7,6 +7,7 @@ best of several runs, on one core. Each image has just been written to memory, a
 
 from __future__ import annotations
 
+import argparse
 import time
 
 import cv2
@@ -67,6 +68,7 @@ def measure_microseconds(images: list[GrayImage]) -> float:
 
 def main() -> None:
     """Print the table."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     cv2.setNumThreads(1)
     digits = load_data().x_train
     random = np.random.default_rng(0)
