@@ -163,7 +163,7 @@ class FileLocator:
     def __init__(self, paths: Sequence[Path]) -> None:
         """Take the paths of the scan."""
         self._only_folder = paths[0] if is_one_folder(paths) else None
-        self._folders = {_shown_root(path): path for path in paths if os.path.isdir(path)}
+        self._folders = {_encode_root(path): path for path in paths if os.path.isdir(path)}
 
     def locate(self, name: bytes) -> tuple[str, Folder | None]:
         """Return the path and the folder of the file that is shown by this name."""
@@ -183,7 +183,7 @@ def _locate_below(root: Path, name: bytes) -> tuple[str, Folder]:
     return file, Folder(os.fspath(root), subpath)
 
 
-def _shown_root(path: Path) -> bytes:
+def _encode_root(path: Path) -> bytes:
     """Return how the names in a folder begin, without the slash; empty for the root of the system."""
     return os.fsencode(path.as_posix()).rstrip(b"/")
 
@@ -273,7 +273,7 @@ def _walk_paths(paths: Sequence[Path], file_filter: FileFilter) -> Iterator[Path
         if not os.path.isdir(path):
             yield path
             continue
-        prefix = b"" if is_single else _shown_root(path) + b"/"
+        prefix = b"" if is_single else _encode_root(path) + b"/"
         for folder, listing in _walk(os.fspath(path), file_filter, given):
             shown = prefix + os.fsencode(folder.subpath) + b"/" if folder.subpath else prefix
             yield _FoundFolder(folder, listing, shown, given.get(listing.folder_id, set()))
