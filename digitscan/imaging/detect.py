@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from digitscan.imaging.frames import BOX_REMOVED, LINE_REMOVED
 from digitscan.imaging.ink import (
     InkMeasurement,
     is_blank,
@@ -18,7 +19,6 @@ from digitscan.imaging.ink import (
     separate_ink_of,
 )
 from digitscan.imaging.lines import LineRemoval, may_have_lines, remove_lines
-from digitscan.imaging.marks import BOX_REMOVED, LINE_REMOVED
 from digitscan.imaging.segment import (
     BLANK,
     EMPTY_FIELD,

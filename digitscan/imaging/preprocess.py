@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from digitscan.imaging.condition import Condition
 from digitscan.imaging.detect import LIGHT_ON_DARK, Detection, detect_digits
+from digitscan.imaging.frames import BOX_REMOVED, LINE_REMOVED
 from digitscan.imaging.ink import has_thin_strokes, square_kernel
-from digitscan.imaging.marks import BOX_REMOVED, LINE_REMOVED, NEIGHBOUR_LEFT_OUT, POINT_LEFT_OUT
+from digitscan.imaging.marks import NEIGHBOUR_LEFT_OUT, POINT_LEFT_OUT
 from digitscan.imaging.normalize import (
     MAX_BLOCK_SIZE,
     centre_by_mass,

@@ -32,6 +32,17 @@ from digitscan.imaging.components import (
     take_edge_lines,
     touches_edge,
 )
+from digitscan.imaging.frames import (
+    BOX_REMOVED,
+    LINE_REMOVED,
+    find_frames,
+    find_lines_apart,
+    find_underlines,
+    is_corner,
+    is_empty_frame,
+    is_frame,
+    may_be_frame,
+)
 from digitscan.imaging.groups import (
     belongs_to,
     compute_prominence,
@@ -41,21 +52,7 @@ from digitscan.imaging.groups import (
     has_second_digit,
 )
 from digitscan.imaging.ink import square_kernel
-from digitscan.imaging.marks import (
-    BOX_REMOVED,
-    LINE_REMOVED,
-    POINT_LEFT_OUT,
-    Neighbours,
-    find_frames,
-    find_lines_apart,
-    find_neighbours,
-    find_underlines,
-    has_point,
-    is_corner,
-    is_empty_frame,
-    is_frame,
-    may_be_frame,
-)
+from digitscan.imaging.marks import POINT_LEFT_OUT, Neighbours, find_neighbours, has_point
 from digitscan.imaging.struck_out import MIN_STRUCK_OUT_ASPECT, is_struck_out
 from digitscan.imaging.types import GrayImage
 

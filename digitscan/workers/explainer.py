@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from digitscan.imaging.decode import DecodedImage
+    from digitscan.imaging.decoded_image import DecodedImage
     from digitscan.imaging.preprocess import Preprocessed
     from digitscan.imaging.types import GrayImage
     from digitscan.model.classifier import Cascade, ClassifiedImage, Classifier

@@ -21,7 +21,7 @@ from digitscan.system.resources import limit_memory
 from digitscan.workers.protocol import FileLocation, ImageSetup, ModelSetup, WorkerRow
 
 if TYPE_CHECKING:
-    from digitscan.imaging.decode import DecodedImage
+    from digitscan.imaging.decoded_image import DecodedImage
     from digitscan.imaging.preprocess import Preprocessed
     from digitscan.model.classifier import Cascade, ClassifiedImage, Classifier
     from digitscan.model.metadata import ModelMetadata
@@ -117,7 +117,8 @@ class ImageProcessor:
         set_current: SetCurrent,
     ) -> None:
         """Add the pictures that may be a digit to `preprocessed`; the others get their row."""
-        from digitscan.imaging.decode import MIN_SHORT_SIDE_CLOSE_UP, decode_image
+        from digitscan.imaging.decode import decode_image
+        from digitscan.imaging.decoded_image import MIN_SHORT_SIDE_CLOSE_UP
         from digitscan.imaging.preprocess import MIN_DIGIT_SIZE, preprocess
         from digitscan.imaging.preprocess_batch import is_batchable, preprocess_batch
 

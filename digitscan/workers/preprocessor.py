@@ -17,7 +17,7 @@ from digitscan.workers.image_processor import (
 from digitscan.workers.protocol import FileLocation
 
 if TYPE_CHECKING:
-    from digitscan.imaging.decode import DecodedImage
+    from digitscan.imaging.decoded_image import DecodedImage
     from digitscan.imaging.preprocess import Preprocessed
 
 
@@ -64,7 +64,8 @@ def read_image(
 
     A large JPEG is decoded at a reduced scale first, and again at a larger one if its digit is small.
     """
-    from digitscan.imaging.decode import MIN_SHORT_SIDE_CLOSE_UP, decode_image
+    from digitscan.imaging.decode import decode_image
+    from digitscan.imaging.decoded_image import MIN_SHORT_SIDE_CLOSE_UP
     from digitscan.imaging.preprocess import MIN_DIGIT_SIZE, preprocess
 
     image = decode_image(file.path, max_megapixels, page=file.page)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 
 from digitscan.errors import ImageError
-from digitscan.imaging.decode import MIN_SHORT_SIDE, decode_image
+from digitscan.imaging.decode import decode_image
+from digitscan.imaging.decoded_image import MIN_SHORT_SIDE
 from tests.support.pictures import digit_picture, encode_image, make_png_chunk
 
 

@@ -12,8 +12,10 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, PngImagePlugin
 
 from digitscan.errors import ImageError
-from digitscan.imaging.decode import MAX_MEGAPIXELS, MIN_SHORT_SIDE, decode_image
+from digitscan.imaging.decode import decode_image
+from digitscan.imaging.decoded_image import MIN_SHORT_SIDE
 from digitscan.imaging.fast_decode import decode_complete_jpeg, decode_plain_png
+from digitscan.imaging.formats import MAX_MEGAPIXELS
 from tests.support.pictures import digit_picture, encode_image, make_png_chunk
 
 JPEG_OPTIONS = st.fixed_dictionaries(
