@@ -17,7 +17,7 @@ from typing import NamedTuple
 from benchmarks.sets import compute_means, scan_sets
 from digitscan.model.registry import load_model
 from digitscan.training.config import TrainConfig
-from digitscan.training.data.augment import AugmentationConfig
+from digitscan.training.data.augment import NO_AUGMENTATION, AugmentationConfig
 from digitscan.training.data.datasets import preprocess_dataset, split_train_val
 from digitscan.training.data.sources import load_data
 from digitscan.training.pipeline import run_training
@@ -35,19 +35,6 @@ class Step(NamedTuple):
     has_pens: bool = False
 
 
-NO_AUGMENTATION = AugmentationConfig(
-    added_strokes=0.0,
-    stroke_glyphs=0.0,
-    font_glyphs=0.0,
-    negatives=0.0,
-    letters=0.0,
-    stretched=0.0,
-    distorted=0.0,
-    degraded=0.0,
-    printed_fields=0.0,
-    empty_fields=0.0,
-    weakly_augmented=0.0,
-)
 FULL_AUGMENTATION = AugmentationConfig()
 DISTORTED = replace(NO_AUGMENTATION, distorted=FULL_AUGMENTATION.distorted)
 WITHOUT_STRETCHING = replace(FULL_AUGMENTATION, stretched=0.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from digitscan.errors import UsageError
 from digitscan.model.metadata import FAST_CNN
 from digitscan.training.config import TrainConfig
-from digitscan.training.data.augment import AugmentationConfig
+from digitscan.training.data.augment import NO_AUGMENTATION, AugmentationConfig
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,7 @@ DISTILLED_MLP_RECIPE = Recipe(
     batch_size=256,
     patience=80,
     learning_rate=3e-3,
-    augmentation=AugmentationConfig(
-        added_strokes=0.0,
-        stroke_glyphs=0.0,
-        font_glyphs=0.0,
-        pen_digits=0.0,
-        pen_non_digits=0.0,
-        stretched=0.0,
-        negatives=0.0,
-        degraded=0.0,
-        printed_fields=0.0,
-        empty_fields=0.0,
-        weakly_augmented=1.0,
-    ),
+    augmentation=replace(NO_AUGMENTATION, distorted=1.0, weakly_augmented=1.0),
     epochs_per_dataset=10,
 )
 """The recipe of an MLP that has teachers: many epochs of weakly augmented digits, without negatives."""

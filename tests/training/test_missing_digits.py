@@ -7,7 +7,6 @@ import pytest
 from digitscan.model.registry import load_model
 from digitscan.training.config import TrainConfig
 from digitscan.training.data import augment
-from digitscan.training.data.augment import AugmentationConfig
 from digitscan.training.data.datasets import preprocess_dataset
 from digitscan.training.data.sources import load_data
 from digitscan.training.missing_digits import describe_digits, exclude_digits, load_other_digits
@@ -83,21 +82,12 @@ def test_a_network_without_negatives_marks_nothing_ok_after_missing_digits(zeros
 
 def test_negatives_show_the_digits_that_the_data_lack(monkeypatch):
     data, others = load_data(), load_other_digits([8])["val"]
+    digits, labels = data.x_train[:10], data.y_train[:10]
     monkeypatch.setattr(augment, "OTHER_DIGITS", 1.0)
-    plain = AugmentationConfig(
-        added_strokes=0.0,
-        stroke_glyphs=0.0,
-        font_glyphs=0.0,
-        stretched=0.0,
-        distorted=0.0,
-        degraded=0.0,
-        printed_fields=0.0,
-        empty_fields=0.0,
-    )
     monkeypatch.setattr(augment, "degrade", lambda image, rng: image)
     negatives = np.arange(10, 30)
     images = augment.augment_images(
-        data.x_train[:10], data.y_train[:10], negatives, 1, plain, "val", other_digits=others
+        digits, labels, negatives, 1, augment.NO_AUGMENTATION, "val", other_digits=others
     )
     eights = {image.tobytes() for image in preprocess_dataset(others).images}
     assert len({image.tobytes() for image in images}) > 10

@@ -106,6 +106,24 @@ class AugmentationConfig:
     """
 
 
+NO_AUGMENTATION = AugmentationConfig(
+    added_strokes=0.0,
+    stroke_glyphs=0.0,
+    font_glyphs=0.0,
+    negatives=0.0,
+    letters=0.0,
+    pen_digits=0.0,
+    pen_non_digits=0.0,
+    stretched=0.0,
+    distorted=0.0,
+    degraded=0.0,
+    printed_fields=0.0,
+    empty_fields=0.0,
+    weakly_augmented=0.0,
+)
+"""Digits as their source has them."""
+
+
 def augment_images(
     images: GrayImage,
     labels: NDArray[np.uint8],

@@ -8,6 +8,7 @@ import pytest
 from digitscan.imaging.preprocess import preprocess
 from digitscan.training.data.augment import (
     MAX_LINE_WIDTH,
+    NO_AUGMENTATION,
     AugmentationConfig,
     augment_as_scanned,
     augment_images,
@@ -16,19 +17,6 @@ from digitscan.training.data.augment import (
 from digitscan.training.data.distort import apply_random_affine
 from digitscan.training.data.font_glyphs import load_font_glyphs
 from digitscan.training.data.pen_files import load_pen_strokes
-
-NO_AUGMENTATION = AugmentationConfig(
-    added_strokes=0.0,
-    stroke_glyphs=0.0,
-    font_glyphs=0.0,
-    letters=0.0,
-    stretched=0.0,
-    distorted=0.0,
-    degraded=0.0,
-    printed_fields=0.0,
-    empty_fields=0.0,
-    weakly_augmented=0.0,
-)
 
 
 def augment(digits, indices, seed, config=None):
