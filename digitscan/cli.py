@@ -70,6 +70,7 @@ from digitscan.cli_options import (
     TrainedArchitecture,
     TrainingData,
     TruthFile,
+    UpdateScan,
     Workers,
 )
 from digitscan.errors import DigitscanError, ExitCode, OutputClosedError, UsageError
@@ -152,6 +153,7 @@ def scan(
     overwrite: Overwrite = False,
     resume: ResumeScan = False,
     retry_errors: RetryErrors = False,
+    update: UpdateScan = False,
     copy_review: CopyReview = None,
     raw: Raw = False,
     excel: Excel = False,
@@ -195,7 +197,7 @@ def scan(
         hidden=hidden,
     )
     output_config = OutputConfig(
-        output, overwrite, resume, retry_errors, raw, excel, copy_review, quiet, list_skipped
+        output, overwrite, resume, retry_errors, update, raw, excel, copy_review, quiet, list_skipped
     )
     with raise_on_signal():
         given = collect_paths(paths or [], files_from, null_separated)

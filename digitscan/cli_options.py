@@ -327,6 +327,13 @@ RetryErrors = Annotated[
         "--retry-errors", help="Read again the files whose rows say error, then continue the output."
     ),
 ]
+UpdateScan = Annotated[
+    bool,
+    typer.Option(
+        "--update",
+        help="Bring an output up to date: read new and changed images, and keep the other rows as they are.",
+    ),
+]
 CopyReview = Annotated[
     Path | None,
     typer.Option(

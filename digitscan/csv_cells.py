@@ -1,8 +1,9 @@
-"""Text in the cells of a CSV: what a spreadsheet would run as a formula is made harmless, and back.
+"""What the cells of a CSV hold and what separates them, as spreadsheets write and read it.
 
-Text that begins like a formula gets a `'` in front (OWASP, "CSV Injection"; CWE-1236): a file name must not
-run code. Many spreadsheets split at semicolons, tabs or bars, and then no quotes protect a cell, so the `'`
-is also put behind each of these.
+What a spreadsheet would run as a formula is made harmless, and back: text that begins like a formula gets a
+`'` in front (OWASP, "CSV Injection"; CWE-1236), because a file name must not run code. Many spreadsheets
+split at semicolons, tabs or bars, and then no quotes protect a cell, so the `'` is also put behind each of
+these.
 """
 
 from __future__ import annotations
@@ -20,6 +21,20 @@ STARTS_FORMULA = re.compile(rf"'|{_FORMULA}")
 """What needs a `'` at the beginning of a cell, as a pattern."""
 _FORMULA_STARTS = re.compile(rf"\A(?=[\t\r\n'])|(?:\A|(?<={SEPARATOR}))(?={_FORMULA})")
 _ESCAPES = re.compile(rf"\A'|(?<={SEPARATOR})'(?={_FORMULA})")
+
+
+_DELIMITERS = ",;\t|"
+_SEPARATOR_LINE = re.compile(r"\Asep=.\r?\n")
+
+
+def detect_delimiter(first_line: str) -> str:
+    """Return what separates the cells of a CSV, from its first line."""
+    return max(_DELIMITERS, key=first_line.count)
+
+
+def skip_separator_line(text: str) -> str:
+    """Return the text of a CSV without the line by which Excel is told what separates the cells."""
+    return _SEPARATOR_LINE.sub("", text)
 
 
 def escape_formula(text: str) -> str:

@@ -7,12 +7,11 @@ import csv
 import hashlib
 import io
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from digitscan.csv_cells import unescape_formula
+from digitscan.csv_cells import detect_delimiter, skip_separator_line, unescape_formula
 from digitscan.errors import DataError, DigitscanError, ImageError
 from digitscan.evaluation.metrics import NO_DIGIT
 from digitscan.prediction import add_page, name_to_path
@@ -28,7 +27,6 @@ PATH_COLUMN = "path"
 LABEL_COLUMNS = ("label", "corrected")
 """The names of the column with the labels; the first that there is counts. `digit` is what was read."""
 MAX_CSV_BYTES = 1 << 30
-_DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True)
@@ -185,9 +183,8 @@ def read_table(path: Path) -> Table:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text: save it as CSV in UTF-8") from None
-    text = re.sub(r"\Asep=.\r?\n", "", text)  # a line by which Excel is told the separator
-    first_line = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first_line.count)
+    text = skip_separator_line(text)
+    delimiter = detect_delimiter(text.partition("\n")[0])
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = _strip_nameless_end(next(lines, []))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -23,11 +24,11 @@ from digitscan.scanning.discovery import (
 )
 from digitscan.scanning.file_filter import FileFilter
 from digitscan.scanning.output.config import OutputConfig
-from digitscan.scanning.output.csv_format import CsvFormat, CsvReader, CsvWriter
+from digitscan.scanning.output.csv_format import CsvFormat, CsvReader, CsvRow, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.pages import find_pages
 from digitscan.scanning.preparation import check_can_continue, create_manifest, open_output
-from digitscan.scanning.progress import progress_bar
+from digitscan.scanning.progress import UpdateProgress, progress_bar
 from digitscan.scanning.report import (
     SummaryContext,
     SummaryCounts,
@@ -36,8 +37,9 @@ from digitscan.scanning.report import (
     print_summary,
 )
 from digitscan.scanning.resume import RemainingFiles
-from digitscan.scanning.retry import retry_errors
+from digitscan.scanning.retry import retry_errors, rewrite_rows
 from digitscan.scanning.scheduler import Scheduler, predict
+from digitscan.scanning.update import LastRead, UpdateCounts, find_files_to_read, merge_rows
 from digitscan.system.log import format_count, log
 from digitscan.workers.kind_detector import KindDetector
 from digitscan.workers.supervisor import ProcessFactory
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from digitscan.model.registry import Model
+    from digitscan.scanning.output.manifest import StoredScan
     from digitscan.scanning.review_copies import ReviewCopies
 
 
@@ -227,37 +230,157 @@ def _scan_into_output(
     files = _find_files(scan.paths, scan.stats, scan.config, process_factory, sink.own_files)
     if output_config.path is None and not (sink.is_kept or output_config.quiet):
         log("The rows go to stdout; -o FILE keeps them in a file.")
-    counts = SummaryCounts()
+    run = _OutputRun(scan, output_config, sink, manifest.csv_format, copies, process_factory)
     try:
-        open_output(sink, manifest)
+        stored = open_output(sink, manifest, output_config, scan.paths)
         if output_config.retry_errors and sink.appending:
             retry_errors(sink, scan.paths, scan.model, scan.config, manifest.csv_format, process_factory)
-        previous_rows = sink.read_rows(manifest.raw)
-        counted_rows = counts.count_previous(previous_rows or ())
-        if copies:
-            counted_rows = copies.add_previous(counted_rows)
-        roots = list_roots(scan.paths) if sink.appending else ()
-        remaining = RemainingFiles(files, counted_rows, roots)
-        shows_progress = not (output_config.quiet or output_config.list_skipped or sink.is_terminal)
-        with (
-            contextlib.closing(find_pages(remaining, scan.config, process_factory)) as pages,
-            Scheduler(pages, scan.model, scan.config, process_factory) as scheduler,
-            progress_bar(scan.paths, scan.config.file_filter, shows_progress) as update_progress,
-        ):
-            batches = scheduler.batches()
-            _write_rows(batches, previous_rows, sink, manifest.csv_format, counts, update_progress, copies)
+        if output_config.update and stored:
+            run.update(files, stored)
+            sink.replace_manifest(manifest)
+        else:
+            run.append(files)
     except (KeyboardInterrupt, SystemExit):
-        _log_stop(sink, counts)
+        run.log_stop()
         raise
     finally:
         sink.close()
-    _log_missed_files(remaining)
+    run.log_end()
     if not output_config.quiet:
-        _print_summary(scan, sink, counts, time.perf_counter() - start, console)
+        _print_summary(scan, sink, run.counts, time.perf_counter() - start, console)
     if sink.change:
         raise OutputError(sink.change)
-    has_failures = counts.errors or scan.stats.unreadable_folders
+    has_failures = run.counts.errors or scan.stats.unreadable_folders
     return ExitCode.UNREADABLE_FILES if has_failures else ExitCode.OK
+
+
+class _OutputRun:
+    """The part of a scan that writes its rows into an open output."""
+
+    def __init__(
+        self,
+        scan: Scan,
+        output_config: OutputConfig,
+        sink: OutputSink,
+        csv_format: CsvFormat,
+        copies: ReviewCopies | None,
+        process_factory: ProcessFactory,
+    ) -> None:
+        self.counts = SummaryCounts()
+        self._scan, self._output_config, self._sink = scan, output_config, sink
+        self._csv_format, self._copies, self._process_factory = csv_format, copies, process_factory
+        self._remaining: RemainingFiles | None = None
+        self._update_counts: UpdateCounts | None = None
+
+    @contextlib.contextmanager
+    def _reading(self, files: Iterable[ImageFile]) -> Iterator[tuple[Scheduler, UpdateProgress]]:
+        """Give what reads files, and what shows that rows are written."""
+        scan, config = self._scan, self._output_config
+        shows_progress = not (config.quiet or config.list_skipped or self._sink.is_terminal)
+        with (
+            contextlib.closing(find_pages(files, scan.config, self._process_factory)) as pages,
+            Scheduler(pages, scan.model, scan.config, self._process_factory) as scheduler,
+            progress_bar(scan.paths, scan.config.file_filter, shows_progress) as update_progress,
+        ):
+            yield scheduler, update_progress
+
+    def append(self, files: Iterable[ImageFile]) -> None:
+        """Write the rows of the files that have none, behind those that are there."""
+        previous_rows = self._sink.read_rows(self._csv_format.raw)
+        roots = list_roots(self._scan.paths) if self._sink.appending else ()
+        counted_rows = self._count_previous(previous_rows or ())
+        self._remaining = RemainingFiles(files, counted_rows, roots)
+        with self._reading(self._remaining) as (scheduler, update_progress):
+            self._append_batches(scheduler.batches(), previous_rows, update_progress)
+
+    def _count_previous(self, rows: Iterable[Prediction]) -> Iterator[Prediction]:
+        counted = self.counts.count_previous(rows)
+        return self._copies.add_previous(counted) if self._copies else counted
+
+    def _append_batches(
+        self,
+        batches: Iterator[list[Prediction]],
+        previous_rows: CsvReader | None,
+        update_progress: UpdateProgress,
+    ) -> None:
+        """Write the batches as they come, whole rows at a time, behind the previous rows."""
+        # The first batch comes when all previous rows have been read: until then nothing is changed.
+        first = next(batches, [])
+        sink = self._sink
+        sink.prepare_to_append(previous_rows)
+        extra_columns = previous_rows.extra_columns if previous_rows else ()
+
+        def start_writer(header: bool) -> CsvWriter:
+            return CsvWriter(sink.file, self._csv_format, header, sink.is_terminal, extra_columns)
+
+        with sink.translate_os_errors():
+            writer = start_writer(header=not sink.appending)
+        try:
+            for batch in chain([first], batches):
+                with sink.translate_os_errors():
+                    if sink.has_changed():
+                        writer = start_writer(header=not sink.rescue())
+                    writer.write(batch)
+                sink.sync()
+                self._count(batch)
+                update_progress(self.counts)
+        finally:
+            with sink.translate_os_errors():
+                if sink.has_changed():
+                    sink.rescue(has_more_rows=False)
+
+    def _count(self, rows: Sequence[Prediction]) -> None:
+        self.counts.add(rows)
+        if self._copies:
+            self._copies.add(rows)
+
+    def update(self, files: Iterable[ImageFile], stored: StoredScan) -> None:
+        """Replace the output by one with the rows of all files, in order; what has not changed is kept."""
+        self._update_counts = UpdateCounts()
+        rows, known_rows = (self._sink.read_rows(self._csv_format.raw) for _ in range(2))
+        assert rows and known_rows
+        roots = list_roots(self._scan.paths)
+        changed = find_files_to_read(
+            files, known_rows, roots, LastRead.of(stored), self._update_counts, known_rows.may_be_cut
+        )
+        rows.read_header()
+        with self._reading(changed) as (scheduler, update_progress):
+            new_rows = chain.from_iterable(scheduler.batches())
+            merged = merge_rows(rows.rows(), new_rows, roots, rows.extra_columns)
+
+            def count(batch: Sequence[CsvRow]) -> None:
+                kept = (row.prediction for row in batch if row.cells)
+                deque(self._count_previous(kept), maxlen=0)
+                self._count([row.prediction for row in batch if not row.cells])
+                update_progress(self.counts)
+
+            rewrite_rows(self._sink, self._csv_format, rows.extra_columns, merged, count)
+
+    def log_stop(self) -> None:
+        """Say what an interrupted scan leaves."""
+        sink = self._sink
+        if self._update_counts:
+            log(f"Stopped. {sink.description} is as it was")
+            return
+        hint = "; --resume continues" if sink.is_resumable else ""
+        total = self.counts.total
+        written = f"{format_count(total, 'row')} {'is' if total == 1 else 'are'} written"
+        log(f"Stopped. {sink.change or f'{written}: {sink.description}{hint}'}")
+
+    def log_end(self) -> None:
+        """Say what an update has done, and which files a resumed scan has left out."""
+        if self._update_counts and not self._output_config.quiet:
+            log(f"{self._sink.description}: {self._update_counts.description}")
+        count = self._remaining.missed_count if self._remaining else 0
+        if self._remaining and count:
+            example = self._remaining.missed_example
+            added = (
+                f"{example} was added" if count == 1 else f"{count:,} files, such as {example}, were added"
+            )
+            log(
+                f"{added} before the point that this scan had reached, and so without a row: --update reads "
+                f"{'it' if count == 1 else 'them'}"
+            )
 
 
 def _create_copies(paths: Sequence[Path], output_config: OutputConfig) -> ReviewCopies | None:
@@ -269,60 +392,8 @@ def _create_copies(paths: Sequence[Path], output_config: OutputConfig) -> Review
     return ReviewCopies(folder, paths, output_config.continues)
 
 
-def _write_rows(
-    batches: Iterator[list[Prediction]],
-    previous_rows: CsvReader | None,
-    sink: OutputSink,
-    csv_format: CsvFormat,
-    counts: SummaryCounts,
-    update_progress: Callable[[SummaryCounts], None],
-    copies: ReviewCopies | None,
-) -> None:
-    """Write the batches as they come, whole rows at a time, behind the previous rows."""
-    # The first batch comes when all previous rows have been read: until then nothing is changed.
-    first = next(batches, [])
-    sink.prepare_to_append(previous_rows)
-
-    def start_writer(header: bool) -> CsvWriter:
-        return CsvWriter(sink.file, csv_format, header, for_terminal=sink.is_terminal)
-
-    with sink.translate_os_errors():
-        writer = start_writer(header=not sink.appending)
-    try:
-        for batch in chain([first], batches):
-            with sink.translate_os_errors():
-                if sink.has_changed():
-                    writer = start_writer(header=not sink.rescue())
-                writer.write(batch)
-            sink.sync()
-            counts.add(batch)
-            if copies:
-                copies.add(batch)
-            update_progress(counts)
-    finally:
-        with sink.translate_os_errors():
-            if sink.has_changed():
-                sink.rescue(has_more_rows=False)
-
-
-def _log_stop(sink: OutputSink, counts: SummaryCounts) -> None:
-    hint = "; --resume continues" if sink.is_resumable else ""
-    written = f"{format_count(counts.total, 'row')} {'is' if counts.total == 1 else 'are'} written"
-    log(f"Stopped. {sink.change or f'{written}: {sink.description}{hint}'}")
-
-
 def _log_skipped(path: str, reason: str) -> None:
     log(f"skipped: {path} ({reason})")
-
-
-def _log_missed_files(remaining: RemainingFiles) -> None:
-    count, example = remaining.missed_count, remaining.missed_example
-    if count:
-        added = f"{example} was added" if count == 1 else f"{count:,} files, such as {example}, were added"
-        log(
-            f"{added} before the point that this scan had reached, and so without a row: scan them alone, or "
-            "everything again with --overwrite"
-        )
 
 
 def _print_summary(

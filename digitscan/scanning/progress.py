@@ -16,11 +16,12 @@ from digitscan.scanning.report import SummaryCounts
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+UpdateProgress = Callable[[SummaryCounts], None]
+"""Shows that so many rows are there."""
+
 
 @contextlib.contextmanager
-def progress_bar(
-    paths: Sequence[Path], file_filter: FileFilter, is_wanted: bool
-) -> Iterator[Callable[[SummaryCounts], None]]:
+def progress_bar(paths: Sequence[Path], file_filter: FileFilter, is_wanted: bool) -> Iterator[UpdateProgress]:
     """Show a progress bar if it is wanted and stderr is a terminal; give a function that updates it.
 
     A thread counts the files meanwhile, so that the bar can tell the time left.

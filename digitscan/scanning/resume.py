@@ -35,14 +35,14 @@ class RemainingFiles:
 
         The last row may be that of a page: then its file has more, and comes with its next page.
         """
-        positions = _Positions(self._roots)
+        positions = Positions(self._roots)
         row_positions = _row_positions(self._rows, positions)
         files = iter(self._files)
         next_row = next(row_positions, None)
         if next_row is None:
             yield from files
         for file in files:
-            position = positions.of(name_to_path(file.name, NOT_UTF8 not in file.notes)[0])
+            position = positions.of_file(file)
             while next_row is not None and next_row.position < position:
                 next_row = next(row_positions, None)
             if next_row is None:
@@ -67,7 +67,7 @@ class _FileRows(NamedTuple):
     """The last page that has a row; 0 if the file has one row."""
 
 
-def _row_positions(rows: Iterable[Prediction], positions: _Positions) -> Iterator[_FileRows]:
+def _row_positions(rows: Iterable[Prediction], positions: Positions) -> Iterator[_FileRows]:
     """Yield the files that have rows, in order. Each is known when the first row of the next one is there."""
     previous_path, file = b"", None
     for row in rows:
@@ -82,17 +82,28 @@ def _row_positions(rows: Iterable[Prediction], positions: _Positions) -> Iterato
         yield file
 
 
-class _Positions:
-    """The positions of paths in a scan's order.
+class Positions:
+    """The positions of files in a scan's order.
 
     A path is below the longest of the roots that it begins with: what a folder holds of another root is left
     to that one's turn.
     """
 
     def __init__(self, roots: Sequence[str]) -> None:
+        """Take the roots as the manifest has them."""
         self._root_indexes = {os.fsencode(root).rstrip(b"/"): index for index, root in enumerate(roots)}
 
+    def of_file(self, file: ImageFile) -> Position:
+        """Return the position of a file that was found."""
+        return self.of(name_to_path(file.name, NOT_UTF8 not in file.notes)[0])
+
+    def of_row(self, row: Prediction) -> tuple[Position, int]:
+        """Return the position of a row's file, and which of its pages the row is of, 0 if of the file."""
+        path, page = name_to_path(row.path, NOT_UTF8 not in row.note)
+        return self.of(path), page
+
     def of(self, path: bytes) -> Position:
+        """Return the position of a path."""
         root = path
         while root and root not in self._root_indexes:
             root = root.rpartition(b"/")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from digitscan.errors import OutputError
 from digitscan.prediction import NOT_UTF8, ImageFile, Prediction, Status, add_page, name_to_path
 from digitscan.scanning.config import ScanConfig
 from digitscan.scanning.discovery import FileLocator
-from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter
+from digitscan.scanning.output.csv_format import CsvFormat, CsvRow, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.pages import find_pages
 from digitscan.scanning.scheduler import predict
@@ -41,25 +41,40 @@ def retry_errors(
         contextlib.closing(find_pages(files, config, process_factory)) as pages,
         contextlib.closing(predict(pages, model, config, process_factory)) as new_rows,
     ):
-        rows = sink.read_rows(csv_format.raw) or ()
-        updated_rows = _replace_errors(rows, new_rows, sink)
-        with sink.atomic_rewrite() as file:
-            writer = CsvWriter(file, csv_format)
-            while batch := list(islice(updated_rows, _ROWS_PER_WRITE)):
-                writer.write(batch)
+        reader = sink.read_rows(csv_format.raw)
+        assert reader is not None
+        reader.read_header()
+        updated_rows = _replace_errors(reader.rows(), new_rows, sink)
+        rewrite_rows(sink, csv_format, reader.extra_columns, updated_rows)
+
+
+def rewrite_rows(
+    sink: OutputSink,
+    csv_format: CsvFormat,
+    extra_columns: Sequence[str],
+    rows: Iterator[CsvRow],
+    count: Callable[[Sequence[CsvRow]], object] = lambda _: None,
+) -> None:
+    """Replace the output by one with these rows; `count` is called with those that are written."""
+    with sink.atomic_rewrite() as file:
+        writer = CsvWriter(file, csv_format, extra_columns=extra_columns)
+        while batch := list(islice(rows, _ROWS_PER_WRITE)):
+            writer.write_rows(batch)
+            count(batch)
 
 
 def _replace_errors(
-    rows: Iterable[Prediction], new_rows: Iterator[Prediction], sink: OutputSink
-) -> Iterator[Prediction]:
+    rows: Iterable[CsvRow], new_rows: Iterator[Prediction], sink: OutputSink
+) -> Iterator[CsvRow]:
     """Yield the rows, with the new ones of a file or a page in the place of each that says `error`.
 
-    They are several if the file could not be opened, and has pages.
+    They are several if the file could not be opened, and has pages: then the first has what people wrote.
     """
     new_row = next(new_rows, None)
-    for row in rows:
+    for old in rows:
+        row = old.prediction
         if row.status is not Status.ERROR:
-            yield row
+            yield old
             continue
         if new_row is None or not _replaces(new_row, row):
             raise OutputError(
@@ -67,13 +82,13 @@ def _replace_errors(
                 "as it is; try again"
             )
         if new_row.path == row.path:
-            yield new_row
+            yield CsvRow(new_row, extra_cells=old.extra_cells)
             new_row = next(new_rows, None)
             continue
-        page = 1
+        page, extra_cells = 1, old.extra_cells
         while new_row is not None and new_row.path == add_page(row.path, page):
-            yield new_row
-            new_row, page = next(new_rows, None), page + 1
+            yield CsvRow(new_row, extra_cells=extra_cells)
+            new_row, page, extra_cells = next(new_rows, None), page + 1, ("",) * len(extra_cells)
 
 
 def _replaces(new_row: Prediction, old_row: Prediction) -> bool:

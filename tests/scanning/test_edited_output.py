@@ -34,15 +34,21 @@ def put_nul_byte(data):
     return data.replace(b"3.png", b"3\0.png")
 
 
-def split_at_semicolons(data):
-    return data.replace(b",", b";")
+def remove_a_column(data):
+    return b"\n".join(line.rpartition(b",")[0] for line in data.split(b"\n"))
 
 
-@pytest.mark.parametrize("edit", [encode_as_utf16, put_stray_quote, put_nul_byte, split_at_semicolons])
+def put_other_numbers(data):
+    return data.replace(b"1.png,7,", b"1.png,12,")
+
+
+@pytest.mark.parametrize(
+    "edit", [encode_as_utf16, put_stray_quote, put_nul_byte, remove_a_column, put_other_numbers]
+)
 def test_an_output_that_cannot_be_parsed_is_refused_untouched(scanned, edit):
     edited = edit(scanned.read_bytes())
     scanned.write_bytes(edited)
-    for option in ("--resume", "--retry-errors"):
+    for option in ("--resume", "--retry-errors", "--update"):
         done = run("scan", ".", "-o", "rows.csv", option, cwd=scanned.parent)
         assert done.returncode == 6 and done.stderr.count(b"\n") == 1, done.stderr
         assert done.stderr.startswith(b"digitscan: rows.csv: ")

@@ -29,6 +29,8 @@ class OutputConfig:
     """Whether the rows that are missing in an existing file are added to it."""
     retry_errors: bool = False
     """Whether the files whose rows say `error` are read again first; implies `resume`."""
+    update: bool = False
+    """Whether the rows of an existing file are brought up to date: new and changed images are read."""
     raw: bool = False
     """Whether text cells are written without the `'` that keeps a spreadsheet from running them."""
     excel: bool = False
@@ -42,9 +44,10 @@ class OutputConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other, and names of other formats. Raises UsageError."""
-        if self.overwrite and (self.resume or self.retry_errors):
+        if self.overwrite and self.continues:
             raise UsageError(
-                "--overwrite starts the output again, --resume and --retry-errors continue it: choose one"
+                "--overwrite starts the output again, --resume, --retry-errors and --update continue it: "
+                "choose one"
             )
         suffix = PurePath(self.path or "").suffix.lower()
         if suffix in _OTHER_FORMATS:
@@ -56,4 +59,4 @@ class OutputConfig:
     @property
     def continues(self) -> bool:
         """Whether rows are added to a file that exists."""
-        return self.resume or self.retry_errors
+        return self.resume or self.retry_errors or self.update

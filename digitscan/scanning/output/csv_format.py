@@ -13,9 +13,9 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from digitscan.csv_cells import SEPARATOR, STARTS_FORMULA, escape_formula, unescape_formula
 from digitscan.errors import ImageError, OutputError
@@ -30,7 +30,8 @@ COLUMNS = ("path", "digit", "confidence", "status", "note")
 PROBABILITY_COLUMNS = tuple(f"p{digit}" for digit in range(10))
 
 _NEEDS_QUOTES = re.compile(rf'{SEPARATOR}|"')
-_HEADERS = {COLUMNS, COLUMNS + PROBABILITY_COLUMNS}
+_HEADERS = (COLUMNS + PROBABILITY_COLUMNS, COLUMNS)
+"""What a scan writes into the first line, the longest first."""
 _STATUS_CELL = re.compile(f",({'|'.join(Status)}),")
 _CELLS = (r"\d?", r"[\d.]*", "|".join(Status))
 """What a scan writes into the second, third and fourth cell of a row, as patterns."""
@@ -52,6 +53,16 @@ class CsvFormat:
         return COLUMNS + PROBABILITY_COLUMNS if self.probabilities else COLUMNS
 
 
+class CsvRow(NamedTuple):
+    """A row as it is in a file: what a scan has read, and what people have added."""
+
+    prediction: Prediction
+    cells: tuple[str, ...] = ()
+    """The cells of the scan's columns as they are in the file; none for a row that is in no file yet."""
+    extra_cells: tuple[str, ...] = ()
+    """Those of the columns that people have added."""
+
+
 class CsvWriter:
     """Write predictions as CSV to a binary file; after each call the file holds whole rows, flushed.
 
@@ -65,21 +76,34 @@ class CsvWriter:
         csv_format: CsvFormat | None = None,
         header: bool = True,
         for_terminal: bool = False,
+        extra_columns: Sequence[str] = (),
     ) -> None:
         """Write the header, unless `header` is false. Raises OSError if the file cannot be written.
 
-        `for_terminal` writes control characters as escapes, which a terminal does not obey.
+        `for_terminal` writes control characters as escapes, which a terminal does not obey. `extra_columns`
+        are those that people have added, which are empty in the rows of new predictions.
         """
         self._file = file
         self._format = csv_format or CsvFormat()
         self._is_for_terminal = for_terminal
+        self._no_extra_cells = [""] * len(extra_columns)
         if header:
             mark = codecs.BOM_UTF8 if self._format.excel else b""
-            self._append([self._format.columns], mark)
+            self._append([[*self._format.columns, *map(_quote, extra_columns)]], mark)
 
     def write(self, predictions: Iterable[Prediction]) -> None:
         """Append the rows and flush them. Raises OSError, with no half row left in a regular file."""
         self._append(map(self._cells, predictions))
+
+    def write_rows(self, rows: Iterable[CsvRow]) -> None:
+        """Append rows, those of a file with the same cells as there. Raises OSError as `write` does."""
+        self._append(map(self._row_cells, rows))
+
+    def _row_cells(self, row: CsvRow) -> Sequence[str]:
+        if not row.cells:
+            cells = self._cells(row.prediction)
+            return [*cells[: len(self._format.columns)], *map(_quote, row.extra_cells)]
+        return [_quote(cell) for cell in (*row.cells, *row.extra_cells)]
 
     def _cells(self, row: Prediction) -> Sequence[str]:
         cells = [
@@ -91,16 +115,14 @@ class CsvWriter:
         ]
         if self._format.probabilities:
             cells += [f"{p:.4f}" for p in row.probabilities] if row.probabilities else [""] * 10
-        return cells
+        return cells + self._no_extra_cells if self._no_extra_cells else cells
 
     def _text_cell(self, text: str) -> str:
         if self._is_for_terminal:
             text = escape_control_characters(text)
         if not _NEEDS_QUOTES.search(text):  # most names: this is quicker than `escape_formula`
             return text if self._format.raw or not STARTS_FORMULA.match(text) else f"'{text}"
-        text = text if self._format.raw else escape_formula(text)
-        # Not with csv.writer, which leaves a lone carriage return without quotes.
-        return '"' + text.replace('"', '""') + '"'
+        return _quote(text if self._format.raw else escape_formula(text))
 
     def _append(self, rows: Iterable[Sequence[str]], mark: bytes = b"") -> None:
         data = memoryview(mark + "".join([",".join(cells) + "\n" for cells in rows]).encode())
@@ -118,13 +140,19 @@ class CsvWriter:
             raise
 
 
+def _quote(cell: str) -> str:
+    """Return a cell as it is written: in quotes if it holds what some program takes for a separator."""
+    # Not with csv.writer, which leaves a lone carriage return without quotes.
+    return '"' + cell.replace('"', '""') + '"' if _NEEDS_QUOTES.search(cell) else cell
+
+
 class CsvReader:
     """The predictions of a CSV that CsvWriter wrote, and that a person may have edited since.
 
-    Nothing but an incomplete last row that a killed scan left is skipped; whatever else is no row raises an
-    error. Where a file ends in the middle of a row, its length tells who did that: `written_bytes` is a
-    length up to which a scan that has not ended properly has written whole rows, so that its incomplete row
-    can only begin there or later.
+    Behind the columns of a scan there may be others, which people have added. Nothing but an incomplete last
+    row that a killed scan left is skipped; whatever else is no row raises an error. Where a file ends in the
+    middle of a row, its length tells who did that: `written_bytes` is a length up to which a scan that has
+    not ended properly has written whole rows, so that its incomplete row can only begin there or later.
     """
 
     def __init__(self, path: Path, raw: bool = False, written_bytes: int | None = None) -> None:
@@ -133,8 +161,12 @@ class CsvReader:
         """The length of the rows that were read; once all are, of all whole rows."""
         self.incomplete_bytes = 0
         """The length of an incomplete last row that a scan left behind the whole ones. Known as above."""
+        self.extra_columns: tuple[str, ...] = ()
+        """The columns that people have added. Known once the first line is read."""
         self.lacks_newline = False
         """Whether the last row is whole but for its line end, as some editors leave it. Known as above."""
+        self.may_be_cut = written_bytes is not None
+        """Whether a scan may have left an incomplete row."""
         self._path = path
         self._to_text = str if raw else unescape_formula
         self._written_bytes = written_bytes
@@ -144,11 +176,16 @@ class CsvReader:
 
     def __iter__(self) -> Iterator[Prediction]:
         """Yield the predictions in order. Raises OutputError, with the line, at what is no row."""
+        for row in self.rows():
+            yield row.prediction
+
+    def rows(self) -> Iterator[CsvRow]:
+        """Yield the rows in order. Raises OutputError, with the line, at what is no row."""
         with self._open() as file:
             rows = csv.reader(self._count_lines(file), strict=True)
             columns = 0
             while True:
-                prediction = None
+                row = None
                 try:
                     if (cells := next(rows, None)) is None:
                         return
@@ -157,7 +194,7 @@ class CsvReader:
                             return
                         self.lacks_newline = True
                     if columns:
-                        prediction = self._parse(cells, columns)
+                        row = self._parse(cells, columns)
                     else:
                         columns = self._parse_header(cells)
                 except (csv.Error, ValueError) as error:
@@ -168,8 +205,14 @@ class CsvReader:
                         "Mend or remove that row, or name another file with -o"
                     ) from None
                 self.whole_bytes = self._read_bytes
-                if prediction:
-                    yield prediction
+                if row:
+                    yield row
+
+    def read_header(self) -> None:
+        """Read the first line alone, to know the columns. Raises OutputError."""
+        reader = CsvReader(self._path)
+        next(reader.rows(), None)
+        self.extra_columns = reader.extra_columns
 
     def _open(self, start: int = 0) -> io.TextIOWrapper:
         try:
@@ -195,25 +238,21 @@ class CsvReader:
             yield line if self._line_count > 1 else line.removeprefix("\ufeff")
 
     def _parse_header(self, cells: list[str]) -> int:
-        if tuple(cells) not in _HEADERS:
+        """Return how many columns there are of a scan, and note the others."""
+        own = next((header for header in _HEADERS if (*cells[: len(header)],) == header), None)
+        if own is None or not {*own}.isdisjoint(cells[len(own) :]):
             raise OutputError(
                 f"{self._path}: not a CSV of digitscan: its first line is not {','.join(COLUMNS)}. "
                 "Name another file with -o"
             )
-        return len(cells)
+        self.extra_columns = (*cells[len(own) :],)
+        return len(own)
 
-    def _parse(self, cells: list[str], columns: int) -> Prediction:
-        if len(cells) != columns:
-            raise ValueError(f"{len(cells)} cells instead of {columns}")
-        path, digit, confidence, status, note, *probabilities = cells
-        return Prediction(
-            self._to_text(path),
-            int(digit) if digit else None,
-            float(confidence) if confidence else None,
-            Status(status),
-            self._to_text(note),
-            tuple(map(float, probabilities)) if any(probabilities) else None,
-        )
+    def _parse(self, cells: list[str], columns: int) -> CsvRow:
+        if len(cells) != columns + len(self.extra_columns):
+            raise ValueError(f"{len(cells)} cells instead of {columns + len(self.extra_columns)}")
+        own = cells[:columns]
+        return CsvRow(parse_cells(own, self._to_text), (*own,), (*cells[columns:],))
 
     def _ends_in_incomplete_row(self) -> bool:
         """Return whether what follows the whole rows is one incomplete row that a scan left."""
@@ -228,6 +267,30 @@ class CsvReader:
             return False
         self.incomplete_bytes = len(data)
         return True
+
+
+def parse_cells(cells: Sequence[str], to_text: Callable[[str], str] = unescape_formula) -> Prediction:
+    """Return the prediction in the cells of a scan's columns; `to_text` takes the guard off text.
+
+    Raises ValueError for cells that no scan has written.
+    """
+    path, digit, confidence, status, note, *probabilities = cells
+    if len(digit) > 1 or not (confidence == "" or 0.0 <= float(confidence) <= 1.0):
+        raise ValueError(f"{digit} with confidence {confidence} is no digit and a number from 0 to 1")
+    return Prediction(
+        to_text(path),
+        int(digit) if digit else None,
+        float(confidence) if confidence else None,
+        Status(status),
+        to_text(note),
+        tuple(map(float, probabilities)) if any(probabilities) else None,
+    )
+
+
+def is_cut_row(cells: Sequence[str]) -> bool:
+    """Tell whether cells may be a row that a killed scan left incomplete, and a spreadsheet filled up."""
+    end = max((index for index, cell in enumerate(cells) if cell), default=0) + 1
+    return _are_beginnings_of_cells([*cells[1:end]])
 
 
 def _is_beginning_of_header(data: bytes) -> bool:

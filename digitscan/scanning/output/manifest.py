@@ -1,8 +1,8 @@
 """The manifest: everything that the rows of a CSV depend on, kept beside it in `FILE.json`.
 
 It is written before the first row. `--resume` continues a CSV only with the same settings, so that one file
-never mixes the rows of two models. It also holds the length of the rows that are written, so that the
-incomplete row that a killed scan leaves can be told from one that a person has edited.
+never mixes the rows of two models. It also holds the length and the SHA-256 of the rows that are written:
+they tell an incomplete row that a killed scan left, and whether people have changed the file since.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import dataclasses
 import errno
 import json
 import os
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from digitscan.errors import ImageError, OutputError
 from digitscan.scanning.output.csv_format import PROBABILITY_COLUMNS, CsvFormat
+from digitscan.scanning.output.written_state import StateField, WrittenState, format_state
 from digitscan.system.files import open_regular_file, write_atomic
 
 MANIFEST_VERSION = 1
@@ -41,13 +42,11 @@ _LATER_NAMES = frozenset(
     }
 )
 """What the first versions did not store."""
-_LENGTH_KEY = "written_bytes"
-# The same number of characters whatever the length, so that it can be updated in place.
-_LENGTH_FIELD = re.compile(rb'(?<="written_bytes": )[ 0-9nul]{20}')
+_PLACE_NAMES = ("targets", "current_folder")
+_FREE_NAMES = frozenset({"digitscan", "started", *_PLACE_NAMES})
+"""What may differ when a scan is continued."""
 _DISPLAY_NAMES = {
-    "digitscan": "digitscan's version",
     "roots": "the paths as given",
-    "targets": "the real paths",
     "path_list": "the list of paths",
     "is_calibrated": "whether the model's calibration is believed",
 }
@@ -61,6 +60,8 @@ class ScanManifest:
 
     digitscan: str
     """The version."""
+    started: float
+    """When files were first read for these rows, in seconds since 1970; what is older is as it was then."""
     roots: tuple[str, ...]
     """The paths as given, with which rows begin; empty for one folder, whose rows do not show it."""
     targets: tuple[str, ...]
@@ -106,7 +107,7 @@ def manifest_path(output: Path) -> Path:
     return output.with_name(output.name + ".json")
 
 
-def check_can_start(output: Path, manifest: ScanManifest, overwrite: bool, resume: bool) -> None:
+def check_can_start(output: Path, manifest: ScanManifest, overwrite: bool, continues: bool) -> None:
     """Raise OutputError if a scan that starts an output would destroy what has the manifest's name.
 
     That is a file that is no manifest, a link, or the manifest of an output that was moved away. The last is
@@ -116,7 +117,7 @@ def check_can_start(output: Path, manifest: ScanManifest, overwrite: bool, resum
     _check_is_manifest_or_free(path)
     if overwrite or os.path.lexists(output) or not os.path.lexists(path):
         return
-    if resume:
+    if continues:
         check_manifest(output, manifest)
     else:
         raise OutputError(
@@ -138,67 +139,85 @@ def start_output(output: Path, file: BinaryIO, manifest: ScanManifest) -> None:
             file.seek(file.truncate(0))
             os.fsync(file.fileno())
 
-    settings = manifest.to_json().rstrip(b"\n}")
-    length = b',\n "%s": %20d\n}\n' % (_LENGTH_KEY.encode(), 0)
-    write_atomic(manifest_path(output), settings + length, empty_csv)
+    write_atomic(manifest_path(output), _with_state(manifest, WrittenState(0, 0, "")), empty_csv)
 
 
-class WrittenLength:
-    """The length of the rows that are written, kept in the manifest of an output.
+def replace_manifest(output: Path, manifest: ScanManifest) -> None:
+    """Write the manifest of a CSV that stays as it is; what is known of its rows is kept. Raises OSError."""
+    state = StateField(manifest_path(output)).value
+    write_atomic(manifest_path(output), _with_state(manifest, state or WrittenState(None, 0, "")))
 
-    It is updated in place, which takes no flush of the disk: after a power loss it may be too small, which
-    does no harm. Where it cannot be updated, as in the manifests of older versions, it stays as it is.
+
+def _with_state(manifest: ScanManifest, state: WrittenState) -> bytes:
+    return manifest.to_json().rstrip(b"\n}") + format_state(state) + b"\n}\n"
+
+
+class StoredScan(NamedTuple):
+    """What the manifest of a CSV says about the scan that is continued."""
+
+    started: float
+    """When it began, see ScanManifest; 0 if that is not known."""
+    moved_from: str | None
+    """Where the images were, if they are now at another place; None if they are where they were."""
+
+
+def check_manifest(output: Path, manifest: ScanManifest, adds_paths: bool = False) -> StoredScan:
+    """Return what a CSV's manifest says, once it is known to agree with this scan's.
+
+    The images may be at another place, with the same names, and digitscan may be of another version whose
+    preprocessing is the same. `adds_paths` says whether more paths may be scanned than before. Raises
+    OutputError, with the differences, for anything else.
     """
-
-    def __init__(self, output: Path) -> None:
-        """Find the field in the manifest."""
-        self._path = manifest_path(output)
-        self._field = b""
-        self._position = 0
-        self.value: int | None = None
-        """The length when a scan wrote it last; None if no scan has left an incomplete row."""
-        with contextlib.suppress(ImageError, OSError), open_regular_file(str(self._path), False) as file:
-            if match := _LENGTH_FIELD.search(file.read(_MAX_BYTES)):
-                self._field, self._position = match[0], match.start()
-                self.value = int(self._field) if self._field.strip().isdigit() else None
-
-    def update(self, value: int | None) -> None:
-        """Store the length, unless the manifest is no longer the one that was opened."""
-        if not self._field:
-            return
-        field = json.dumps(value).rjust(len(self._field)).encode()
-        with contextlib.suppress(OSError), open(self._path, "r+b", opener=_open_to_update) as file:
-            file.seek(self._position)
-            if file.read(len(self._field)) == self._field:
-                file.seek(self._position)
-                file.write(field)
-                self._field, self.value = field, value
-
-
-def _open_to_update(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-
-
-def check_manifest(output: Path, manifest: ScanManifest) -> None:
-    """Raise OutputError, with the differences, unless a CSV's manifest agrees with this scan's."""
     path = manifest_path(output)
     stored = _read(path)
     if stored[_VERSION_KEY] != MANIFEST_VERSION:
         raise OutputError(
-            f"{path} is not the manifest of a scan of this version: scan again with --overwrite"
+            f"{path} is not the manifest of a scan of this version: scan into another file with -o"
         )
-    expected = json.loads(manifest.to_json())
+    stored = {_FIELD_NAMES.get(name, name): value for name, value in stored.items()}
+    expected = json.loads(json.dumps(dataclasses.asdict(manifest)))
+    free_names = _FREE_NAMES | (
+        {"roots", "path_list"} if adds_paths and _has_all(stored, expected) else set()
+    )
     differences = [
         f"{_display_name(name)} was {_display_value(name, stored.get(name))} "
         f"and is {_display_value(name, value)}"
         for name, value in expected.items()
-        if value != stored.get(name) and (name in stored or name not in _LATER_NAMES)
+        if value != stored.get(name)
+        and (name in stored or name not in _LATER_NAMES)
+        and name not in free_names
     ]
     if differences:
         raise OutputError(
             f"{output} was made with other settings: {', '.join(differences)}. "
             "Use the same settings, or name another file with -o"
         )
+    return StoredScan(_parse_time(stored.get("started")), _find_old_place(stored, expected))
+
+
+def _has_all(stored: Mapping[str, object], expected: Mapping[str, object]) -> bool:
+    """Tell whether all paths of before are scanned, or may be: of long lists only a digest is known."""
+    if stored.get("path_list") or expected["path_list"]:
+        return all(scan.get("path_list") or scan.get("roots") for scan in (stored, expected))
+    old, new = stored.get("roots"), expected["roots"]
+    return isinstance(old, list) and isinstance(new, list) and bool(old) and {*map(str, old)} <= {*new}
+
+
+def _find_old_place(stored: Mapping[str, object], expected: Mapping[str, object]) -> str | None:
+    """Return the first of the places at which the images were, unless they are there still."""
+    for name in _PLACE_NAMES:
+        old, new = stored.get(name), expected[name]
+        if isinstance(old, str) and isinstance(new, str) and old != new:
+            return old
+        if isinstance(old, list) and isinstance(new, list):
+            for place in old:
+                if place not in new:
+                    return str(place)
+    return None
+
+
+def _parse_time(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _check_is_manifest_or_free(path: Path) -> None:
@@ -217,9 +236,7 @@ def _read(path: Path) -> dict[str, object]:
         with open_regular_file(str(path), follow_links=False) as file:
             values = json.loads(file.read(_MAX_BYTES))
     except FileNotFoundError:
-        raise OutputError(
-            f"{path} is missing, so the settings of these rows are unknown: scan again with --overwrite"
-        ) from None
+        raise OutputError(_describe_missing(path)) from None
     except (ImageError, OSError, ValueError, RecursionError) as error:
         is_link = isinstance(error, OSError) and error.errno == errno.ELOOP
         reason = "it is a link" if is_link else error
@@ -229,13 +246,39 @@ def _read(path: Path) -> dict[str, object]:
     return values
 
 
-def _display_name(stored_name: str) -> str:
-    name = _FIELD_NAMES.get(stored_name, stored_name)
+def _describe_missing(path: Path) -> str:
+    """Say what can be done without a manifest: nothing of it destroys the rows."""
+    output = path.with_suffix("")
+    others = _find_orphans(path.parent)
+    rename = (
+        f"If {output.name} was {others[0].stem}, rename {others[0].name} to {path.name}"
+        if len(others) == 1
+        else f"If {output.name} had another name, give its .json file the same new name"
+    )
+    return (
+        f"{path} is missing, which tells how these rows were made. {rename}. Otherwise scan into another "
+        f"file with -o, or again with --overwrite, which keeps these rows as {output.name}.bak"
+    )
+
+
+def _find_orphans(folder: Path) -> list[Path]:
+    """Return the manifests in a folder whose CSV is not there."""
+    orphans = []
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.glob("*.csv.json")):
+            if not os.path.lexists(path.with_suffix("")):
+                with contextlib.suppress(OutputError):
+                    _read(path)
+                    orphans.append(path)
+    return orphans
+
+
+def _display_name(name: str) -> str:
     return _DISPLAY_NAMES.get(name, name.replace("_", " "))
 
 
-def _display_value(stored_name: str, value: object) -> str:
+def _display_value(name: str, value: object) -> str:
     if value is None:
-        return "the model's own threshold" if stored_name == "min_confidence" else "none"
+        return "the model's own threshold" if name == "min_confidence" else "none"
     text = json.dumps(value)
     return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[: _MAX_SHOWN_CHARACTERS - 3]}..."

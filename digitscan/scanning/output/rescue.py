@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from digitscan.errors import OutputError
-from digitscan.scanning.output.row_file import create_first_free, is_at
+from digitscan.scanning.output.row_file import copy_content, create_first_free, is_at
 from digitscan.system.files import lock_file
 
 RESCUE_SUFFIX = ".digitscan-rescued"
@@ -68,14 +68,11 @@ def open_rescue_file(file: BinaryIO, change: OutputChange) -> tuple[Path, Binary
 
     Raises OutputError.
     """
-    import shutil
-
     try:
         path, rescue_file = create_first_free(rescue_paths(change.output))
         lock_file(rescue_file)
         if change.keeps_rows:
-            file.seek(0)
-            shutil.copyfileobj(file, rescue_file)
+            copy_content(file, rescue_file)
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(

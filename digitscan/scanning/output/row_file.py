@@ -14,6 +14,8 @@ from digitscan.errors import OutputError
 from digitscan.scanning.output.config import DEFAULT_NAME
 from digitscan.system.stdio import BlockingWriter
 
+_BYTES_PER_COPY = 1 << 20
+
 
 def check_can_be_row_file(path: Path) -> None:
     """Raise OutputError if a path is a folder, a pipe, a socket or a device, or its folder is missing."""
@@ -64,6 +66,39 @@ def numbered_paths(first: Path) -> Iterator[Path]:
     yield first
     for suffix in itertools.count(2):
         yield first.with_stem(f"{first.stem}-{suffix}")
+
+
+def backup_paths(output: Path) -> Iterator[Path]:
+    """Yield the names for a copy of an output that is about to be replaced, without an end."""
+    first = output.with_name(f"{output.name}.bak")
+    yield first
+    for suffix in itertools.count(2):
+        yield first.with_name(f"{first.name}-{suffix}")
+
+
+def copy_beside(file: BinaryIO, paths: Iterable[Path]) -> Path:
+    """Copy an open file to the first of the paths that is free, and return that; flushed to the disk.
+
+    If it cannot be copied whole, the copy is removed. Raises OSError.
+    """
+    path, copy = create_first_free(paths)
+    try:
+        with copy:
+            copy_content(file, copy)
+            copy_permissions(file, copy)
+            os.fsync(copy.fileno())
+    except BaseException:
+        path.unlink()
+        raise
+    return path
+
+
+def copy_content(source: BinaryIO, target: BinaryIO) -> None:
+    """Append all that an open file holds to another one. Raises OSError, also if only a part has space."""
+    source.seek(0)
+    while data := memoryview(source.read(_BYTES_PER_COPY)):
+        while data:
+            data = data[target.write(data) :]
 
 
 def is_regular(file: BinaryIO) -> bool:

@@ -18,11 +18,13 @@ from typing import BinaryIO
 from digitscan.errors import OutputClosedError, OutputError, UsageError
 from digitscan.scanning.output.config import DEFAULT_NAME, OutputConfig
 from digitscan.scanning.output.csv_format import CsvReader
-from digitscan.scanning.output.manifest import WrittenLength, manifest_path
+from digitscan.scanning.output.manifest import ScanManifest, manifest_path, replace_manifest
 from digitscan.scanning.output.rescue import describe_change, has_changed, open_rescue_file
 from digitscan.scanning.output.rewrite import atomic_rewrite
 from digitscan.scanning.output.row_file import (
+    backup_paths,
     check_can_be_row_file,
+    copy_beside,
     create_first_free,
     ends_in_newline,
     is_at,
@@ -31,6 +33,7 @@ from digitscan.scanning.output.row_file import (
     open_row_file,
     reopen_row_file,
 )
+from digitscan.scanning.output.written_state import FileHash, StateField, WrittenState, is_unchanged
 from digitscan.system.files import lock_file
 from digitscan.system.log import log
 from digitscan.system.stdio import find_stream, open_stream, reserve_stdout, stdout_is_redirected
@@ -64,8 +67,10 @@ class OutputSink:
         self._reuses_file = config.overwrite or config.continues
         self._descriptor = _find_descriptor(config)
         self._file: BinaryIO | None = None
-        self._is_new = False
-        self._length: WrittenLength | None = None
+        self.is_new = False
+        """Whether the file was created when it was opened."""
+        self._state: StateField | None = None
+        self._hash = FileHash()
         self._synced_at = time.monotonic()
         if self._descriptor is None:
             self.path = Path(DEFAULT_NAME if config.path is None else config.path)
@@ -150,7 +155,7 @@ class OutputSink:
         raise OutputError(f"{self.path} is replaced again and again: name another file")
 
     def _open_file(self, path: Path) -> BinaryIO:
-        self._is_new = True
+        self.is_new = True
         if self.takes_free_name:
             # The manifest of an output that was moved away is not overwritten either.
             names = (name for name in numbered_paths(path) if not os.path.lexists(manifest_path(name)))
@@ -161,12 +166,12 @@ class OutputSink:
         except FileExistsError:
             if not self._reuses_file:
                 raise
-        self._is_new = False
+        self.is_new = False
         return reopen_row_file(path)
 
     def remove_if_new(self) -> None:
         """Delete the file if this scan has created it, and it is empty: the next try must not find it."""
-        if self.path and self._is_new and is_at(self.file, self.path):
+        if self.path and self.is_new and is_at(self.file, self.path):
             with contextlib.suppress(OSError):
                 if not os.fstat(self.file.fileno()).st_size:
                     self.path.unlink()
@@ -178,7 +183,27 @@ class OutputSink:
         """
         if self.path is None or not self.appending:
             return None
-        return CsvReader(self.path, raw, WrittenLength(self.path).value)
+        state = StateField(manifest_path(self.path)).value
+        return CsvReader(self.path, raw, state.length if state else None)
+
+    def is_unchanged(self) -> bool:
+        """Tell whether nobody has changed the file since a scan wrote it, as far as the manifest tells."""
+        assert self.path is not None
+        with self.translate_os_errors():
+            return is_unchanged(self.file, StateField(manifest_path(self.path)).value)
+
+    def keep_backup(self) -> Path:
+        """Copy the file to the first that is free of `FILE.bak`, `FILE.bak-2`, ... Raises OutputError."""
+        assert self.path is not None
+        with self.translate_os_errors():
+            return copy_beside(self.file, backup_paths(self.path))
+
+    def replace_manifest(self, manifest: ScanManifest) -> None:
+        """Write another manifest for the rows that are there. Raises OutputError."""
+        assert self.path is not None
+        with self.translate_os_errors():
+            replace_manifest(self.path, manifest)
+        self._state = StateField(manifest_path(self.path))
 
     def prepare_to_append(self, previous_rows: CsvReader | None) -> None:
         """Make the output end where rows can be added, once the previous ones are read.
@@ -197,8 +222,8 @@ class OutputSink:
                 self.appending = previous_rows.whole_bytes > 0
                 if previous_rows.lacks_newline:
                     self.file.write(b"\n")
-            self._length = WrittenLength(self.path)
-            self._update_length()
+            self._state = StateField(manifest_path(self.path))
+            self._update_state()
 
     @contextlib.contextmanager
     def atomic_rewrite(self) -> Iterator[BinaryIO]:
@@ -208,8 +233,11 @@ class OutputSink:
             yield new_file
         self.file.close()
         self._file = new_file
-        self._length = WrittenLength(self.path)
-        self._update_length()
+        self._state = StateField(manifest_path(self.path))
+        self._hash = FileHash()
+        with self.translate_os_errors():
+            new_file.seek(0, os.SEEK_END)
+            self._update_state()
 
     def has_changed(self) -> bool:
         """Return whether another program has deleted, replaced or saved the output since the last write.
@@ -244,8 +272,8 @@ class OutputSink:
         path, file = open_rescue_file(self.file, change)
         self.change = change.describe_rescue(path)
         log(f"{change.message}: it goes on in {path}")
-        self._update_length()
-        self._length = None
+        self._update_state()
+        self._state = None
         self.file.close()
         self._file, self.path = file, path
         return change.keeps_rows
@@ -257,7 +285,7 @@ class OutputSink:
         if self.is_resumable:
             with self.translate_os_errors():
                 os.fsync(self._file.fileno())
-            self._update_length()
+                self._update_state()
             self._synced_at = time.monotonic()
 
     def close(self) -> None:
@@ -267,18 +295,25 @@ class OutputSink:
         with self.translate_os_errors(), self._file:
             if self.is_resumable:
                 os.fsync(self._file.fileno())
-                self._update_length(is_last=True)
+                self._update_state(is_last=True)
 
-    def _update_length(self, is_last: bool = False) -> None:
-        """Note in the manifest how many bytes hold whole rows.
+    def _update_state(self, is_last: bool = False) -> None:
+        """Note in the manifest how many bytes hold whole rows, and their digest. Raises OSError.
 
-        None of them, if another program has changed them, or if they are the last and all are whole: then no
+        No length, if another program has changed them, or if they are the last and all are whole: then no
         incomplete row behind them is this scan's.
         """
-        if self._length and self.path:
-            is_whole = is_last and ends_in_newline(self.file)
-            size = os.fstat(self.file.fileno()).st_size
-            self._length.update(None if self.change or is_whole else size)
+        if not (self._state and self.path):
+            return
+        is_whole = is_last and ends_in_newline(self.file)
+        size = os.fstat(self.file.fileno()).st_size
+        if self.change or has_changed(self.file, self.path):
+            if value := self._state.value:
+                self._state.update(value._replace(length=None if self.change or is_whole else size))
+            return
+        self._hash.extend(self.file, size)
+        length = None if is_whole else size
+        self._state.update(WrittenState(length, self._hash.size, self._hash.digest))
 
     @contextlib.contextmanager
     def translate_os_errors(self) -> Iterator[None]:

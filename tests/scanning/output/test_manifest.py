@@ -9,15 +9,16 @@ import pytest
 from digitscan.errors import OutputError
 from digitscan.scanning.output.manifest import (
     ScanManifest,
-    WrittenLength,
     check_can_start,
     check_manifest,
     manifest_path,
     start_output,
 )
+from digitscan.scanning.output.written_state import StateField, WrittenState
 
 MANIFEST = ScanManifest(
     digitscan="0.1.0",
+    started=1e9,
     roots=(),
     targets=("/images",),
     model="a" * 64,
@@ -56,7 +57,7 @@ STORED_BY_OLDER_VERSIONS = {
 
 
 def test_the_stored_names_are_those_of_older_versions(tmp_path):
-    later = {"is_calibrated": True, "include": [], "exclude": [], "hidden": False}
+    later = {"started": 1e9, "is_calibrated": True, "include": [], "exclude": [], "hidden": False}
     later |= {"path_list": None, "current_folder": None, "max_pages": 1000, "frames": "first"}
     assert json.loads(MANIFEST.to_json()) == {**STORED_BY_OLDER_VERSIONS, **later}
     manifest_path(tmp_path / "rows.csv").write_text(json.dumps(STORED_BY_OLDER_VERSIONS))
@@ -67,7 +68,7 @@ def test_the_stored_names_are_those_of_older_versions(tmp_path):
     ("change", "message"),
     [
         ({"fast_model": None}, "fast model was"),
-        ({"targets": ("/other",)}, 'the real paths was ["/images"] and is ["/other"]'),
+        ({"roots": ("other",)}, 'the paths as given was [] and is ["other"]'),
         ({"min_confidence": 0.5}, "min confidence was the model's own threshold and is 0.5"),
         ({"preprocess_version": 3}, "preprocess version was 2 and is 3"),
         ({"is_calibrated": False}, "whether the model's calibration is believed was true and is false"),
@@ -90,45 +91,96 @@ def started(tmp_path, content=None):
 
 def test_the_manifest_of_an_output_that_was_moved_away_is_not_overwritten(tmp_path):
     output = started(tmp_path)
-    check_can_start(output, MANIFEST, overwrite=False, resume=False)
+    check_can_start(output, MANIFEST, overwrite=False, continues=False)
     output.unlink()
     with pytest.raises(OutputError, match=r"rows.csv.json exists already, though .*rows.csv does not"):
-        check_can_start(output, MANIFEST, overwrite=False, resume=False)
-    check_can_start(output, MANIFEST, overwrite=True, resume=False)
-    check_can_start(output, MANIFEST, overwrite=False, resume=True)
+        check_can_start(output, MANIFEST, overwrite=False, continues=False)
+    check_can_start(output, MANIFEST, overwrite=True, continues=False)
+    check_can_start(output, MANIFEST, overwrite=False, continues=True)
     with pytest.raises(OutputError, match="other settings"):
-        check_can_start(output, dataclasses.replace(MANIFEST, raw=True), overwrite=False, resume=True)
+        check_can_start(output, dataclasses.replace(MANIFEST, raw=True), overwrite=False, continues=True)
 
 
-def test_the_length_of_the_rows_is_kept_in_place(tmp_path):
+def test_images_at_another_place_and_another_version_are_no_other_settings(tmp_path):
+    output = started(tmp_path)
+    assert check_manifest(output, MANIFEST) == (1e9, None)
+    moved = dataclasses.replace(MANIFEST, targets=("/other",), digitscan="9.9", started=2e9)
+    assert check_manifest(output, moved) == (1e9, "/images")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "agrees"),
+    [
+        ({"roots": ("a", "b")}, {"roots": ("a", "c", "b")}, True),
+        ({"roots": ("a", "b")}, {"roots": ("a", "c")}, False),
+        ({"roots": ("a", "b")}, {"roots": (), "path_list": "c" * 64}, True),
+        ({"path_list": "c" * 64}, {"path_list": "d" * 64}, True),
+        ({}, {"roots": ("a",)}, False),
+        ({}, {"path_list": "d" * 64}, False),
+        ({"path_list": "c" * 64}, {}, False),
+    ],
+)
+def test_only_an_update_may_add_paths(tmp_path, before, now, agrees):
+    output = started(tmp_path, dataclasses.replace(MANIFEST, **before).to_json())
+    manifest = dataclasses.replace(MANIFEST, **now)
+    with pytest.raises(OutputError, match="other settings"):
+        check_manifest(output, manifest)
+    if agrees:
+        check_manifest(output, manifest, adds_paths=True)
+    else:
+        with pytest.raises(OutputError, match="other settings"):
+            check_manifest(output, manifest, adds_paths=True)
+
+
+def test_without_its_manifest_it_is_said_what_can_be_done(tmp_path):
+    output = tmp_path / "rows.csv"
+    output.touch()
+    with pytest.raises(OutputError, match=r"rows.csv.json is missing.*same new name.*-o.*rows.csv.bak"):
+        check_manifest(output, MANIFEST)
+    (tmp_path / "old.csv.json").write_bytes(MANIFEST.to_json())
+    (tmp_path / "data.csv.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"If rows.csv was old.csv, rename old.csv.json to rows.csv.json"):
+        check_manifest(output, MANIFEST)
+
+
+def test_what_was_written_is_kept_in_place(tmp_path):
     output = started(tmp_path)
     with output.open("r+b") as file:
         start_output(output, file, MANIFEST)
     before = manifest_path(output).read_bytes()
-    length = WrittenLength(output)
-    assert length.value == 0
-    for value in (123, None, 10**15):
-        length.update(value)
-        assert WrittenLength(output).value == value
+    field = StateField(manifest_path(output))
+    assert field.value == WrittenState(0, 0, "")
+    for value in (WrittenState(123, 100, "a" * 64), WrittenState(None, 10**15, "0" * 64)):
+        field.update(value)
+        assert StateField(manifest_path(output)).value == value
         assert len(manifest_path(output).read_bytes()) == len(before)
         check_manifest(output, MANIFEST)
 
 
-@pytest.mark.parametrize("content", [MANIFEST.to_json(), b"", b"{}", b'"written_bytes": '])
-def test_a_manifest_without_the_length_is_left_as_it_is(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        (MANIFEST.to_json(), None),
+        (b"", None),
+        (b"{}", None),
+        (b'"written_bytes": ', None),
+        (b'"written_bytes": %20d\n}' % 5, WrittenState(5, 0, "")),
+    ],
+)
+def test_the_manifest_of_an_older_version_is_left_as_it_is(tmp_path, content, value):
     output = started(tmp_path, content)
-    length = WrittenLength(output)
-    length.update(5)
-    assert length.value is None and manifest_path(output).read_bytes() == content
+    field = StateField(manifest_path(output))
+    field.update(WrittenState(7, 7, ""))
+    assert field.value == value and manifest_path(output).read_bytes() == content
 
 
 def test_a_manifest_that_somebody_else_has_written_meanwhile_is_left_as_it_is(tmp_path):
     output = started(tmp_path)
     with output.open("r+b") as file:
         start_output(output, file, MANIFEST)
-    length = WrittenLength(output)
+    field = StateField(manifest_path(output))
     manifest_path(output).write_bytes(b"x" * 1000)
-    length.update(5)
+    field.update(WrittenState(5, 5, ""))
     assert manifest_path(output).read_bytes() == b"x" * 1000
 
 
@@ -150,8 +202,8 @@ if os.name == "posix":
             check_manifest(output, MANIFEST)
         for overwrite in (True, False):
             with pytest.raises(OutputError, match="is in the way"):
-                check_can_start(output, MANIFEST, overwrite, resume=not overwrite)
+                check_can_start(output, MANIFEST, overwrite, continues=not overwrite)
         with output.open("wb") as file, pytest.raises(OutputError, match="is in the way"):
             start_output(output, file, MANIFEST)
-        assert WrittenLength(output).value is None
+        assert StateField(path).value is None
         assert path.lstat() == before and (tmp_path / "other.json").read_bytes() == MANIFEST.to_json()
