@@ -346,7 +346,8 @@ class _OutputRun:
         rows.read_header()
         with self._reading(changed) as (scheduler, update_progress):
             new_rows = chain.from_iterable(scheduler.batches())
-            merged = merge_rows(rows.rows(), new_rows, roots, rows.extra_columns)
+            counts = self._update_counts
+            merged = merge_rows(rows.rows(), new_rows, roots, rows.extra_columns, counts)
 
             def count(batch: Sequence[CsvRow]) -> None:
                 kept = (row.prediction for row in batch if row.cells)

@@ -34,19 +34,20 @@ class UpdateCounts:
 
     new_files: int = 0
     changed_files: int = 0
-    """Files with a row that were read again."""
+    """Files with a row that may have changed, and were read again."""
+    changed_rows: int = 0
+    """Rows that say something else since."""
     missing_files: int = 0
     """Files that are no longer there, whose rows are kept."""
 
     @property
     def description(self) -> str:
         """The counts in words."""
-        counts = (
-            f"{format_count(self.new_files, 'new file')} read",
-            f"{format_count(self.changed_files, 'changed file')} read again",
-        )
+        read = f"{format_count(self.new_files, 'new file')} read"
+        changed = f" ({format_count(self.changed_rows, 'row')} changed)" if self.changed_files else ""
+        read_again = f"{format_count(self.changed_files, 'file')} read again{changed}"
         kept = f"; the rows of {format_count(self.missing_files, 'file')} that are gone are kept"
-        return ", ".join(counts) + (kept if self.missing_files else "")
+        return f"{read}, {read_again}" + (kept if self.missing_files else "")
 
 
 class LastRead(NamedTuple):
@@ -133,15 +134,20 @@ class _ChangeFinder:
 
 
 def merge_rows(
-    rows: Iterable[CsvRow], new_rows: Iterable[Prediction], roots: Sequence[str], columns: Sequence[str]
+    rows: Iterable[CsvRow],
+    new_rows: Iterable[Prediction],
+    roots: Sequence[str],
+    columns: Sequence[str],
+    counts: UpdateCounts,
 ) -> Iterator[CsvRow]:
     """Yield the rows of a CSV with new ones in their places, those of the same files in the place of the old.
 
-    `columns` are those that people have added. A file that is read as before keeps its row as it is, and any
-    other what people wrote beside it; what was corrected before the file changed is `review`.
+    The rows that change are counted. `columns` are those that people have added. A file that is read as
+    before keeps its row as it is, and any other what people wrote beside it; what was corrected before the
+    file changed is `review`.
     """
     positions = Positions(roots)
-    merge = _FileMerge(columns)
+    merge = _FileMerge(columns, counts)
     old_files = groupby(rows, lambda row: positions.of_row(row.prediction)[0])
     new_files = groupby(new_rows, lambda row: positions.of_row(row)[0])
     new = next(new_files, None)
@@ -162,7 +168,8 @@ def merge_rows(
 class _FileMerge:
     """Puts the new rows of one file in the place of its old ones."""
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(self, columns: Sequence[str], counts: UpdateCounts) -> None:
+        self._counts = counts
         self._no_cells = ("",) * len(columns)
         names = [name.strip().lower() for name in columns]
         self._corrected_index = names.index(CORRECTED_COLUMN) if CORRECTED_COLUMN in names else None
@@ -178,6 +185,7 @@ class _FileMerge:
     def _replace(self, old_row: CsvRow, new_row: Prediction) -> CsvRow:
         if _reads_as(old_row.prediction, new_row):
             return old_row
+        self._counts.changed_rows += 1
         index = self._corrected_index
         if index is not None and old_row.extra_cells[index].strip():
             status = Status.REVIEW if new_row.status is Status.OK else new_row.status

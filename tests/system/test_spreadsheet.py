@@ -1,5 +1,7 @@
 """How LibreOffice reads our CSV. Needs its command `soffice` (Debian: libreoffice-calc-nogui)."""
 
+import csv
+import io
 import subprocess
 from itertools import cycle, islice
 from xml.etree import ElementTree
@@ -9,6 +11,8 @@ import pytest
 from digitscan.csv_cells import unescape_formula
 from digitscan.prediction import Prediction, Status
 from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter
+from tests.support.command import run
+from tests.support.pictures import digit_picture
 
 NAMES = [
     "=1+1.png",
@@ -108,3 +112,51 @@ def test_raw_cells_are_evaluated(tmp_path, separators):
     """Without this, the other tests could not fail."""
     _, formulas = read_with_libreoffice(tmp_path, separators, raw=True)
     assert formulas
+
+
+SEMICOLON_UTF8, COMMA_LATIN1 = "59,34,76", "44,34,1"
+
+
+def save_with_libreoffice(path, delimiter_and_encoding, language):
+    """Open a CSV and save it as CSV again."""
+    folder = path.parent / "saved"
+    command = ["soffice", "--headless", f"-env:UserInstallation=file://{path.parent}/profile"]
+    command += [f"--infilter=CSV:44,34,76,1,,{language},false,true"]
+    output_filter = f"csv:Text - txt - csv (StarCalc):{delimiter_and_encoding},1,,{language},false,true"
+    command += ["--convert-to", output_filter, "--outdir", folder, path]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    (folder / path.name).replace(path)
+
+
+@pytest.mark.parametrize(
+    ("saved", "language"),
+    [(SEMICOLON_UTF8, GERMAN), (SEMICOLON_UTF8, ENGLISH), (COMMA_LATIN1, ENGLISH)],
+)
+@pytest.mark.parametrize("option", ["--resume", "--retry-errors", "--update"])
+def test_an_output_that_libreoffice_has_saved_goes_on_with_the_columns_added_there(
+    tmp_path, saved, language, option
+):
+    images, output = tmp_path / "images", tmp_path / "rows.csv"
+    images.mkdir()
+    for name in ("=1+1.png", "0001.png", "a,b;c.png", "plain.png"):
+        digit_picture().save(images / name)
+    assert run("scan", images, "-o", output).returncode == 0
+    header, *rows = output.read_text().splitlines()
+    added = [f'{line},{index},"seen; by ""Anna"""' for index, line in enumerate(rows)]
+    output.write_text("\n".join([f"{header},corrected,remark", *added]) + "\n")
+    before = output.read_text()
+    save_with_libreoffice(output, saved, language)
+    digit_picture().save(images / "z.png")
+    done = run("scan", images, "-o", output, option)
+    assert done.returncode == 0, done.stderr
+    after = output.read_text()
+    assert [line.split(",")[:2] for line in after.splitlines()][-1] == ["z.png", "7"]
+    assert read_cells(after)[:-1] == read_cells(before)
+
+
+def read_cells(text):
+    """Return the cells of a CSV, with its numbers as numbers."""
+    return [
+        [*row[:2], row[2] if index == 0 else float(row[2]), *row[3:]]
+        for index, row in enumerate(csv.reader(io.StringIO(text, newline="")))
+    ]
