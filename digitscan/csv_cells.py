@@ -9,6 +9,7 @@ these.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # A formula, also in full-width letters, after blanks or quotes. Tabs and line ends are no blanks here: they
 # separate cells, and long runs of them must not be searched again and again.
@@ -27,9 +28,17 @@ _DELIMITERS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r"\Asep=.\r?\n")
 
 
-def detect_delimiter(first_line: str) -> str:
-    """Return what separates the cells of a CSV, from its first line."""
-    return max(_DELIMITERS, key=first_line.count)
+def detect_delimiter(first_line: str, columns: Iterable[str] = ()) -> str:
+    """Return what separates the cells of a CSV, from its first line.
+
+    `columns` are names that should be there: those that people give their columns may hold other separators.
+    """
+
+    def count(delimiter: str) -> tuple[int, int]:
+        cells = {cell.strip().strip('"').lower() for cell in first_line.split(delimiter)}
+        return len(cells.intersection(columns)), first_line.count(delimiter)
+
+    return max(_DELIMITERS, key=count)
 
 
 def skip_separator_line(text: str) -> str:

@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from itertools import islice
 
 from digitscan.errors import OutputError
-from digitscan.scanning.output.csv_format import CsvFormat, CsvWriter
+from digitscan.scanning.output.csv_format import CsvFormat, CsvRow, CsvWriter
 from digitscan.scanning.output.edited_csv import EditedCsv, read_edited_csv
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.resume import Positions
 from digitscan.system.log import escape_control_characters, log
 
 
-def restore_format(sink: OutputSink, csv_format: CsvFormat, roots: Sequence[str]) -> None:
+def restore_format(
+    sink: OutputSink, csv_format: CsvFormat, roots: Sequence[str], has_other_roots: bool
+) -> None:
     """Write the rows of an edited output anew: in a scan's format and order, with the columns people added.
 
     An output to which rows can be added as it is, edited or not, is left alone. Else the file as it was is
-    kept beside it, as `FILE.bak`. Raises OutputError for what is no row; the file is then as it was.
+    kept beside it, as `FILE.bak`. Where nobody has edited it, and only the paths are given in another order,
+    its rows are put into that order. Raises OutputError for what is no row; the file is then as it was.
     """
-    if sink.is_unchanged() or _is_in_order(sink, csv_format, roots):
+    is_unchanged = sink.is_unchanged()
+    if (is_unchanged and not has_other_roots) or _is_in_order(sink, csv_format, roots):
         return
-    assert sink.path is not None
-    reader = sink.read_rows(csv_format.raw)
-    edited = read_edited_csv(sink.path, csv_format, reader is not None and reader.may_be_cut)
+    edited = _read_edited(sink, csv_format)
     positions = Positions(roots)
     rows = sorted(edited.rows, key=lambda row: positions.of_row(row.prediction))
-    backup = sink.keep_backup()
-    with sink.atomic_rewrite() as file:
-        CsvWriter(file, csv_format, extra_columns=edited.extra_columns).write_rows(rows)
-    log(f"{sink.path} was edited: {_describe(edited)}. The file as it was is {backup}")
+    with contextlib.ExitStack() as stack:
+        backup = None if is_unchanged else stack.enter_context(sink.keep_backup())
+        with sink.atomic_rewrite() as file:
+            CsvWriter(file, csv_format, extra_columns=edited.extra_columns).write_rows(rows)
+    if backup:
+        log(f"{sink.path} was edited: {_describe(edited)}. The file as it was is {backup}")
+
+
+def read_first_rows(sink: OutputSink, csv_format: CsvFormat, count: int) -> list[CsvRow]:
+    """Return the first rows of an output, also of one that people have edited. Raises OutputError."""
+    reader = sink.read_rows(csv_format.raw)
+    with contextlib.suppress(OutputError):
+        return list(islice(reader.rows(), count)) if reader else []
+    return list(_read_edited(sink, csv_format).rows[:count])
+
+
+def _read_edited(sink: OutputSink, csv_format: CsvFormat) -> EditedCsv:
+    assert sink.path is not None
+    reader = sink.read_rows(csv_format.raw)
+    return read_edited_csv(sink.path, csv_format, reader is not None and reader.may_be_cut)
 
 
 def _describe(edited: EditedCsv) -> str:
@@ -38,13 +58,16 @@ def _describe(edited: EditedCsv) -> str:
 
 
 def _is_in_order(sink: OutputSink, csv_format: CsvFormat, roots: Sequence[str]) -> bool:
-    """Tell whether all rows are as a scan writes them, each file's behind those of the file before."""
+    """Tell whether all rows are as a scan writes them, each file's behind those of the file before.
+
+    A row that people have copied may be there twice.
+    """
     reader = sink.read_rows(csv_format.raw)
     positions, last = Positions(roots), None
     try:
         for row in reader.rows() if reader else ():
             position = positions.of_row(row.prediction)
-            if (last is not None and position <= last) or len(row.cells) != len(csv_format.columns):
+            if (last is not None and position < last) or len(row.cells) != len(csv_format.columns):
                 return False
             last = position
     except OutputError:

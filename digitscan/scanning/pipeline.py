@@ -23,11 +23,17 @@ from digitscan.scanning.discovery import (
     list_roots,
 )
 from digitscan.scanning.file_filter import FileFilter
+from digitscan.scanning.moved_images import check_same_images
 from digitscan.scanning.output.config import OutputConfig
 from digitscan.scanning.output.csv_format import CsvFormat, CsvReader, CsvRow, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.pages import find_pages
-from digitscan.scanning.preparation import check_can_continue, create_manifest, open_output
+from digitscan.scanning.preparation import (
+    check_can_continue,
+    create_manifest,
+    open_output,
+    prepare_to_continue,
+)
 from digitscan.scanning.progress import UpdateProgress, progress_bar
 from digitscan.scanning.report import (
     SummaryContext,
@@ -48,7 +54,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from digitscan.model.registry import Model
-    from digitscan.scanning.output.manifest import StoredScan
+    from digitscan.scanning.output.manifest import ScanManifest, StoredScan
     from digitscan.scanning.review_copies import ReviewCopies
 
 
@@ -232,7 +238,9 @@ def _scan_into_output(
         log("The rows go to stdout; -o FILE keeps them in a file.")
     run = _OutputRun(scan, output_config, sink, manifest.csv_format, copies, process_factory)
     try:
-        stored = open_output(sink, manifest, output_config, scan.paths)
+        stored = open_output(sink, manifest, output_config)
+        if stored:
+            run.prepare(manifest, stored)
         if output_config.retry_errors and sink.appending:
             retry_errors(sink, scan.paths, scan.model, scan.config, manifest.csv_format, process_factory)
         if output_config.update and stored:
@@ -240,6 +248,7 @@ def _scan_into_output(
             sink.replace_manifest(manifest)
         else:
             run.append(files)
+        sink.mark_complete()
     except (KeyboardInterrupt, SystemExit):
         run.log_stop()
         raise
@@ -283,6 +292,21 @@ class _OutputRun:
             progress_bar(scan.paths, scan.config.file_filter, shows_progress) as update_progress,
         ):
             yield scheduler, update_progress
+
+    def prepare(self, manifest: ScanManifest, stored: StoredScan) -> None:
+        """Check that the rows which are continued are those of the images, and bring them into order."""
+        scan = self._scan
+        if stored.moved_from:
+            check_same_images(
+                self._sink,
+                stored.moved_from,
+                scan.paths,
+                scan.model,
+                scan.config,
+                self._csv_format,
+                self._process_factory,
+            )
+        prepare_to_continue(self._sink, manifest, stored, scan.paths)
 
     def append(self, files: Iterable[ImageFile]) -> None:
         """Write the rows of the files that have none, behind those that are there."""
@@ -341,13 +365,15 @@ class _OutputRun:
         assert rows and known_rows
         roots = list_roots(self._scan.paths)
         changed = find_files_to_read(
-            files, known_rows, roots, LastRead.of(stored), self._update_counts, known_rows.may_be_cut
+            files, known_rows, roots, LastRead.of(stored), self._update_counts, not self._sink.is_complete
         )
         rows.read_header()
         with self._reading(changed) as (scheduler, update_progress):
             new_rows = chain.from_iterable(scheduler.batches())
             counts = self._update_counts
-            merged = merge_rows(rows.rows(), new_rows, roots, rows.extra_columns, counts)
+            merged = merge_rows(
+                rows.rows(), new_rows, roots, rows.extra_columns, self._sink.is_edited, counts
+            )
 
             def count(batch: Sequence[CsvRow]) -> None:
                 kept = (row.prediction for row in batch if row.cells)
@@ -361,7 +387,7 @@ class _OutputRun:
         """Say what an interrupted scan leaves."""
         sink = self._sink
         if self._update_counts:
-            log(f"Stopped. {sink.description} is as it was")
+            log(f"Stopped. {sink.description} is whole; run it again to read what is new or has changed")
             return
         hint = "; --resume continues" if sink.is_resumable else ""
         total = self.counts.total

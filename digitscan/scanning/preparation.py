@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import time
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitscan.errors import OutputError
 from digitscan.imaging.version import PREPROCESS_VERSION
-from digitscan.prediction import NOT_UTF8, Folder, name_to_path
 from digitscan.scanning.config import ScanConfig
-from digitscan.scanning.discovery import FileLocator, list_roots
+from digitscan.scanning.discovery import list_roots
 from digitscan.scanning.edited_output import restore_format
 from digitscan.scanning.output.config import OutputConfig
 from digitscan.scanning.output.csv_format import CsvFormat
@@ -28,15 +27,11 @@ from digitscan.scanning.output.manifest import (
     start_output,
 )
 from digitscan.scanning.output.sink import OutputSink
-from digitscan.system.folders import join_path
 from digitscan.system.log import log
 from digitscan.version import __version__
 
 if TYPE_CHECKING:
     from digitscan.model.registry import Model
-
-_MAX_LOOKED_FOR = 1000
-"""Rows whose files are looked for where images have moved."""
 
 
 def create_manifest(
@@ -95,10 +90,8 @@ def check_can_continue(sink: OutputSink, manifest: ScanManifest, output_config: 
         check_can_start(sink.path, manifest, output_config.overwrite, output_config.continues)
 
 
-def open_output(
-    sink: OutputSink, manifest: ScanManifest, output_config: OutputConfig, paths: Sequence[Path]
-) -> StoredScan | None:
-    """Open the output, and bring it to a state to which rows can be added. Raises OutputError.
+def open_output(sink: OutputSink, manifest: ScanManifest, output_config: OutputConfig) -> StoredScan | None:
+    """Open the output, and start it or find out about the scan that is continued. Raises OutputError.
 
     A new file gets its manifest before its first row. Streams have none. Returns what is known of the scan
     that is continued, None if none is.
@@ -108,38 +101,27 @@ def open_output(
         return None
     if sink.appending:
         # Again, now that the lock keeps others from writing.
-        stored = check_manifest(sink.path, manifest, output_config.update)
-        restore_format(sink, manifest.csv_format, list_roots(paths))
-        if stored.moved_from:
-            check_has_files(sink, paths, manifest.raw, stored.moved_from)
-            log(f"The images were in {stored.moved_from}: {sink.path} goes on with those of the same names.")
-            sink.replace_manifest(dataclasses.replace(manifest, started=stored.started))
-        return stored
+        return check_manifest(sink.path, manifest, output_config.update)
     try:
-        if not (sink.is_new or sink.is_unchanged()):
-            log(f"{sink.path} may have been edited since it was written: it is kept as {sink.keep_backup()}")
-        with sink.translate_os_errors():
-            start_output(sink.path, sink.file, manifest)
+        with contextlib.ExitStack() as stack:
+            if not (sink.is_new or sink.is_unchanged()):
+                backup = stack.enter_context(sink.keep_backup())
+                log(f"{sink.path} may have been edited since it was written: it is kept as {backup}")
+            with sink.translate_os_errors():
+                start_output(sink.path, sink.file, manifest)
     except BaseException:
         sink.remove_if_new()
         raise
     return None
 
 
-def check_has_files(sink: OutputSink, paths: Sequence[Path], raw: bool, moved_from: str) -> None:
-    """Raise OutputError if most of the first rows are of files that are not where the images are now."""
-    locator = FileLocator(paths)
-    names = [
-        name_to_path(row.path, NOT_UTF8 not in row.note)[0]
-        for row in islice(sink.read_rows(raw) or (), _MAX_LOOKED_FOR)
-    ]
-    found = sum(_exists(*locator.locate(name)) for name in names)
-    if found < len(names) / 2:
-        raise OutputError(
-            f"{sink.path} holds rows of the images in {moved_from}: of its first {len(names):,}, "
-            f"{found:,} are here as well. Name another file with -o"
-        )
-
-
-def _exists(file: str, folder: Folder | None) -> bool:
-    return os.path.lexists(join_path(folder, file) if folder else file)
+def prepare_to_continue(
+    sink: OutputSink, manifest: ScanManifest, stored: StoredScan, paths: Sequence[Path]
+) -> None:
+    """Bring an output that is continued to a state to which rows can be added. Raises OutputError."""
+    assert sink.path is not None
+    restore_format(sink, manifest.csv_format, list_roots(paths), stored.has_other_roots)
+    if stored.moved_from:
+        log(f"The images were in {stored.moved_from}: {sink.path} goes on with those of the same names.")
+    if stored.moved_from or not sink.has_state:
+        sink.replace_manifest(dataclasses.replace(manifest, started=stored.started))

@@ -107,8 +107,9 @@ class Positions:
         root = path
         while root and root not in self._root_indexes:
             root = root.rpartition(b"/")[0]
-        # One folder alone has no roots. A path that a person has changed may have none either.
-        return self._root_indexes.get(root, 0), _sort_key(path)
+        # One folder alone has no roots. A path that a person has changed, or that is no longer scanned, comes
+        # before all others: what follows it is still to be read.
+        return self._root_indexes.get(root, -1), _sort_key(path)
 
 
 def _sort_key(path: bytes) -> SortKey:

@@ -73,7 +73,9 @@ def _link(source: Path, copy: Path) -> None:
     try:
         copy.symlink_to(os.path.abspath(source))  # noqa: PTH100  # `resolve` would follow links
     except FileExistsError:
-        return
+        if copy.is_symlink() and os.readlink(copy) != os.path.abspath(source):  # noqa: PTH100, PTH115
+            copy.unlink()  # the images have moved
+            copy.symlink_to(os.path.abspath(source))  # noqa: PTH100
     except (OSError, NotImplementedError):
         import shutil  # where there are links it is not needed
 

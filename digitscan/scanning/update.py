@@ -6,6 +6,7 @@ the first finds the files to read, the second puts their rows in place.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,10 +23,12 @@ from digitscan.system.log import format_count
 if TYPE_CHECKING:
     from digitscan.scanning.output.manifest import StoredScan
 
-CORRECTED_COLUMN = "corrected"
-CHANGED_NOTE = "changed since it was corrected"
-_CLOCK_TOLERANCE_SECONDS = 60.0
-"""What changed so shortly before the last scan is read again: the clock of a file server may be behind."""
+BEFORE_NOTE = "before: "
+"""How the end of a note begins that says what stood in a row which people may have edited."""
+GONE_NOTE = "no longer in the file"
+"""The note of a page that the file no longer has, in a row beside which people have written."""
+_TIME_STEP_SECONDS = 2.0
+"""The coarsest step of a file system's times, that of FAT: what changed so shortly before is read again."""
 
 
 @dataclass
@@ -70,37 +73,53 @@ def find_files_to_read(
     roots: Sequence[str],
     last_read: LastRead,
     counts: UpdateCounts,
-    reads_last_again: bool,
+    was_interrupted: bool = False,
 ) -> Iterator[ImageFile]:
     """Yield those of the files that have no row or have changed since, in order, and count them.
 
-    `files` and `rows` are both in a scan's order. `reads_last_again` says that the scan was interrupted, and
-    that pages of the last file may be missing.
+    `files` and `rows` are both in a scan's order. A file whose pages do not all have rows is read again:
+    people may have removed some, and if the scan was interrupted, the last ones of the last file may be
+    missing.
     """
     positions = Positions(roots)
     change_finder = _ChangeFinder(last_read)
-    row_positions = _list_positions(rows, positions)
-    next_position = next(row_positions, None)
+    all_rows = _list_files(rows, positions)
+    written = next(all_rows, None)
     for file in files:
         position = positions.of_file(file)
-        while next_position is not None and next_position < position:
+        while written is not None and written.position < position:
             counts.missing_files += 1
-            next_position = next(row_positions, None)
-        if next_position != position:
+            written = next(all_rows, None)
+        if written is None or written.position != position:
             counts.new_files += 1
             yield file
             continue
-        next_position = next(row_positions, None)
-        if change_finder.has_changed(file) or (reads_last_again and next_position is None):
+        following = next(all_rows, None)
+        may_lack_pages = written.lacks_pages or (
+            was_interrupted and following is None and written.last_page > 0
+        )
+        written = following
+        if may_lack_pages or change_finder.has_changed(file):
             counts.changed_files += 1
             yield file
-    counts.missing_files += (next_position is not None) + sum(1 for _ in row_positions)
+    counts.missing_files += (written is not None) + sum(1 for _ in all_rows)
 
 
-def _list_positions(rows: Iterable[Prediction], positions: Positions) -> Iterator[Position]:
-    """Yield the position of each file that has rows."""
-    for position, _ in groupby(positions.of_row(row)[0] for row in rows):
-        yield position
+class _WrittenFile(NamedTuple):
+    """What rows there are of one file."""
+
+    position: Position
+    last_page: int
+    """The last page that has a row; 0 if the file has one row."""
+    lacks_pages: bool
+
+
+def _list_files(rows: Iterable[Prediction], positions: Positions) -> Iterator[_WrittenFile]:
+    """Yield the files that have rows, in order."""
+    places = (positions.of_row(row) for row in rows)
+    for position, file_rows in groupby(places, lambda place: place[0]):
+        pages = {page for _, page in file_rows}
+        yield _WrittenFile(position, max(pages), max(pages) > 0 and len(pages) < max(pages))
 
 
 class _ChangeFinder:
@@ -125,7 +144,7 @@ class _ChangeFinder:
         # when the file was made.
         if not self._last_read.is_moved and os.name == "posix":
             times.append(status.st_ctime)
-        since = self._last_read.started - _CLOCK_TOLERANCE_SECONDS
+        since = self._last_read.started - _TIME_STEP_SECONDS
         if max(times) >= since:
             return True
         if not stat.S_ISLNK(status.st_mode):
@@ -138,68 +157,94 @@ def merge_rows(
     new_rows: Iterable[Prediction],
     roots: Sequence[str],
     columns: Sequence[str],
+    is_edited: bool,
     counts: UpdateCounts,
 ) -> Iterator[CsvRow]:
     """Yield the rows of a CSV with new ones in their places, those of the same files in the place of the old.
 
-    The rows that change are counted. `columns` are those that people have added. A file that is read as
-    before keeps its row as it is, and any other what people wrote beside it; what was corrected before the
-    file changed is `review`.
+    The rows that change are counted. `columns` are those that people have added; what they wrote there stays
+    beside the new row. A file that is read as before keeps its row as it is. Of an output that `is_edited`
+    nobody knows whether the file has changed or a person has corrected the row: so a row that changes is
+    `review`, and its note says what stood there before.
     """
     positions = Positions(roots)
-    merge = _FileMerge(columns, counts)
+    merge = _FileMerge(columns, is_edited, counts)
     old_files = groupby(rows, lambda row: positions.of_row(row.prediction)[0])
     new_files = groupby(new_rows, lambda row: positions.of_row(row)[0])
     new = next(new_files, None)
     for position, old_rows in old_files:
         while new is not None and new[0] < position:
-            yield from merge.merge([], new[1])
+            yield from merge.add(new[1])
             new = next(new_files, None)
         if new is not None and new[0] == position:
-            yield from merge.merge(old_rows, new[1])
+            yield from merge.replace(old_rows, new[1])
             new = next(new_files, None)
         else:
             yield from old_rows
     while new is not None:
-        yield from merge.merge([], new[1])
+        yield from merge.add(new[1])
         new = next(new_files, None)
 
 
 class _FileMerge:
     """Puts the new rows of one file in the place of its old ones."""
 
-    def __init__(self, columns: Sequence[str], counts: UpdateCounts) -> None:
-        self._counts = counts
+    def __init__(self, columns: Sequence[str], is_edited: bool, counts: UpdateCounts) -> None:
         self._no_cells = ("",) * len(columns)
-        names = [name.strip().lower() for name in columns]
-        self._corrected_index = names.index(CORRECTED_COLUMN) if CORRECTED_COLUMN in names else None
+        self._is_edited = is_edited or bool(columns)
+        self._counts = counts
 
-    def merge(self, old_rows: Iterable[CsvRow], new_rows: Iterable[Prediction]) -> Iterator[CsvRow]:
-        """Yield the new rows, and those old ones that none replaces and people have written beside."""
-        old = {row.prediction.path: row for row in old_rows}
+    def add(self, new_rows: Iterable[Prediction]) -> Iterator[CsvRow]:
+        """Yield the rows of a file that had none."""
+        return (CsvRow(row, extra_cells=self._no_cells) for row in new_rows)
+
+    def replace(self, old_rows: Iterable[CsvRow], new_rows: Iterable[Prediction]) -> list[CsvRow]:
+        """Return the new rows, and those of pages that are gone if people have written beside them."""
+        old: dict[str, list[CsvRow]] = {}
+        for row in old_rows:
+            old.setdefault(row.prediction.path, []).append(row)
+        merged: list[CsvRow] = []
         for new_row in new_rows:
-            old_row = old.pop(new_row.path, None)
-            yield self._replace(old_row, new_row) if old_row else CsvRow(new_row, extra_cells=self._no_cells)
-        yield from (row for row in old.values() if any(row.extra_cells))
+            same = old.pop(new_row.path, [])
+            merged += [self._replace_row(row, new_row) for row in same]
+            if not same:
+                self._counts.changed_rows += 1
+                merged += self.add([new_row])
+        gone = [row for rows in old.values() for row in rows]
+        self._counts.changed_rows += len(gone)
+        merged += [_mark_gone(row) for row in gone if any(row.extra_cells)]
+        return merged
 
-    def _replace(self, old_row: CsvRow, new_row: Prediction) -> CsvRow:
-        if _reads_as(old_row.prediction, new_row):
+    def _replace_row(self, old_row: CsvRow, new_row: Prediction) -> CsvRow:
+        old = old_row.prediction
+        if _reads_as(old, new_row):
             return old_row
         self._counts.changed_rows += 1
-        index = self._corrected_index
-        if index is not None and old_row.extra_cells[index].strip():
-            status = Status.REVIEW if new_row.status is Status.OK else new_row.status
-            note = "; ".join(filter(None, (new_row.note, CHANGED_NOTE)))
-            new_row = Prediction(
-                new_row.path, new_row.digit, new_row.confidence, status, note, new_row.probabilities
-            )
+        if self._is_edited:
+            digit = "no digit" if old.digit is None else str(old.digit)
+            before = BEFORE_NOTE + ", ".join(filter(None, (digit, old.status.value, old.note)))
+            new_row = _mark_for_review(new_row, before)
         return CsvRow(new_row, extra_cells=old_row.extra_cells)
 
 
+def _mark_gone(row: CsvRow) -> CsvRow:
+    return CsvRow(_mark_for_review(row.prediction, GONE_NOTE), extra_cells=row.extra_cells)
+
+
+def _mark_for_review(row: Prediction, note: str) -> Prediction:
+    """Return a row with one more note, and a person should look at it if it has a digit."""
+    notes = "; ".join(filter(None, (row.note, note)))
+    status = Status.REVIEW if row.status is Status.OK else row.status
+    return dataclasses.replace(row, status=status, note=notes)
+
+
 def _reads_as(old: Prediction, new: Prediction) -> bool:
-    """Tell whether two rows say the same, but for decimals that a CSV does not have."""
-    return (
-        (old.digit, old.status, old.note) == (new.digit, new.status, new.note)
+    """Tell whether rows say the same, but for decimals that a CSV does not have, and for BEFORE_NOTE."""
+    note, separator, _ = f"; {old.note}".partition(f"; {BEFORE_NOTE}")
+    is_same_status = old.status is new.status or (separator and new.status is Status.OK)
+    return bool(
+        is_same_status
+        and (old.digit, note.removeprefix("; ")) == (new.digit, new.note)
         and _round(old.confidence) == _round(new.confidence)
         and [*map(_round, old.probabilities or ())] == [*map(_round, new.probabilities or ())]
     )

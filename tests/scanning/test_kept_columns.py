@@ -2,6 +2,7 @@
 
 import csv
 import io
+import resource
 import shutil
 
 import pytest
@@ -116,6 +117,38 @@ def test_an_output_that_people_have_changed_is_kept_when_it_is_overwritten(scann
     assert scanned.read_bytes() != written  # 3.png can be read now
 
 
+def test_an_output_of_a_killed_scan_or_an_empty_one_is_overwritten_without_a_copy(scanned):
+    manifest = scanned.with_name("rows.csv.json")
+    manifest.write_text(
+        manifest.read_text().replace('"written_bytes":                 null', f'"written_bytes": {50:20}')
+    )
+    scanned.write_bytes(scanned.read_bytes() + b"b/4.pn")
+    scan(scanned.parent, "--overwrite")
+    scanned.write_bytes(b"")
+    scan(scanned.parent, "--overwrite")
+    assert not list(scanned.parent.glob("*.bak*"))
+
+
+def test_no_copy_is_left_of_an_edited_output_that_cannot_be_written_anew(scanned):
+    """A limit on the size of files stands for a full disk: the copy fits, and the wider new file does not."""
+    correct(scanned, delimiter=";")
+    text = scanned.read_text().replace(";1.0000", ";1").replace("0;", ";")
+    scanned.write_text(text)
+    size = len(text)
+    done = run(
+        "scan",
+        "images",
+        "-o",
+        "rows.csv",
+        "--resume",
+        cwd=scanned.parent,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+    assert done.returncode == 6, done.stderr
+    assert scanned.read_text() == text
+    assert sorted(path.name for path in scanned.parent.iterdir()) == ["images", "rows.csv", "rows.csv.json"]
+
+
 def test_an_output_without_its_manifest_is_kept_when_it_is_overwritten(scanned):
     written = scanned.read_bytes()
     scanned.with_name("rows.csv.json").unlink()
@@ -143,6 +176,22 @@ def test_another_folder_with_other_files_is_refused(scanned, tmp_path):
         assert done.returncode == 6
         assert b"of its first 4, 0 are here as well. Name another file" in done.stderr
     assert (scanned.read_bytes(), scanned.with_name("rows.csv.json").read_bytes()) == before
+
+
+def test_another_folder_with_other_images_of_the_same_names_is_refused(scanned, tmp_path):
+    for name in ("1.png", "2.png", "b/0.png", "b/3.png"):
+        (tmp_path / "other" / name).parent.mkdir(parents=True, exist_ok=True)
+        digit_picture().rotate(180).save(tmp_path / "other" / name)
+    correct(scanned, delimiter=";")
+    before = scanned.read_bytes(), scanned.with_name("rows.csv.json").read_bytes()
+    for option in OPTIONS:
+        done = run("scan", "other", "-o", "rows.csv", option, cwd=tmp_path)
+        assert done.returncode == 6
+        assert (
+            b"those of the same names here are others: of 3 that were tried, 0 read the same" in done.stderr
+        )
+    assert (scanned.read_bytes(), scanned.with_name("rows.csv.json").read_bytes()) == before
+    assert not list(tmp_path.glob("*.bak*"))
 
 
 def test_another_version_with_the_same_preprocessing_goes_on(scanned):

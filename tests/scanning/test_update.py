@@ -105,15 +105,38 @@ def test_what_could_not_be_read_is_read_again_if_that_is_asked_for(scanned):
     assert [row.digit for row in CsvReader(scanned)] == [7] * 7
 
 
-def test_a_correction_of_a_file_that_has_changed_is_kept_and_said_to_be_older(scanned):
-    lines = scanned.read_text().splitlines()
-    cells = ["corrected", "4", "5", *[""] * 4]
-    scanned.write_text("".join(f"{line},{cell}\n" for line, cell in zip(lines, cells, strict=True)))
+def add_column(output, name, cells):
+    """Add a column as a person does; `cells` has what to write for each row."""
+    header, *lines = output.read_text().splitlines()
+    lines = [f"{line},{cell}" for line, cell in zip(lines, cells, strict=True)]
+    output.write_text("\n".join([f"{header},{name}", *lines]) + "\n")
+
+
+def test_a_correction_of_a_file_that_has_changed_is_kept_and_the_row_says_what_it_said_before(scanned):
+    add_column(scanned, "corrected", ["4", "5", *[""] * 4])
+    unchanged = scanned.read_text().splitlines()[2]
     blank().save(scanned.parent / "images" / "1.png")
+    digit_picture().save(scanned.parent / "images" / "b" / "5.png")
+    for _ in range(2):  # the second time nothing has changed since
+        assert scan(scanned.parent, "--update").returncode == 0
+        rows = scanned.read_text().splitlines()
+        assert rows[1] == '1.png,,,no-digit,"blank; before: 7, ok",4'
+        assert rows[2] == unchanged
+        assert rows[6].endswith(',review,"before: no digit, error, empty file",')
+    digit_picture().save(scanned.parent / "images" / "1.png")
+    assert scan(scanned.parent, "--update").returncode == 0
+    row = scanned.read_text().splitlines()[1]
+    assert row.endswith(',review,"before: no digit, no-digit, blank; before: 7, ok",4')
+
+
+def test_what_people_write_into_our_columns_is_not_lost_where_a_file_is_read_again(scanned):
+    """The files were made just before the scan, so they may have changed since."""
+    edited = scanned.read_text().replace("3.png,7,", "3.png,4,", 1)
+    scanned.write_text(edited)
     assert scan(scanned.parent, "--update").returncode == 3
-    rows = scanned.read_text().splitlines()
-    assert rows[1] == '1.png,,,no-digit,"blank; changed since it was corrected",4'
-    assert rows[2] == f"{lines[2]},5"
+    row = {row.path: row for row in CsvReader(scanned)}["3.png"]
+    assert (row.digit, row.status, row.note) == (7, Status.REVIEW, "before: 4, ok")
+    assert len(scanned.read_text().splitlines()) == len(edited.splitlines())
 
 
 def test_an_update_of_nothing_is_a_scan(scanned):
@@ -136,6 +159,69 @@ def test_pages_are_replaced_with_their_file(tmp_path):
     assert rows == [("a.tif#1", None), ("a.tif#2", 7), ("b.png", 7)]
 
 
+def test_pages_that_are_gone_keep_what_people_wrote_and_are_to_be_looked_at(tmp_path):
+    images, output = tmp_path / "images", tmp_path / "rows.csv"
+    images.mkdir()
+    pages = [digit_picture(), digit_picture(), digit_picture()]
+    pages[0].save(images / "a.tif", save_all=True, append_images=pages[1:])
+    assert scan(tmp_path).returncode == 0
+    add_column(output, "remark", ["", "", "mine"])
+    pages[0].save(images / "a.tif", save_all=True, append_images=pages[:1])
+    assert scan(tmp_path, "--update").returncode == 0
+    rows = [(row.path, row.status, row.note) for row in CsvReader(output)]
+    assert rows == [
+        ("a.tif#1", Status.OK, ""),
+        ("a.tif#2", Status.OK, ""),
+        ("a.tif#3", Status.REVIEW, "no longer in the file"),
+    ]
+
+
+@pytest.mark.parametrize("removed", [slice(2, 3), slice(3, 4)])
+def test_pages_without_a_row_are_read_though_the_file_has_not_changed(tmp_path, removed):
+    """The last one is missing after an interrupted scan; others because somebody has removed them."""
+    images, output = tmp_path / "images", tmp_path / "rows.csv"
+    images.mkdir()
+    pages = [digit_picture()] * 3
+    pages[0].save(images / "a.tif", save_all=True, append_images=pages[1:])
+    assert scan(tmp_path).returncode == 0
+    whole = output.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    del lines[removed]
+    output.write_bytes(b"".join(lines))
+    manifest = output.with_name("rows.csv.json")
+    manifest.write_text(manifest.read_text().replace('"complete":  true', '"complete": false'))
+    read_later(output)
+    assert scan(tmp_path, "--update").returncode == 0
+    assert output.read_bytes() == whole
+
+
+def test_paths_may_be_given_in_another_order_and_more_of_them(scanned):
+    def scan_paths(*paths):
+        done = run("scan", *paths, "-o", "paths.csv", "--update", cwd=scanned.parent)
+        assert done.returncode in (0, 3) and b"edited" not in done.stderr, done.stderr
+        return [row.path for row in CsvReader(scanned.parent / "paths.csv")]
+
+    top = [f"images/{name}.png" for name in (1, 3, 5)]
+    below = [f"images/b/{name}.png" for name in (1, 3, 5)]
+    assert scan_paths("images/b", "images/1.png") == [*below, top[0]]
+    assert scan_paths("images/1.png", "images/b") == [top[0], *below]
+    assert scan_paths("images", "images/1.png", "images/b") == [*top[1:], top[0], *below]
+    assert scan_paths("images/b", "images/1.png", "images") == [*below, top[0], *top[1:]]
+    done = run("scan", "images/b", "images", "-o", "paths.csv", "--update", cwd=scanned.parent)
+    assert done.returncode == 6 and b"the paths as given was" in done.stderr
+    assert not list(scanned.parent.glob("*.bak*"))
+
+
+def test_a_row_that_is_there_twice_keeps_both_remarks(scanned):
+    add_column(scanned, "remark", ["left", *[""] * 5])
+    lines = scanned.read_text().splitlines(keepends=True)
+    scanned.write_text("".join([*lines[:2], lines[1].replace("left", "right"), *lines[2:]]))
+    blank().save(scanned.parent / "images" / "1.png")
+    assert scan(scanned.parent, "--update").returncode == 3
+    rows = scanned.read_text().splitlines()
+    assert [line.rsplit(",", 1)[1] for line in rows[1:4]] == ["left", "right", ""]
+
+
 def test_overwriting_and_updating_contradict_each_other(scanned):
     assert scan(scanned.parent, "--update", "--overwrite").returncode == 2
 
@@ -154,7 +240,7 @@ def test_every_file_and_every_old_row_has_one_row_in_order(found, written, chang
     old = [CsvRow(Prediction(name, 1, 0.5, Status.OK), ("old",), ("mine",)) for name in in_order(written)]
     counts = UpdateCounts()
     to_read = find_files_to_read(
-        found_files, [row.prediction for row in old], (), LastRead(time.time(), False), counts, False
+        found_files, [row.prediction for row in old], (), LastRead(time.time(), False), counts
     )
     new = [Prediction(file.name, 2 if file.name in changed else 1, 0.5, Status.OK) for file in to_read]
     assert [row.path for row in new] == in_order(found)
@@ -163,7 +249,7 @@ def test_every_file_and_every_old_row_has_one_row_in_order(found, written, chang
         len(found & written),
         len(written - found),
     )
-    merged = list(merge_rows(old, new, (), ("remark",), counts))
+    merged = list(merge_rows(old, new, (), ("remark",), True, counts))
     assert [row.prediction.path for row in merged] == in_order(found | written)
     for row in merged:
         name = row.prediction.path

@@ -37,7 +37,7 @@ def read_edited_csv(path: Path, csv_format: CsvFormat, may_be_cut: bool) -> Edit
     `may_be_cut` says that a killed scan may have left an incomplete last row, which is then left out. Raises
     OutputError, with the line, for what is no row, and where a column of the scan is missing.
     """
-    lines = _read_lines(path)
+    lines = _read_lines(path, csv_format)
     _, header = next(lines, (0, []))
     columns = _find_columns(path, header, csv_format)
     extra_columns = [index for index in range(len(header)) if index not in columns]
@@ -60,11 +60,14 @@ def read_edited_csv(path: Path, csv_format: CsvFormat, may_be_cut: bool) -> Edit
     return _drop_nameless_columns(rows, [header[index].strip() for index in extra_columns])
 
 
-def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _read_lines(path: Path, csv_format: CsvFormat) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of each row, with the line in which it ends."""
     try:
-        with io.BufferedReader(open_regular_file(os.fspath(path))) as file:
-            text = file.read(_MAX_BYTES).decode("utf-8-sig")
+        with open_regular_file(os.fspath(path)) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _MAX_BYTES:
+                raise OutputError(f"{path} is too large to be brought into order. Name another file with -o")
+            text = file.read(size).decode("utf-8-sig")
     except (ImageError, OSError) as error:
         raise OutputError(f"{path} cannot be read: {error}") from None
     except UnicodeDecodeError:
@@ -74,7 +77,7 @@ def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     if "\0" in text:
         raise OutputError(f"{path}: it holds a NUL byte. Name another file with -o")
     text = skip_separator_line(text)
-    delimiter = detect_delimiter(text.partition("\n")[0])
+    delimiter = detect_delimiter(text.partition("\n")[0], csv_format.columns)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
@@ -85,7 +88,9 @@ def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _find_columns(path: Path, header: list[str], csv_format: CsvFormat) -> list[int]:
     """Return where the columns of a scan are. Raises OutputError if one is missing or there twice."""
-    names = [name.strip().lower() for name in header]
+    names = [name.strip() for name in header]
+    if any(names.count(name) != 1 for name in csv_format.columns):
+        names = [name.lower() for name in names]
     missing = [name for name in csv_format.columns if names.count(name) != 1]
     if len(missing) > len(csv_format.columns) // 2:
         raise OutputError(
@@ -126,7 +131,10 @@ def _format_number(cell: str) -> str:
     text = cell.strip().replace(",", ".")
     if not text:
         return ""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
     if not 0.0 <= number <= 1.0:
         raise ValueError(f"{cell} is no number from 0 to 1")
     return f"{number:.4f}"

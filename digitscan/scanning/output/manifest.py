@@ -159,6 +159,8 @@ class StoredScan(NamedTuple):
     """When it began, see ScanManifest; 0 if that is not known."""
     moved_from: str | None
     """Where the images were, if they are now at another place; None if they are where they were."""
+    has_other_roots: bool
+    """Whether the paths as given are others, or in another order, so that the rows have other places."""
 
 
 def check_manifest(output: Path, manifest: ScanManifest, adds_paths: bool = False) -> StoredScan:
@@ -192,13 +194,17 @@ def check_manifest(output: Path, manifest: ScanManifest, adds_paths: bool = Fals
             f"{output} was made with other settings: {', '.join(differences)}. "
             "Use the same settings, or name another file with -o"
         )
-    return StoredScan(_parse_time(stored.get("started")), _find_old_place(stored, expected))
+    return StoredScan(
+        _parse_time(stored.get("started")),
+        _find_old_place(stored, expected),
+        any(stored.get(name) != expected[name] for name in ("roots", "path_list")),
+    )
 
 
 def _has_all(stored: Mapping[str, object], expected: Mapping[str, object]) -> bool:
     """Tell whether all paths of before are scanned, or may be: of long lists only a digest is known."""
-    if stored.get("path_list") or expected["path_list"]:
-        return all(scan.get("path_list") or scan.get("roots") for scan in (stored, expected))
+    if expected["path_list"]:
+        return bool(stored.get("path_list") or stored.get("roots"))
     old, new = stored.get("roots"), expected["roots"]
     return isinstance(old, list) and isinstance(new, list) and bool(old) and {*map(str, old)} <= {*new}
 

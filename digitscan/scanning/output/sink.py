@@ -69,6 +69,9 @@ class OutputSink:
         self._file: BinaryIO | None = None
         self.is_new = False
         """Whether the file was created when it was opened."""
+        self.is_edited = False
+        """Whether people have changed the rows that are continued."""
+        self._is_complete = False
         self._state: StateField | None = None
         self._hash = FileHash()
         self._synced_at = time.monotonic()
@@ -140,6 +143,13 @@ class OutputSink:
             self._file = self._open_and_lock(self.path)
             # Another scan may have written here since the first check.
             self.appending = self._continues and os.fstat(self._file.fileno()).st_size > 0
+            state = StateField(manifest_path(self.path)).value
+            is_killed = state is not None and state.length is not None
+            self.is_edited = bool(state and state.is_edited) or not (is_killed or self.is_unchanged())
+
+    def mark_complete(self) -> None:
+        """Note that all rows are there, for the manifest."""
+        self._is_complete = True
 
     def _open_and_lock(self, path: Path) -> BinaryIO:
         for _ in range(_MAX_OPEN_ATTEMPTS):
@@ -176,6 +186,19 @@ class OutputSink:
                 if not os.fstat(self.file.fileno()).st_size:
                     self.path.unlink()
 
+    @property
+    def has_state(self) -> bool:
+        """Whether the manifest has the place for what is known of the rows: older versions had none."""
+        assert self.path is not None
+        return StateField(manifest_path(self.path)).is_updatable
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the scan that is continued came to its end, as far as the manifest tells."""
+        assert self.path is not None
+        state = StateField(manifest_path(self.path)).value
+        return state is not None and state.is_complete
+
     def read_rows(self, raw: bool) -> CsvReader | None:
         """Return the rows that are in the output already, which must be read before any is added.
 
@@ -192,11 +215,20 @@ class OutputSink:
         with self.translate_os_errors():
             return is_unchanged(self.file, StateField(manifest_path(self.path)).value)
 
-    def keep_backup(self) -> Path:
-        """Copy the file to the first that is free of `FILE.bak`, `FILE.bak-2`, ... Raises OutputError."""
+    @contextlib.contextmanager
+    def keep_backup(self) -> Iterator[Path]:
+        """Copy the file to the first that is free of `FILE.bak`, `FILE.bak-2`, ..., and give the copy.
+
+        If the block fails, the file was not replaced, and the copy is removed. Raises OutputError.
+        """
         assert self.path is not None
         with self.translate_os_errors():
-            return copy_beside(self.file, backup_paths(self.path))
+            backup = copy_beside(self.file, backup_paths(self.path))
+        try:
+            yield backup
+        except BaseException:
+            backup.unlink(missing_ok=True)
+            raise
 
     def replace_manifest(self, manifest: ScanManifest) -> None:
         """Write another manifest for the rows that are there. Raises OutputError."""
@@ -280,7 +312,12 @@ class OutputSink:
 
     def sync(self) -> None:
         """Flush the rows to the disk if SYNC_SECONDS have passed since the last time. Raises OutputError."""
-        if self._file is None or time.monotonic() - self._synced_at <= SYNC_SECONDS:
+        if self._file is None:
+            return
+        if self._state and self._hash.size == 0:  # so that few rows of a killed scan are not in the digest
+            with self.translate_os_errors():
+                self._update_state()
+        if time.monotonic() - self._synced_at <= SYNC_SECONDS:
             return
         if self.is_resumable:
             with self.translate_os_errors():
@@ -313,7 +350,10 @@ class OutputSink:
             return
         self._hash.extend(self.file, size)
         length = None if is_whole else size
-        self._state.update(WrittenState(length, self._hash.size, self._hash.digest))
+        is_complete = is_whole and self._is_complete
+        self._state.update(
+            WrittenState(length, self._hash.size, self._hash.digest, is_complete, self.is_edited)
+        )
 
     @contextlib.contextmanager
     def translate_os_errors(self) -> Iterator[None]:

@@ -14,9 +14,13 @@ from digitscan.errors import ImageError
 from digitscan.system.files import open_regular_file
 
 # The same number of characters whatever the values, so that they can be updated in place.
-_FORMAT = b',\n "written_bytes": %20s,\n "hashed_bytes": %20d,\n "sha256": "%64s"'
+_FORMAT = (
+    b',\n "written_bytes": %20s,\n "hashed_bytes": %20d,\n "sha256": "%64s",'
+    b'\n "complete": %5s,\n "edited": %5s'
+)
 _PATTERN = re.compile(
-    rb',\n "written_bytes": ([ 0-9nul]{20}),\n "hashed_bytes": ([ 0-9]{20}),\n "sha256": "([ 0-9a-f]{64})"'
+    rb',\n "written_bytes": ([ 0-9nul]{20}),\n "hashed_bytes": ([ 0-9]{20}),\n "sha256": "([ 0-9a-f]{64})",'
+    rb'\n "complete": ([ a-z]{5}),\n "edited": ([ a-z]{5})'
 )
 _LENGTH_OF_OLDER_VERSIONS = re.compile(rb'(?<="written_bytes": )[ 0-9nul]{20}')
 _MAX_BYTES = 1 << 26
@@ -32,11 +36,18 @@ class WrittenState(NamedTuple):
     """How many bytes the digest is of."""
     digest: str
     """Their SHA-256 in hexadecimal; empty if it is not known."""
+    is_complete: bool = False
+    """Whether the scan came to its end, and no row is missing."""
+    is_edited: bool = False
+    """Whether people have changed rows, now or before an earlier scan went on with them."""
 
 
 def format_state(state: WrittenState) -> bytes:
     """Return the state as the last values of a JSON object, without the end of the object."""
-    return _FORMAT % (json.dumps(state.length).encode(), state.hashed_bytes, state.digest.encode())
+    length, is_complete, is_edited = (
+        json.dumps(value).encode() for value in (state.length, state.is_complete, state.is_edited)
+    )
+    return _FORMAT % (length, state.hashed_bytes, state.digest.encode(), is_complete, is_edited)
 
 
 class StateField:
@@ -58,9 +69,17 @@ class StateField:
             if match := _PATTERN.search(content):
                 self._field, self._position = match[0], match.start()
                 digest = match[3].strip().decode()
-                self.value = WrittenState(_parse_length(match[1]), int(match[2]), digest)
+                is_complete, is_edited = (field.strip() == b"true" for field in (match[4], match[5]))
+                self.value = WrittenState(
+                    _parse_length(match[1]), int(match[2]), digest, is_complete, is_edited
+                )
             elif match := _LENGTH_OF_OLDER_VERSIONS.search(content):
                 self.value = WrittenState(_parse_length(match[0]), 0, "")
+
+    @property
+    def is_updatable(self) -> bool:
+        """Whether the manifest has the place. Those of older versions do not."""
+        return bool(self._field)
 
     def update(self, value: WrittenState) -> None:
         """Store the state, unless the manifest is no longer the one that was opened."""
@@ -107,13 +126,18 @@ class FileHash:
 
 
 def is_unchanged(file: BinaryIO, state: WrittenState | None) -> bool:
-    """Tell whether an open file is surely as a scan left it. Raises OSError.
+    """Tell whether an open file is as a scan left it. Raises OSError.
 
-    The last rows of a killed scan are not in the digest, so its file may have been changed.
+    The last rows of a killed scan are not in the digest: it is enough that what is before them is unchanged.
     """
     size = os.fstat(file.fileno()).st_size
-    if state is None or size != state.hashed_bytes:
+    if size == 0:
+        return True
+    if state is None or not 0 < state.hashed_bytes <= size:
+        return False
+    if state.length is None and state.hashed_bytes < size:
         return False
     content = FileHash()
-    content.extend(file, size)
+    content.extend(file, state.hashed_bytes)
+    file.seek(size)
     return content.digest == state.digest

@@ -103,15 +103,16 @@ def test_the_manifest_of_an_output_that_was_moved_away_is_not_overwritten(tmp_pa
 
 def test_images_at_another_place_and_another_version_are_no_other_settings(tmp_path):
     output = started(tmp_path)
-    assert check_manifest(output, MANIFEST) == (1e9, None)
+    assert check_manifest(output, MANIFEST) == (1e9, None, False)
     moved = dataclasses.replace(MANIFEST, targets=("/other",), digitscan="9.9", started=2e9)
-    assert check_manifest(output, moved) == (1e9, "/images")
+    assert check_manifest(output, moved) == (1e9, "/images", False)
 
 
 @pytest.mark.parametrize(
     ("before", "now", "agrees"),
     [
         ({"roots": ("a", "b")}, {"roots": ("a", "c", "b")}, True),
+        ({"path_list": "c" * 64}, {"roots": ("a", "b")}, False),
         ({"roots": ("a", "b")}, {"roots": ("a", "c")}, False),
         ({"roots": ("a", "b")}, {"roots": (), "path_list": "c" * 64}, True),
         ({"path_list": "c" * 64}, {"path_list": "d" * 64}, True),
@@ -126,7 +127,7 @@ def test_only_an_update_may_add_paths(tmp_path, before, now, agrees):
     with pytest.raises(OutputError, match="other settings"):
         check_manifest(output, manifest)
     if agrees:
-        check_manifest(output, manifest, adds_paths=True)
+        assert check_manifest(output, manifest, adds_paths=True).has_other_roots
     else:
         with pytest.raises(OutputError, match="other settings"):
             check_manifest(output, manifest, adds_paths=True)
@@ -150,7 +151,10 @@ def test_what_was_written_is_kept_in_place(tmp_path):
     before = manifest_path(output).read_bytes()
     field = StateField(manifest_path(output))
     assert field.value == WrittenState(0, 0, "")
-    for value in (WrittenState(123, 100, "a" * 64), WrittenState(None, 10**15, "0" * 64)):
+    for value in (
+        WrittenState(123, 100, "a" * 64),
+        WrittenState(None, 10**15, "0" * 64, is_complete=True, is_edited=True),
+    ):
         field.update(value)
         assert StateField(manifest_path(output)).value == value
         assert len(manifest_path(output).read_bytes()) == len(before)
