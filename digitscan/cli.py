@@ -180,7 +180,7 @@ def scan(
 
     config = ScanConfig(
         model=model,
-        input_maximum=input_range.maximum if input_range else None,
+        input_range=input_range,
         model_sha256=model_sha256,
         min_confidence=min_confidence,
         probabilities=probabilities,
@@ -221,7 +221,7 @@ def show(
         images=tuple(images),
         model=model,
         model_sha256=model_sha256,
-        input_maximum=input_range.maximum if input_range else None,
+        input_range=input_range,
         min_confidence=min_confidence,
         output=output,
         overwrite=overwrite,
@@ -271,7 +271,7 @@ def evaluate(
         truth=truth,
         model=model,
         model_sha256=model_sha256,
-        input_maximum=input_range.maximum if input_range else None,
+        input_range=input_range,
         min_confidence=min_confidence,
         against=against,
         max_wrong=max_wrong,

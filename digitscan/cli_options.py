@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from digitscan.model.input_range import InputRange
 from digitscan.scanning.config import MAX_CHUNK_SIZE, MIN_MEGAPIXELS, MIN_TIMEOUT_SECONDS, Frames
 from digitscan.training.config import Architecture
-
-
-class InputRange(StrEnum):
-    """The range of the input of a model that digitscan did not make."""
-
-    ONE = "0..1"
-    BYTE = "0..255"
-
-    @property
-    def maximum(self) -> float:
-        """The value of full ink."""
-        return 1.0 if self is InputRange.ONE else 255.0
 
 
 def _finite(value: float | None) -> float | None:
@@ -228,7 +216,7 @@ ModelInputRange = Annotated[
     InputRange | None,
     typer.Option(
         "--input-range",
-        metavar="0..1|0..255",
+        metavar="0..1|0..255|1..0|255..0",
         help="The input of a model that digitscan did not make, from no ink to full ink. [default: 0..1]",
     ),
 ]

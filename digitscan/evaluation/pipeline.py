@@ -160,7 +160,7 @@ def _load_model(config: EvaluateConfig, name: str | Path | None) -> Model:
     is_first = name == config.model
     return load_model(
         name,
-        input_maximum=config.input_maximum if is_first else None,
+        input_range=config.input_range if is_first else None,
         sha256=config.model_sha256 if is_first else None,
         log=log,
     )

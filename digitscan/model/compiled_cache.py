@@ -13,6 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from digitscan.errors import ModelError
+from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.private_files import (
     check_writable,
@@ -84,7 +85,7 @@ def store_compiled(
 
     Raises ModelError where the folder cannot be written, or is a cache that other users own or can write to.
     """
-    stem = _file_stem(digest, metadata.input_maximum)
+    stem = _file_stem(digest, metadata.input_range)
     compiled_digest = hashlib.sha256(compiled).hexdigest()
     entry = {  # the keys are stored names, which never change
         "facts": metadata.to_stored(),
@@ -108,7 +109,7 @@ def keep_in_memory(digest: str, metadata: ModelMetadata, compiled: bytes) -> Com
     """Return a compiled model that could not be stored; `digest` is the SHA-256 of its `.h5`."""
     from pathlib import Path
 
-    name = f"{_file_stem(digest, metadata.input_maximum)}.tflite"
+    name = f"{_file_stem(digest, metadata.input_range)}.tflite"
     return CompiledModel(metadata, Path(name), hashlib.sha256(compiled).hexdigest(), compiled)
 
 
@@ -119,12 +120,12 @@ def check_cache_writable() -> None:
         check_writable(folder)
 
 
-def find_compiled(digest: str, input_maximum: float = 1.0) -> CompiledModel | None:
+def find_compiled(digest: str, input_range: InputRange = InputRange.ONE) -> CompiledModel | None:
     """Return the undamaged compiled model of the `.h5` with this SHA-256, None if there is none.
 
-    `input_maximum` is the one that it was compiled for.
+    `input_range` is the one that it was compiled for.
     """
-    stem = _file_stem(digest, input_maximum)
+    stem = _file_stem(digest, input_range)
     # The bundled folder first: then a scan with a bundled model need not import platformdirs.
     compiled = _load_entry(bundled_folder() / "programs", stem, is_bundled=True)
     if compiled is None:
@@ -165,6 +166,7 @@ def _digest_entry(stem: str, entry: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps([stem, values], sort_keys=True).encode()).hexdigest()
 
 
-def _file_stem(digest: str, input_maximum: float) -> str:
-    """Return the name of an entry; an `.h5` can be compiled for inputs of 0..1 and of 0..255."""
-    return digest if input_maximum == 1.0 else f"{digest}-{input_maximum:g}"
+def _file_stem(digest: str, input_range: InputRange) -> str:
+    """Return the name of an entry; an `.h5` can be compiled for several ranges of its input."""
+    maximum = "" if input_range.maximum == 1.0 else f"-{input_range.maximum:g}"
+    return f"{digest}{maximum}{'-inverted' if input_range.is_inverted else ''}"

@@ -30,6 +30,7 @@ from digitscan.model.compiled_cache import (
     read_compiled,
     store_compiled,
 )
+from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import FAST_CNN, MAX_MODEL_BYTES, UNKNOWN_ARCHITECTURE, ModelMetadata
 from digitscan.model.trained_models import find_trained_model
 
@@ -119,7 +120,7 @@ class ResolvedModel:
 def load_model(
     name_or_path: str | Path | None = None,
     *,
-    input_maximum: float | None = None,
+    input_range: InputRange | str | None = None,
     sha256: str | None = None,
     log: Callable[[str], object] = lambda message: None,
 ) -> Model:
@@ -127,16 +128,16 @@ def load_model(
 
     `name_or_path` is the name of a bundled model ("cnn", "mlp", "cnn-fast"), the path of a `.h5` or `.keras`
     file, or None: then it is `models/digits.h5` of the current folder if this user trained it, else "cnn".
-    `input_maximum`, 1.0 or 255.0, is the input value of full ink for a model that digitscan did not make; by
-    default 1.0. `sha256` is the digest that the file must have; whoever gives it vouches for what the model
-    says about itself. `log` is called with lines for the user.
+    `input_range`, such as "0..255", is that of a model that digitscan did not make; by default "0..1".
+    `sha256` is the digest that the file must have; whoever gives it vouches for what the model says about
+    itself. `log` is called with lines for the user.
 
     Compiling takes some seconds, once for each file; or each time, where the result cannot be stored. It
     happens in a child process, which checks the file before it builds anything from it: it may come from
     anybody.
 
     Raises ModelError if the model is missing, broken, refused, or not the one that `sha256` names, and
-    UsageError if `input_maximum` contradicts what the model says about itself.
+    UsageError for an `input_range` that there is not, or that contradicts what the model says about itself.
 
     >>> import digitscan
     >>> model = digitscan.load_model("mlp")
@@ -146,7 +147,8 @@ def load_model(
     resolved = resolve_model(name_or_path)
     if resolved.message:
         log(resolved.message)
-    model = _load_resolved(resolved, input_maximum, sha256, log)
+    given_range = None if input_range is None else InputRange.parse(input_range)
+    model = _load_resolved(resolved, given_range, sha256, log)
     if model.name == FAST_CNN or not (bundled_folder() / f"{FAST_CNN}.h5").is_file():
         return model
     fast_model = _load_resolved(_resolve_name(FAST_CNN), None, None, log)
@@ -156,7 +158,7 @@ def load_model(
 
 def _load_resolved(
     resolved: ResolvedModel,
-    input_maximum: float | None,
+    input_range: InputRange | None,
     sha256: str | None,
     log: Callable[[str], object],
 ) -> Model:
@@ -165,12 +167,12 @@ def _load_resolved(
     digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None and digest != sha256.strip().lower():
         raise ModelError(f"{resolved.path} is not the pinned model: its SHA-256 is {digest}")
-    compiled = _find_compiled_for(digest, input_maximum)
+    compiled = _find_compiled_for(digest, input_range)
     if compiled is None:
-        compiled = _compile(resolved.path, data, digest, input_maximum, log)
-    if input_maximum is not None and compiled.metadata.input_maximum != input_maximum:
+        compiled = _compile(resolved.path, data, digest, input_range, log)
+    if input_range is not None and compiled.metadata.input_range != input_range:
         raise UsageError(
-            f"the metadata of {resolved.path} says that its input is 0..{compiled.metadata.input_maximum:g}: "
+            f"the metadata of {resolved.path} says that its input is {compiled.metadata.input_range}: "
             "--input-range is for models that digitscan did not make, leave it out"
         )
     if not compiled.metadata.is_compatible:
@@ -185,13 +187,13 @@ def _load_resolved(
 
 
 def _compile(
-    path: Path, data: bytes, digest: str, input_maximum: float | None, log: Callable[[str], object]
+    path: Path, data: bytes, digest: str, input_range: InputRange | None, log: Callable[[str], object]
 ) -> CompiledModel:
     """Compile a model file into the cache, or into memory where that cannot be. Raises ModelError."""
     from digitscan.model.compile_worker import compile_in_child_process
 
     log(f"compiling {path} for this computer, once (some seconds)")
-    metadata, compiled = compile_in_child_process(path, data, input_maximum)
+    metadata, compiled = compile_in_child_process(path, data, input_range)
     try:
         return store_compiled(digest, metadata, compiled)
     except ModelError as error:
@@ -289,11 +291,11 @@ def read_model_file(path: Path) -> bytes:
         raise ModelError(f"the model {path} cannot be read: {error.strerror or error}") from error
 
 
-def _find_compiled_for(digest: str, input_maximum: float | None) -> CompiledModel | None:
-    """Return the compiled form of a model for inputs of 0..`input_maximum`, None if there is none."""
-    if input_maximum is None:
+def _find_compiled_for(digest: str, input_range: InputRange | None) -> CompiledModel | None:
+    """Return the compiled form of a model for an input range, None if there is none."""
+    if input_range is None:
         return find_compiled(digest)
-    compiled = find_compiled(digest, input_maximum)
+    compiled = find_compiled(digest, input_range)
     if compiled is None:
         # A model of digitscan is compiled for its own range, 0..1, whatever was asked for.
         compiled = find_compiled(digest)

@@ -97,7 +97,7 @@ class Scan(Iterator[Prediction]):
 
         return load_model(
             self.config.model,
-            input_maximum=self.config.input_maximum,
+            input_range=self.config.input_range,
             sha256=self.config.model_sha256,
             log=log,
         )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model import compile_worker, compiled_cache, registry, tflite_compiler, trained_models
 from digitscan.model.export import save_model
+from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model
 from digitscan.training.data.sources import load_data
@@ -103,13 +104,15 @@ def compiled_paths(monkeypatch: pytest.MonkeyPatch, calibration_images: NDArray[
     paths: list[Path] = []
 
     def compile_in_this_process(
-        path: Path, data: bytes, input_maximum: float | None
+        path: Path, data: bytes, input_range: InputRange | None
     ) -> tuple[ModelMetadata, bytes]:
         paths.append(path)
-        return compile_worker.check_and_compile(data, input_maximum)
+        return compile_worker.check_and_compile(data, input_range)
 
     monkeypatch.setattr(compile_worker, "compile_in_child_process", compile_in_this_process)
     monkeypatch.setattr(
-        tflite_compiler, "load_calibration_images", lambda maximum: calibration_images * np.float32(maximum)
+        tflite_compiler,
+        "load_calibration_images",
+        lambda input_range: calibration_images * np.float32(input_range.maximum),
     )
     return paths

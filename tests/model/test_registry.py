@@ -260,20 +260,37 @@ def test_the_input_range_of_a_model_without_metadata_can_be_given(
 ) -> None:
     keras.utils.set_random_seed(3)
     path = save_h5(build_network(layers.Rescaling(1 / 255), shape=(28, 28)), tmp_path)
-    model = load_model(path, input_maximum=255.0)
-    assert model.metadata.input_maximum == 255.0
-    assert load_model(path, input_maximum=255.0) == model
+    model = load_model(path, input_range="0..255")
+    assert model.metadata.input_range == "0..255"
+    assert load_model(path, input_range="0..255") == model
     expected = keras.models.load_model(path).predict(images.astype(np.float32), verbose=0)
     assert np.abs(model.load_classifier().classify(images) - expected).max() < 1e-4
     assert load_model(path).compiled_path != model.compiled_path
     assert compiled_paths == [path, path]
 
 
+def test_a_model_of_dark_ink_on_light_paper_gets_such_pictures(
+    tmp_path: Path, images: NDArray[np.uint8], compiled_paths: list[Path]
+) -> None:
+    keras.utils.set_random_seed(3)
+    path = save_h5(build_network(layers.Rescaling(1 / 255), shape=(28, 28)), tmp_path)
+    model = load_model(path, input_range="255..0")
+    expected = keras.models.load_model(path).predict((255 - images).astype(np.float32), verbose=0)
+    assert np.abs(model.load_classifier().classify(images) - expected).max() < 1e-4
+    assert load_model(path, input_range="255..0") == model
+    assert compiled_paths == [path]
+
+
+def test_an_input_range_that_there_is_not_is_a_wrong_use(saved_model: Model) -> None:
+    with pytest.raises(UsageError, match=r"must be one of 0\.\.1, 0\.\.255, 1\.\.0, 255\.\.0, not 'bytes'"):
+        load_model(saved_model.path, input_range="bytes")
+
+
 def test_the_input_range_of_a_model_with_metadata_cannot_be_changed(
     saved_model: Model, compiled_paths: list[Path]
 ) -> None:
     with pytest.raises(UsageError, match=r"says that its input is 0\.\.1: .* leave it out"):
-        load_model(saved_model.path, input_maximum=255.0)
+        load_model(saved_model.path, input_range="0..255")
 
 
 def test_a_fast_model_answers_only_for_the_model_that_it_was_made_for(

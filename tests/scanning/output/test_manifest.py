@@ -24,6 +24,7 @@ MANIFEST = ScanManifest(
     fast_model="b" * 64,
     preprocess_version=2,
     input_maximum=1.0,
+    input_inverted=False,
     min_confidence=None,
     is_calibrated=True,
     max_megapixels=64.0,
@@ -58,6 +59,7 @@ STORED_BY_OLDER_VERSIONS = {
 def test_the_stored_names_are_those_of_older_versions(tmp_path):
     later = {"is_calibrated": True, "include": [], "exclude": [], "hidden": False}
     later |= {"path_list": None, "current_folder": None, "max_pages": 1000, "frames": "first"}
+    later |= {"input_inverted": False}
     assert json.loads(MANIFEST.to_json()) == {**STORED_BY_OLDER_VERSIONS, **later}
     manifest_path(tmp_path / "rows.csv").write_text(json.dumps(STORED_BY_OLDER_VERSIONS))
     check_manifest(tmp_path / "rows.csv", MANIFEST)
