@@ -29,8 +29,8 @@ def make_images() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         for image, label in zip(data.x_train[:COUNT], data.y_train, strict=False)
         if (pixels := preprocess(image).pixels) is not None
     ]
-    pixels, labels = zip(*labelled, strict=True)
-    return np.stack(pixels), np.array(labels, np.uint8)
+    images, labels = zip(*labelled, strict=True)
+    return np.stack(images), np.array(labels, np.uint8)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from digitscan.model.compiled_cache import (
     read_compiled,
     store_compiled,
 )
+from digitscan.model.input_comparison import InputComparison
 from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import FAST_CNN, MAX_MODEL_BYTES, UNKNOWN_ARCHITECTURE, ModelMetadata
 from digitscan.model.trained_models import find_trained_model
@@ -66,6 +67,8 @@ class Model:
     """The content of that file where it could not be written; else None."""
     fast_model: Model | None = None
     """A smaller model that answers in this one's place where it is confident enough, if there is one."""
+    input_comparison: InputComparison | None = None
+    """How well a model without metadata of its own reads in each input range; else None."""
 
     @property
     def is_bundled(self) -> bool:
@@ -181,8 +184,18 @@ def _load_resolved(
     metadata = compiled.metadata
     if not is_believed:
         metadata = _check_claims(metadata, resolved.path, digest, log)
+    comparison = compiled.input_comparison
+    if comparison and comparison.find_better(metadata.input_range):
+        log(f"{resolved.path}: {comparison.describe(metadata.input_range)}")
     return Model(
-        resolved.path, resolved.name, digest, metadata, compiled.path, compiled.digest, compiled.content
+        resolved.path,
+        resolved.name,
+        digest,
+        metadata,
+        compiled.path,
+        compiled.digest,
+        compiled.content,
+        input_comparison=comparison,
     )
 
 
@@ -193,12 +206,12 @@ def _compile(
     from digitscan.model.compile_worker import compile_in_child_process
 
     log(f"compiling {path} for this computer, once (some seconds)")
-    metadata, compiled = compile_in_child_process(path, data, input_range)
+    metadata, compiled, comparison = compile_in_child_process(path, data, input_range)
     try:
-        return store_compiled(digest, metadata, compiled)
+        return store_compiled(digest, metadata, compiled, input_comparison=comparison)
     except ModelError as error:
         log(f"{error}. Until then it is compiled at each start")
-        return keep_in_memory(digest, metadata, compiled)
+        return keep_in_memory(digest, metadata, compiled, comparison)
 
 
 def load_bundled_models() -> list[Model]:

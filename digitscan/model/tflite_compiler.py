@@ -87,7 +87,7 @@ def _compile_as_in_keras(
     Without `images`, which show the range of each layer's values, int8 is not tried. Raises ModelError where
     the one of float32 does not answer as in Keras either.
     """
-    digits = _load_digits()
+    digits, _ = load_known_digits()
     network = _freeze_network(keras_model)
     in_float = bytes(_create_converter(network).convert())
     float_operations = find_float_operations(in_float)
@@ -110,17 +110,17 @@ def load_calibration_images(input_range: InputRange) -> NDArray[np.float32]:
     """Return the bundled calibration images, float32 (500, 28, 28, 1) in an input range."""
     import numpy as np
 
-    images = input_range.apply_polarity(_load_digits())[..., None].astype(np.float32)
+    digits, _ = load_known_digits()
+    images = input_range.apply_polarity(digits)[..., None].astype(np.float32)
     return (images * np.float32(input_range.maximum / 255.0)).astype(np.float32)
 
 
-def _load_digits() -> NDArray[np.uint8]:
-    """Return the bundled calibration images as they are stored, uint8 (500, 28, 28)."""
+def load_known_digits() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the bundled calibration images as they are stored, uint8 (500, 28, 28), and their labels."""
     import numpy as np
 
     with np.load(CALIBRATION_IMAGES, allow_pickle=False) as file:
-        images: NDArray[np.uint8] = file["images"]
-    return images
+        return file["images"], file["labels"]
 
 
 def compute_logits(keras_model: Any, images: Any, tensor: Any = None) -> Any:

@@ -32,6 +32,7 @@ from digitscan.scanning.report import (
     SummaryContext,
     SummaryCounts,
     describe_model,
+    describe_poor_accuracy,
     format_skipped,
     print_summary,
 )
@@ -340,6 +341,7 @@ def _print_summary(
         csv=sink.path,
         skipped=scan.stats.skipped,
         unreadable_folders=tuple(scan.stats.unreadable_folders),
+        poor_accuracy=describe_poor_accuracy(scan.model),
         is_calibrated=metadata.ok_confidence is not None or scan.config.min_confidence is not None,
     )
     print_summary(counts, context, console)

@@ -99,12 +99,20 @@ class SummaryContext:
     """The file with the rows; None if they went to a stream."""
     is_calibrated: bool = True
     """Whether rows can be `ok`: by the model's threshold or by --min-confidence."""
+    poor_accuracy: str = ""
+    """Of a model that reads the bundled digits badly: how badly. Else empty."""
 
 
 def describe_model(model: Model) -> str:
     """Return the model's name, its architecture if that is known, and the first digits of its SHA-256."""
     known = [] if model.metadata.architecture == UNKNOWN_ARCHITECTURE else [model.metadata.architecture]
     return f"{model.name} ({', '.join([*known, model.digest[:12]])})"
+
+
+def describe_poor_accuracy(model: Model) -> str:
+    """Return how badly a model reads the bundled digits; empty if it reads them well, or was not tried."""
+    comparison, input_range = model.input_comparison, model.metadata.input_range
+    return comparison.describe(input_range) if comparison and comparison.is_poor(input_range) else ""
 
 
 def print_summary(counts: SummaryCounts, context: SummaryContext, console: Console) -> None:
@@ -175,6 +183,8 @@ def _files_lines(context: SummaryContext) -> Iterator[tuple[str, str]]:
 
 def _run_lines(counts: SummaryCounts, context: SummaryContext) -> Iterator[tuple[str, str]]:
     """Yield (title, text) about the run itself."""
+    if context.poor_accuracy:
+        yield "careful", f"the model reads poorly: {context.poor_accuracy}"
     if not context.is_calibrated:
         yield "careful", "the model is not calibrated: all rows are review without --min-confidence"
     yield "time", _format_time(counts, context.seconds)

@@ -105,7 +105,7 @@ def compiled_paths(monkeypatch: pytest.MonkeyPatch, calibration_images: NDArray[
 
     def compile_in_this_process(
         path: Path, data: bytes, input_range: InputRange | None
-    ) -> tuple[ModelMetadata, bytes]:
+    ) -> compile_worker.Compilation:
         paths.append(path)
         return compile_worker.check_and_compile(data, input_range)
 

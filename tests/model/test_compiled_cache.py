@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from digitscan.errors import ModelError
 from digitscan.model.compiled_cache import COMPILER_VERSION, find_compiled, read_compiled, store_compiled
+from digitscan.model.input_comparison import InputComparison
 from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model, load_model
@@ -42,7 +43,8 @@ def test_entries_for_the_input_ranges_are_kept_apart(cache_folder: Path, metadat
         ranged = ModelMetadata(
             architecture="unknown", classes=10, preprocess_version=1, input_range=input_range
         )
-        stored = store_compiled("0" * 64, ranged, input_range.encode())
+        comparison = InputComparison(dict.fromkeys(InputRange, 7), 10)
+        stored = store_compiled("0" * 64, ranged, input_range.encode(), None, comparison)
         assert find_compiled("0" * 64, input_range) == stored
     assert len(list(cache_folder.iterdir())) == 8
 
