@@ -20,6 +20,8 @@ from digitscan.cli_options import (
     AnimationFrames,
     Audit,
     BatchSize,
+    CalibratedModel,
+    CalibrationSource,
     ChunkSize,
     CopyReview,
     Corrections,
@@ -31,6 +33,7 @@ from digitscan.cli_options import (
     Exclude,
     FilesFrom,
     FineTunedModel,
+    ForgetCalibration,
     FormerChunkSize,
     Hidden,
     ImageFolder,
@@ -38,6 +41,7 @@ from digitscan.cli_options import (
     Json,
     ListSkipped,
     MaxMegapixels,
+    MaxOkWrong,
     MaxPages,
     MaxWrong,
     MinConfidence,
@@ -78,6 +82,7 @@ from digitscan.review.config import ReviewConfig
 from digitscan.scanning.config import ScanConfig
 from digitscan.training.config import (
     Architecture,
+    CalibrateConfig,
     FineTuneConfig,
     TrainConfig,
     check_fine_tuning_options,
@@ -281,6 +286,25 @@ def evaluate(
     )
     with raise_on_signal():
         run_evaluation(config)
+
+
+@app.command()
+def calibrate(
+    model: CalibratedModel,
+    source: CalibrationSource = None,
+    truth: TruthFile = None,
+    images: ImageFolder = None,
+    max_wrong: MaxOkWrong = CalibrateConfig.max_wrong,
+    input_range: ModelInputRange = None,
+    forget: ForgetCalibration = False,
+) -> None:
+    """Fit a model's confidence and its threshold for ok to your own labelled pictures."""
+    from digitscan.system.signals import raise_on_signal
+    from digitscan.training.user_calibration import run_calibration
+
+    config = CalibrateConfig(model, source, truth, images, input_range, max_wrong, forget)
+    with raise_on_signal():
+        run_calibration(config)
 
 
 @app.command()

@@ -145,6 +145,40 @@ ResultFolder = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")]
 
+# --- options of calibrate ----------------------------------------------------------------------------------
+
+CalibratedModel = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        show_default=False,
+        help="cnn, mlp, or the path of a .h5 or .keras file. The file is not changed.",
+    ),
+]
+CalibrationSource = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="SOURCE",
+        show_default=False,
+        help="Pictures that the model did not learn from: a folder with a subfolder of images for each digit "
+        "(7/a.png) and, for images of none, none; or a CSV with the column corrected.",
+    ),
+]
+MaxOkWrong = Annotated[
+    float,
+    typer.Option(
+        "--max-wrong",
+        min=0,
+        max=1,
+        callback=_finite,
+        metavar="0..1",
+        help="The share of wrong rows among those marked ok that is allowed.",
+    ),
+]
+ForgetCalibration = Annotated[
+    bool, typer.Option("--forget", help="Remove what is stored of the model. Its rows are as before then.")
+]
+
 # --- options of scan: what is read, and how ----------------------------------------------------------------
 
 ScanPaths = Annotated[

@@ -189,5 +189,4 @@ def _digest_entry(stem: str, entry: dict[str, Any]) -> str:
 
 def _file_stem(digest: str, input_range: InputRange) -> str:
     """Return the name of an entry; an `.h5` can be compiled for several ranges of its input."""
-    maximum = "" if input_range.maximum == 1.0 else f"-{input_range.maximum:g}"
-    return f"{digest}{maximum}{'-inverted' if input_range.is_inverted else ''}"
+    return f"{digest}{input_range.file_suffix}"

@@ -30,6 +30,12 @@ class InputRange(StrEnum):
         """Whether ink is dark on light paper."""
         return self in {InputRange.INVERTED_ONE, InputRange.INVERTED_BYTE}
 
+    @property
+    def file_suffix(self) -> str:
+        """What names of files that hold for one range have behind the model's digest: nothing for 0..1."""
+        maximum = "" if self.maximum == 1.0 else f"-{self.maximum:g}"
+        return f"{maximum}-inverted" if self.is_inverted else maximum
+
     def apply_polarity(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return images, uint8 with light ink on black, inverted if the range is."""
         return 255 - images if self.is_inverted else images

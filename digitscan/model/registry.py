@@ -2,7 +2,8 @@
 
 A `.h5` may come from anybody, and its metadata may claim that all its answers are sure. So the metadata is
 believed only of a bundled model, of one that this user trained (see `trained_models`), and of one that the
-user pins by its digest. The rows of any other model are `review`, unless the user gives a limit.
+user pins by its digest. The rows of any other model are `review`, unless the user gives a limit. What the
+user's own labelled pictures have shown of a model (see `user_calibrations`) counts before all that.
 
 A model is one file, an `.h5` or `.keras`. Its compiled form, the same network compiled for LiteRT, is in a
 cache apart from it (see `compiled_cache`). While it is there, loading a model only reads files and computes
@@ -34,6 +35,7 @@ from digitscan.model.input_comparison import InputComparison
 from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import FAST_CNN, MAX_MODEL_BYTES, UNKNOWN_ARCHITECTURE, ModelMetadata
 from digitscan.model.trained_models import find_trained_model
+from digitscan.model.user_calibrations import Calibration, find_calibration
 
 if TYPE_CHECKING:
     from digitscan.model.classifier import Cascade, Classifier
@@ -69,6 +71,8 @@ class Model:
     """A smaller model that answers in this one's place where it is confident enough, if there is one."""
     input_comparison: InputComparison | None = None
     """How well a model without metadata of its own reads in each input range; else None."""
+    calibration: Calibration | None = None
+    """The user's own calibration, which the metadata then holds; else None."""
 
     @property
     def is_bundled(self) -> bool:
@@ -125,6 +129,7 @@ def load_model(
     *,
     input_range: InputRange | str | None = None,
     sha256: str | None = None,
+    uses_calibration: bool = True,
     log: Callable[[str], object] = lambda message: None,
 ) -> Model:
     """Return a model that is ready to be used, compiling it first where that has not been done yet.
@@ -133,7 +138,8 @@ def load_model(
     file, or None: then it is `models/digits.h5` of the current folder if this user trained it, else "cnn".
     `input_range`, such as "0..255", is that of a model that digitscan did not make; by default "0..1".
     `sha256` is the digest that the file must have; whoever gives it vouches for what the model says about
-    itself. `log` is called with lines for the user.
+    itself. Without `uses_calibration`, a calibration by the user's pictures is left out; training does so, in
+    order to depend on its own arguments alone. `log` is called with lines for the user.
 
     Compiling takes some seconds, once for each file; or each time, where the result cannot be stored. It
     happens in a child process, which checks the file before it builds anything from it: it may come from
@@ -151,10 +157,12 @@ def load_model(
     if resolved.message:
         log(resolved.message)
     given_range = None if input_range is None else InputRange.parse(input_range)
-    model = _load_resolved(resolved, given_range, sha256, log)
+    model = _load_resolved(resolved, given_range, sha256, uses_calibration, log)
+    if model.calibration:
+        return model  # the answers of a fast model would not be calibrated
     if model.name == FAST_CNN or not (bundled_folder() / f"{FAST_CNN}.h5").is_file():
         return model
-    fast_model = _load_resolved(_resolve_name(FAST_CNN), None, None, log)
+    fast_model = _load_resolved(_resolve_name(FAST_CNN), None, None, False, log)
     is_made_for_it = fast_model.metadata.cascade_target == model.digest
     return dataclasses.replace(model, fast_model=fast_model) if is_made_for_it else model
 
@@ -163,6 +171,7 @@ def _load_resolved(
     resolved: ResolvedModel,
     input_range: InputRange | None,
     sha256: str | None,
+    uses_calibration: bool,
     log: Callable[[str], object],
 ) -> Model:
     """Return what `load_model` does, without a fast model."""
@@ -182,8 +191,13 @@ def _load_resolved(
         raise ModelError(_describe_incompatible(resolved.path, compiled.metadata))
     is_believed = sha256 is not None or resolved.is_bundled or compiled.is_bundled
     metadata = compiled.metadata
+    calibration = _find_calibration(resolved.path, digest, metadata, log) if uses_calibration else None
     if not is_believed:
-        metadata = _check_claims(metadata, resolved.path, digest, log)
+        # That no row can be `ok` would not be true of a calibrated model.
+        log_claims = (lambda message: None) if calibration else log
+        metadata = _check_claims(metadata, resolved.path, digest, log_claims)
+    if calibration:
+        metadata = calibration.apply(metadata)
     comparison = compiled.input_comparison
     if comparison and comparison.find_better(metadata.input_range):
         log(f"{resolved.path}: {comparison.describe(metadata.input_range)}")
@@ -196,7 +210,19 @@ def _load_resolved(
         compiled.digest,
         compiled.content,
         input_comparison=comparison,
+        calibration=calibration,
     )
+
+
+def _find_calibration(
+    path: Path, digest: str, metadata: ModelMetadata, log: Callable[[str], object]
+) -> Calibration | None:
+    """Return the user's calibration of a model, None if there is none that can be used."""
+    try:
+        return find_calibration(digest, metadata.input_range)
+    except ModelError as error:
+        log(f"your calibration of {path} is not used: {error}. Calibrate again, or remove it with --forget")
+        return None
 
 
 def _compile(

@@ -47,6 +47,7 @@ def create_manifest(
         input_inverted=model.metadata.input_range.is_inverted,
         min_confidence=config.min_confidence,
         is_calibrated=model.metadata.ok_confidence is not None,
+        calibration=model.calibration.describe_parameters() if model.calibration else None,
         max_megapixels=config.max_megapixels,
         max_pages=config.max_pages,
         frames=config.frames,

@@ -104,9 +104,13 @@ class SummaryContext:
 
 
 def describe_model(model: Model) -> str:
-    """Return the model's name, its architecture if that is known, and the first digits of its SHA-256."""
+    """Return the model's name, its architecture if that is known, and the first digits of its SHA-256.
+
+    Also that this user has calibrated it.
+    """
     known = [] if model.metadata.architecture == UNKNOWN_ARCHITECTURE else [model.metadata.architecture]
-    return f"{model.name} ({', '.join([*known, model.digest[:12]])})"
+    calibration = [model.calibration.describe()] if model.calibration else []
+    return f"{model.name} ({', '.join([*known, model.digest[:12], *calibration])})"
 
 
 def describe_poor_accuracy(model: Model) -> str:

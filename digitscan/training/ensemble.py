@@ -25,7 +25,7 @@ def load_members(names: Sequence[str], class_count: int) -> tuple[Model, ...]:
 
     Raises UsageError for a model with other classes or another input, ModelError for one that cannot be used.
     """
-    members = tuple(load_model(name) for name in names)
+    members = tuple(load_model(name, uses_calibration=False) for name in names)
     for name, member in zip(names, members, strict=True):
         metadata = member.metadata
         takes = (metadata.input_shape, metadata.input_range)

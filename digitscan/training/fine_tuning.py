@@ -115,7 +115,7 @@ def run_fine_tuning(config: FineTuneConfig) -> tuple[Model, FineTuningResult]:
 
 def _load_base(name: str, log: Log) -> Model:
     """Return the model to start from. Raises UsageError for one that cannot be fine-tuned."""
-    base = load_model(name, log=log)
+    base = load_model(name, uses_calibration=False, log=log)
     metadata = base.metadata
     if metadata.architecture == FAST_CNN:
         raise UsageError(f"{name} answers in place of another model: fine-tune that one")
