@@ -22,6 +22,8 @@ MIN_GAIN = 0.05
 
 In 500 digits that come near to all or none, chance alone is less than this, and so is what matters.
 """
+MIN_RECOMMENDED_SHARE = 0.5
+"""A model that reads fewer right in every range is no reader of these digits, and no range would help."""
 MIN_RIGHT_SHARE = 0.8
 """A model that reads fewer of the bundled digits right is warned of. Plain networks read 95 % and more."""
 _NORMAL_QUANTILE = 1.96
@@ -42,15 +44,16 @@ class InputComparison(NamedTuple):
     def find_better(self, input_range: InputRange) -> InputRange | None:
         """Return the range in which far more is read right than in the given one, None if there is none.
 
-        It must gain MIN_GAIN, and the intervals in which the two shares lie with 95 % confidence must be
-        apart: two ranges may be equally good for a model, and then no one should be sent from one to the
-        other. That is stricter than a paired test of the same digits.
+        It must reach MIN_RECOMMENDED_SHARE and gain MIN_GAIN, and the intervals in which the two shares lie
+        with 95 % confidence must be apart: two ranges may be equally good for a model, and then no one should
+        be sent from one to the other. That is stricter than a paired test of the same digits.
         """
         best = max(self.right, key=self.right.__getitem__)
         gain = self.share_right(best) - self.share_right(input_range)
         low, _ = compute_interval(self.right[best], self.total)
         _, high = compute_interval(self.right[input_range], self.total)
-        return best if gain >= MIN_GAIN and low > high else None
+        is_useful = self.share_right(best) >= MIN_RECOMMENDED_SHARE
+        return best if is_useful and gain >= MIN_GAIN and low > high else None
 
     def is_poor(self, input_range: InputRange) -> bool:
         """Tell whether a model is to be warned of that is used with a range."""

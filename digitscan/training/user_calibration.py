@@ -240,9 +240,9 @@ def _describe_failure(pictures: _ReadPictures, max_wrong: float) -> str:
     bound = bound_wrong_share(len(wrong), first)
     mistakes = ", ".join(_describe_mistake(pictures, index) for index in wrong[:MAX_LISTED_MISTAKES])
     return (
-        f"among the {first:,} rows of which the model is surest, {len(wrong):,} wrong: with 95 % confidence up "
-        f"to {_percent(bound)} of such rows are wrong, and {_percent(max_wrong)} may be. {consequence} Are the "
-        f"labels right ({mistakes})? If so, allow more with --max-wrong"
+        f"among the {first:,} rows of which the model is surest, {len(wrong):,} wrong: with 95 % confidence "
+        f"up to {_percent(bound)} of such rows are wrong, and {_percent(max_wrong)} may be. {consequence} "
+        f"Are the labels right ({mistakes})? If so, allow more with --max-wrong"
     )
 
 

@@ -12,7 +12,14 @@ from keras import layers
 from numpy.typing import NDArray
 
 from digitscan.imaging.version import PREPROCESS_VERSION
-from digitscan.model import compile_worker, compiled_cache, registry, tflite_compiler, trained_models
+from digitscan.model import (
+    compile_worker,
+    compiled_cache,
+    registry,
+    tflite_compiler,
+    trained_models,
+    user_calibrations,
+)
 from digitscan.model.export import save_model
 from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import ModelMetadata
@@ -82,9 +89,10 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def records_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's records of trained models during a test; the folder does not exist yet."""
+    """The user's records of trained models during a test, beside the calibrations; it does not exist yet."""
     folder = tmp_path / "data" / "models"
-    monkeypatch.setattr(trained_models, "user_data_folder", lambda: folder.parent)
+    for module in (trained_models, user_calibrations):
+        monkeypatch.setattr(module, "user_data_folder", lambda: folder.parent)
     return folder
 
 
