@@ -378,13 +378,17 @@ def train(
 
 @app.command()
 def models() -> None:
-    """List the models that come with digitscan, with their scores."""
+    """List the models that come with digitscan, with their scores, and those that you calibrated."""
     from rich.console import Console
 
     from digitscan.model.registry import load_bundled_models
-    from digitscan.scanning.report import models_table
+    from digitscan.model.user_calibrations import list_calibrations
+    from digitscan.scanning.report import calibration_lines, models_table
 
-    Console(highlight=False).print(models_table(load_bundled_models()))
+    console = Console(highlight=False)
+    console.print(models_table(load_bundled_models()))
+    for line in calibration_lines(list_calibrations()):
+        console.print(line, soft_wrap=True)  # a path stays one word
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

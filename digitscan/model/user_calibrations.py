@@ -7,6 +7,7 @@ another range gives other answers.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -118,6 +119,16 @@ def find_calibration(digest: str, input_range: InputRange) -> Calibration | None
             f"version {PREPROCESS_VERSION}"
         )
     return calibration
+
+
+def list_calibrations() -> list[Calibration]:
+    """Return all calibrations that can be read, by the models' names."""
+    calibrations = []
+    with contextlib.suppress(ModelError, OSError):  # without a home folder, or the folder, there are none
+        for path in calibrations_folder().glob("*.json"):
+            with contextlib.suppress(OSError):
+                calibrations.append(_parse(read_private_file(path)))
+    return sorted((each for each in calibrations if each), key=lambda each: (each.model, each.date))
 
 
 def forget_calibrations(digest: str) -> int:

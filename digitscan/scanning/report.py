@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
     from digitscan.model.registry import Model
+    from digitscan.model.user_calibrations import Calibration
 
 _MAX_REASONS = 10
 _MAX_NAME_CHARACTERS = 60
@@ -266,6 +268,14 @@ def models_table(models: Sequence[Model]) -> RenderableType:
         scores = [_format_score(model.metadata.scores.get(name)) for name in score_names]
         table.add_row(model.name, model.metadata.architecture, *scores)
     return table
+
+
+def calibration_lines(calibrations: Iterable[Calibration]) -> Iterator[Text]:
+    """Yield a line for each of the user's calibrations."""
+    from rich.text import Text
+
+    for calibration in calibrations:
+        yield Text(f"{escape_control_characters(calibration.model)}: {calibration.describe()}")
 
 
 def _format_score(value: object) -> str:

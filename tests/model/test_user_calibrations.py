@@ -18,6 +18,7 @@ from digitscan.model.user_calibrations import (
     check_calibrations_writable,
     find_calibration,
     forget_calibrations,
+    list_calibrations,
     store_calibration,
 )
 
@@ -32,6 +33,15 @@ def test_what_is_stored_is_found_for_that_model_and_range_alone() -> None:
         store_calibration(DIGEST, input_range, calibration)
         assert find_calibration(DIGEST, input_range) == calibration
         assert find_calibration("1" * 64, input_range) is None
+
+
+def test_all_that_can_be_read_are_listed(records_folder: Path) -> None:
+    assert list_calibrations() == []
+    others = [dataclasses.replace(CALIBRATION, model=name) for name in ("a.h5", "b.h5")]
+    for digit, calibration in zip("21", others, strict=True):
+        store_calibration(digit * 64, InputRange.BYTE, calibration)
+    store_calibration(DIGEST, InputRange.ONE, CALIBRATION).write_text("damaged")
+    assert list_calibrations() == others
 
 
 def test_forgetting_removes_all_of_a_model_and_none_of_another() -> None:

@@ -179,6 +179,8 @@ def test_a_foreign_model_is_calibrated_and_then_scans_with_ok_rows_and_resumes_o
     assert b"calibration was none and is" in result.stderr
     result = run(*scan, "--overwrite", **options)
     assert "calibrated here on 100 pictures" in " ".join(result.stderr.decode().split())
+    listed = run("models", **options).stdout.decode()
+    assert f"{foreign_path}: calibrated here on 100 pictures, " in " ".join(listed.split())
     assert "ok" in read_statuses(tmp_path / "rows.csv")
     assert run("calibrate", foreign_path, "--forget", **options).returncode == ExitCode.OK
     assert run(*scan, "--overwrite", **options).returncode == ExitCode.OK
