@@ -10,7 +10,7 @@ import datetime
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,7 +234,7 @@ def _describe_failure(pictures: _ReadPictures, max_wrong: float) -> str:
         )
     order = np.flatnonzero(may_be_ok)[np.argsort(-pictures.confidences[may_be_ok], kind="stable")]
     allowed = count_allowed_wrong(count, max_wrong)
-    first = next(list_tested_counts(pictures.confidences[order], allowed))
+    first = next(list_tested_counts(pictures.confidences[order], allowed), count)
     is_wrong = (pictures.predictions != pictures.labels)[order[:first]]
     wrong = order[:first][is_wrong].tolist()
     bound = bound_wrong_share(len(wrong), first)
@@ -251,5 +251,5 @@ def _describe_mistake(pictures: _ReadPictures, index: int) -> str:
     return f"{file.name} is {name_label(file.label)} and read as {row.digit}"
 
 
-def _percent(share: Any) -> str:
-    return f"{100 * share:.2f}".rstrip("0").rstrip(".") + " %"
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g} %"
