@@ -178,6 +178,7 @@ def _fit_temperature(pictures: _ReadPictures, class_count: int) -> float:
     softened = np.array([probabilities for probabilities, _ in used], np.float64)
     if class_count > NO_DIGIT:
         softened = np.column_stack([softened, 1.0 - softened.sum(axis=1)])
+    softened = np.maximum(softened, 1e-6)  # what was rounded to 0 is not impossible
     labels = np.array([label for _, label in used], np.uint8)
     factor = fit_temperature(softened, labels, 1.0 / (len(labels) + 2), FACTORS)
     return round(READING_TEMPERATURE * factor, 4)
