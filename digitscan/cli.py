@@ -20,6 +20,8 @@ from digitscan.cli_options import (
     AnimationFrames,
     Audit,
     BatchSize,
+    CalibratedModel,
+    CalibrationSource,
     ChunkSize,
     CopyReview,
     Corrections,
@@ -31,6 +33,7 @@ from digitscan.cli_options import (
     Exclude,
     FilesFrom,
     FineTunedModel,
+    ForgetCalibration,
     FormerChunkSize,
     Hidden,
     ImageFolder,
@@ -38,6 +41,7 @@ from digitscan.cli_options import (
     Json,
     ListSkipped,
     MaxMegapixels,
+    MaxOkWrong,
     MaxPages,
     MaxWrong,
     MinConfidence,
@@ -79,6 +83,7 @@ from digitscan.review.config import ReviewConfig
 from digitscan.scanning.config import ScanConfig
 from digitscan.training.config import (
     Architecture,
+    CalibrateConfig,
     FineTuneConfig,
     TrainConfig,
     check_fine_tuning_options,
@@ -182,7 +187,7 @@ def scan(
 
     config = ScanConfig(
         model=model,
-        input_maximum=input_range.maximum if input_range else None,
+        input_range=input_range,
         model_sha256=model_sha256,
         min_confidence=min_confidence,
         probabilities=probabilities,
@@ -223,7 +228,7 @@ def show(
         images=tuple(images),
         model=model,
         model_sha256=model_sha256,
-        input_maximum=input_range.maximum if input_range else None,
+        input_range=input_range,
         min_confidence=min_confidence,
         output=output,
         overwrite=overwrite,
@@ -273,7 +278,7 @@ def evaluate(
         truth=truth,
         model=model,
         model_sha256=model_sha256,
-        input_maximum=input_range.maximum if input_range else None,
+        input_range=input_range,
         min_confidence=min_confidence,
         against=against,
         max_wrong=max_wrong,
@@ -283,6 +288,25 @@ def evaluate(
     )
     with raise_on_signal():
         run_evaluation(config)
+
+
+@app.command()
+def calibrate(
+    model: CalibratedModel,
+    source: CalibrationSource = None,
+    truth: TruthFile = None,
+    images: ImageFolder = None,
+    max_wrong: MaxOkWrong = CalibrateConfig.max_wrong,
+    input_range: ModelInputRange = None,
+    forget: ForgetCalibration = False,
+) -> None:
+    """Fit a model's confidence and its threshold for ok to your own labelled pictures."""
+    from digitscan.system.signals import raise_on_signal
+    from digitscan.training.user_calibration import run_calibration
+
+    config = CalibrateConfig(model, source, truth, images, input_range, max_wrong, forget)
+    with raise_on_signal():
+        run_calibration(config)
 
 
 @app.command()
@@ -356,13 +380,17 @@ def train(
 
 @app.command()
 def models() -> None:
-    """List the models that come with digitscan, with their scores."""
+    """List the models that come with digitscan, with their scores, and those that you calibrated."""
     from rich.console import Console
 
     from digitscan.model.registry import load_bundled_models
-    from digitscan.scanning.report import models_table
+    from digitscan.model.user_calibrations import list_calibrations
+    from digitscan.scanning.report import calibration_lines, models_table
 
-    Console(highlight=False).print(models_table(load_bundled_models()))
+    console = Console(highlight=False)
+    console.print(models_table(load_bundled_models()))
+    for line in calibration_lines(list_calibrations()):
+        console.print(line, soft_wrap=True)  # a path stays one word
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from digitscan.model.input_range import InputRange
 from digitscan.scanning.config import MAX_CHUNK_SIZE, MIN_MEGAPIXELS, MIN_TIMEOUT_SECONDS, Frames
 from digitscan.training.config import Architecture
-
-
-class InputRange(StrEnum):
-    """The range of the input of a model that digitscan did not make."""
-
-    ONE = "0..1"
-    BYTE = "0..255"
-
-    @property
-    def maximum(self) -> float:
-        """The value of full ink."""
-        return 1.0 if self is InputRange.ONE else 255.0
 
 
 def _finite(value: float | None) -> float | None:
@@ -157,6 +145,40 @@ ResultFolder = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")]
 
+# --- options of calibrate ----------------------------------------------------------------------------------
+
+CalibratedModel = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        show_default=False,
+        help="cnn, mlp, or the path of a .h5 or .keras file. The file is not changed.",
+    ),
+]
+CalibrationSource = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="SOURCE",
+        show_default=False,
+        help="Pictures that the model did not learn from: a folder with a subfolder of images for each digit "
+        "(7/a.png) and, for images of none, none; or a CSV with the column corrected.",
+    ),
+]
+MaxOkWrong = Annotated[
+    float,
+    typer.Option(
+        "--max-wrong",
+        min=0,
+        max=1,
+        callback=_finite,
+        metavar="0..1",
+        help="The share of wrong rows among those marked ok that is allowed.",
+    ),
+]
+ForgetCalibration = Annotated[
+    bool, typer.Option("--forget", help="Remove what is stored of the model. Its rows are as before then.")
+]
+
 # --- options of scan: what is read, and how ----------------------------------------------------------------
 
 ScanPaths = Annotated[
@@ -228,7 +250,7 @@ ModelInputRange = Annotated[
     InputRange | None,
     typer.Option(
         "--input-range",
-        metavar="0..1|0..255",
+        metavar="0..1|0..255|1..0|255..0",
         help="The input of a model that digitscan did not make, from no ink to full ink. [default: 0..1]",
     ),
 ]

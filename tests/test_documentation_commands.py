@@ -13,7 +13,9 @@ from typer.main import get_command
 
 from digitscan.cli import app
 from digitscan.errors import ExitCode
+from digitscan.model.input_range import InputRange
 from tests.support.command import environment, run, run_code, run_shell
+from tests.support.foreign_models import build_reader
 from tests.support.pen_strokes import write_unipen
 from tests.support.training_data import save_few_digits
 
@@ -33,7 +35,10 @@ ONE_EPOCH = "--epochs 1 --no-plots --overwrite"
 PYTHON_SUBSTITUTIONS = {"seed=1)": 'seed=1, data=Path("few.npz"), epochs=1)'}
 
 # Commands that end with another exit code than 0.
-EXIT_CODES = {"digitscan scan ./year": ExitCode.UNREADABLE_FILES}  # that folder holds a broken file
+EXIT_CODES = {
+    "digitscan scan ./year": ExitCode.UNREADABLE_FILES,  # that folder holds a broken file
+    "digitscan calibrate theirs.h5 mine": ExitCode.TRAINING,  # that folder holds too few pictures
+}
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,7 @@ def folder(tmp_path_factory):
     header, *rows = (folder / "predictions.csv").read_text(encoding="utf-8").splitlines()
     corrected = [f"{header},corrected", *(f"{row},{row.split(',')[1]}" for row in rows)]
     (folder / "predictions-corrected.csv").write_text("\n".join(corrected), encoding="utf-8")
+    build_reader(InputRange.ONE).save(folder / "theirs.h5")
     write_unipen(folder / "train_r01_v07")
     shutil.copytree(folder / "train_r01_v07" / "data" / "1a", folder / "train_r01_v07" / "data" / "1b")
     save_few_digits(folder / "few.npz", train_count=200, test_count=50)

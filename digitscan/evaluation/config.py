@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from digitscan.errors import UsageError
+from digitscan.model.input_range import InputRange
 
 MNIST = "mnist"
 """The source that stands for MNIST's test images."""
@@ -28,7 +29,7 @@ class EvaluateConfig:
     """As in `ScanConfig`: a bundled model's name or a `.h5` file."""
     model_sha256: str | None = None
     """As in `ScanConfig`."""
-    input_maximum: float | None = None
+    input_range: InputRange | None = None
     """As in `ScanConfig`."""
     min_confidence: float | None = None
     """The confidence, 0 to 1, from which a row is `ok`; None is the model's own threshold."""

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from digitscan.evaluation.report import Evaluation
     from digitscan.model.registry import Model
 
-MAX_LISTED_FILES = 10
-"""Files that cannot be read: so many are named."""
 METRICS_NAME = "metrics.json"
 PLOT_NAMES = ("confusion_matrix.png", "calibration.png", "coverage.png", "mistakes.png")
 
@@ -133,12 +131,11 @@ def _evaluate(config: EvaluateConfig, images: _Images) -> _Result:
 
 def _leave_out(images: _Images, unreadable: Mapping[int, str]) -> _Images:
     """Return the images without files that could not be read; log those. Raises DataError if none is left."""
+    from digitscan.evaluation.reading import log_unreadable
+
     if images.files is None:
         return images
-    for index in [*unreadable][:MAX_LISTED_FILES]:
-        log(f"left out {images.files[index].name}: {unreadable[index]}")
-    if len(unreadable) > MAX_LISTED_FILES:
-        log(f"left out {len(unreadable) - MAX_LISTED_FILES:,} more files that cannot be read")
+    log_unreadable({images.files[index].name: reason for index, reason in unreadable.items()})
     files = [file for index, file in enumerate(images.files) if index not in unreadable]
     if not files:
         raise DataError("none of the labelled files can be read: is the folder the right one?")
@@ -160,14 +157,15 @@ def _load_model(config: EvaluateConfig, name: str | Path | None) -> Model:
     is_first = name == config.model
     return load_model(
         name,
-        input_maximum=config.input_maximum if is_first else None,
+        input_range=config.input_range if is_first else None,
         sha256=config.model_sha256 if is_first else None,
         log=log,
     )
 
 
 def _describe_model(model: Model) -> str:
-    return f"{model.name} ({model.digest[:12]})"
+    calibration = f", {model.calibration.describe()}" if model.calibration else ""
+    return f"{model.name} ({model.digest[:12]}{calibration})"
 
 
 def _read(images: _Images, model: Model, config: EvaluateConfig) -> ReadFiles:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from digitscan.evaluation.labels import LabelledFile
 from digitscan.evaluation.metrics import NO_DIGIT, Answers
 from digitscan.imaging.formats import MAX_MEGAPIXELS
 from digitscan.prediction import Status
+from digitscan.system.log import log
 from digitscan.workers.explainer import EncodedImage, ExplainedRow
 from digitscan.workers.file_reader import read_files
 from digitscan.workers.protocol import (
@@ -21,6 +22,8 @@ from digitscan.workers.protocol import (
 
 PICTURE_SIDE = 120
 """Pixels on the longer side of the pictures of mistakes, at most."""
+MAX_LISTED_FILES = 10
+"""Files that cannot be read: so many are named."""
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +67,14 @@ def read_labelled_files(
         read_rows.append(row)
         may_be_ok.append(not isinstance(any_row, str) and any_row.status == Status.OK)
     return ReadFiles(_collect(names, np.array(labels, np.int64), read_rows, may_be_ok), unreadable)
+
+
+def log_unreadable(names: Mapping[str, str]) -> None:
+    """Log the names of files that could not be read, with the reasons: the first MAX_LISTED_FILES of them."""
+    for name, reason in [*names.items()][:MAX_LISTED_FILES]:
+        log(f"left out {name}: {reason}")
+    if len(names) > MAX_LISTED_FILES:
+        log(f"left out {len(names) - MAX_LISTED_FILES:,} more files that cannot be read")
 
 
 def read_labelled_digits(

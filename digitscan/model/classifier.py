@@ -74,7 +74,8 @@ class Classifier:
                 f"the compiled model does not have {metadata.classes} outputs: "
                 "delete it, and it will be compiled again"
             )
-        self._divisor = np.float32(255.0 / metadata.input_maximum)
+        self._input_range = metadata.input_range
+        self._divisor = np.float32(255.0 / self._input_range.maximum)
         self._classes = metadata.classes
         self._temperature = metadata.temperature
 
@@ -93,7 +94,7 @@ class Classifier:
         probabilities = []
         batch_size = len(self._batch)
         for start in range(0, len(images), batch_size):
-            chunk = images[start : start + batch_size]
+            chunk = self._input_range.apply_polarity(images[start : start + batch_size])
             np.divide(chunk[..., None], self._divisor, out=self._batch[: len(chunk)], dtype=np.float32)
             self._interpreter.set_tensor(self._input_index, self._batch)
             self._interpreter.invoke()

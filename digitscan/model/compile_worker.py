@@ -7,11 +7,12 @@ process of a scan.
 
 The parent writes one line of JSON and the model file to the child's stdin:
 
-    {"input_maximum": null, 1.0 or 255.0, "quantizes": true or false}
+    {"input_range": null or for example "0..255", "quantizes": true or false}
 
 The child answers on stdout with one line of JSON, followed by the compiled model if there is one:
 
-    {"metadata": {...}} or {"refused": "why the file cannot be used"} or {"failed": "an unexpected error"}
+    {"metadata": {...}, "input_comparison": {...} or null}
+    or {"refused": "why the file cannot be used"} or {"failed": "an unexpected error"}
 
 The second child gets the metadata and the compiled model in the same way, and runs it once as the processes
 of a scan would. A network can be valid and yet end or block every process that runs it, and a scan could not
@@ -31,9 +32,11 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from digitscan.errors import DigitscanError, ModelError
+from digitscan.model.input_comparison import InputComparison, compare_input_ranges
+from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
 from digitscan.system.child_python import exit_with_parent, python_command
 from digitscan.system.resources import limit_memory
@@ -54,33 +57,39 @@ _SETTINGS_BYTES = 1 << 20
 """Space for what libraries write beside the model."""
 
 
-def compile_in_child_process(
-    path: Path, data: bytes, input_maximum: float | None
-) -> tuple[ModelMetadata, bytes]:
+class Compilation(NamedTuple):
+    """What comes of a model file."""
+
+    metadata: ModelMetadata
+    compiled: bytes
+    """The content of the `.tflite` file."""
+    input_comparison: InputComparison | None
+    """How well it reads in each input range, if the file does not say which it was made for."""
+
+
+def compile_in_child_process(path: Path, data: bytes, input_range: InputRange | None) -> Compilation:
     """Return the metadata and the compiled model of an untrusted file, which is checked first.
 
-    `data` is the content of the file; `path` is only named in errors. `input_maximum` is the input value of
-    full ink where the file does not say it, by default 1.0. Raises ModelError where the file is refused.
+    `data` is the content of the file; `path` is only named in errors. `input_range` is that of a
+    file that does not say it, by default 0..1. Raises ModelError where the file is refused.
     """
     if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() not in ("", "0", "false"):
         raise ModelError(
             "TF_USE_LEGACY_KERAS is set, and old Keras runs code out of model files: unset it, then try again"
         )
     try:
-        return _compile_and_try(path, data, input_maximum, quantizes=True)
+        return _compile_and_try(path, data, input_range, quantizes=True)
     except _CrashError:
-        return _compile_and_try(path, data, input_maximum, quantizes=False)
+        return _compile_and_try(path, data, input_range, quantizes=False)
 
 
 class _CrashError(ModelError):
     """A child process crashed in native code."""
 
 
-def _compile_and_try(
-    path: Path, data: bytes, input_maximum: float | None, quantizes: bool
-) -> tuple[ModelMetadata, bytes]:
+def _compile_and_try(path: Path, data: bytes, input_range: InputRange | None, quantizes: bool) -> Compilation:
     """Return what `compile_in_child_process` does. Raises _CrashError where a child process crashes."""
-    request = json.dumps({"input_maximum": input_maximum, "quantizes": quantizes}).encode() + b"\n"
+    request = json.dumps({"input_range": input_range, "quantizes": quantizes}).encode() + b"\n"
     child = _run_child("main", request + data, MAX_COMPILE_SECONDS, f"{path} is refused: compiling it")
     line, _, compiled = child.stdout.partition(b"\n")
     if child.returncode != 0 or not line:
@@ -94,7 +103,9 @@ def _compile_and_try(
         )
     metadata = ModelMetadata.from_json(json.dumps(answer["metadata"]))
     _try_in_child_process(path, metadata, compiled)
-    return metadata, compiled
+    stored = answer["input_comparison"]
+    comparison = None if stored is None else InputComparison.from_stored(stored)
+    return Compilation(metadata, compiled, comparison)
 
 
 def _create_error(child: subprocess.CompletedProcess[bytes], what: str) -> ModelError:
@@ -162,13 +173,16 @@ def main() -> None:
     answer: dict[str, Any]
     compiled = b""
     try:
-        metadata, compiled = check_and_compile(
+        metadata, compiled, comparison = check_and_compile(
             sys.stdin.buffer.read(),
-            request["input_maximum"],
+            None if request["input_range"] is None else InputRange(request["input_range"]),
             _extend_time_limit,
             quantizes=request["quantizes"],
         )
-        answer = {"metadata": json.loads(metadata.to_json())}
+        answer = {
+            "metadata": json.loads(metadata.to_json()),
+            "input_comparison": comparison and comparison.to_stored(),
+        }
     except DigitscanError as error:
         answer = {"refused": str(error)}
     except Exception as error:
@@ -198,18 +212,18 @@ def run_trial() -> None:
 
 def check_and_compile(
     data: bytes,
-    input_maximum: float | None,
+    input_range: InputRange | None,
     after_check: Callable[[], object] = lambda: None,
     *,
     quantizes: bool = True,
-) -> tuple[ModelMetadata, bytes]:
-    """Return the metadata and the compiled model of a model file, in this process.
+) -> Compilation:
+    """Return what `compile_in_child_process` does, in this process.
 
-    `input_maximum` is as for `compile_in_child_process`; `after_check` is called when HDF5 has read the file;
+    `input_range` is as for `compile_in_child_process`; `after_check` is called when HDF5 has read the file;
     `quantizes` is as for `compile_model`. Raises ModelError where the file is refused.
     """
     from digitscan.model.h5_file import load_keras_model, read_metadata, validate_model_file
-    from digitscan.model.tflite_compiler import compile_model
+    from digitscan.model.tflite_compiler import compile_model, load_known_digits
 
     validate_model_file(data)
     metadata = read_metadata(data)
@@ -225,8 +239,12 @@ def check_and_compile(
             classes=classes,
             preprocess_version=PREPROCESS_VERSION,
             input_shape=input_shape,
-            input_maximum=1.0 if input_maximum is None else input_maximum,
+            input_range=input_range or InputRange.ONE,
         )
     elif (metadata.classes, metadata.input_shape) != (classes, input_shape):
         raise ModelError("the metadata inside the model does not fit its network")
-    return metadata, compile_model(keras_model, None, metadata.input_maximum, quantizes=quantizes)
+    compiled = compile_model(keras_model, None, metadata.input_range, quantizes=quantizes)
+    comparison = None
+    if metadata.architecture == UNKNOWN_ARCHITECTURE:
+        comparison = compare_input_ranges(keras_model, *load_known_digits())
+    return Compilation(metadata, compiled, comparison)

@@ -1,9 +1,10 @@
 """The compiled models on disk: a cache of what `tflite_compiler` makes, as `.pyc` files are of Python.
 
 Each compiled model is two files: `DIGEST.tflite`, where DIGEST is the SHA-256 of the `.h5`, and
-`DIGEST.json` with the metadata, the SHA-256 of the `.tflite`, and one of all this together. Those of the
-bundled models come with digitscan; all others are in the user's cache folder, where only this user can write
-(see `private_files`). Used by `registry` and `export`; the workers of a scan use `read_compiled`.
+`DIGEST.json` with the metadata, the SHA-256 of the `.tflite`, how well a model without metadata of its own
+reads in each input range, and one SHA-256 of all this together. Those of the bundled models come with
+digitscan; all others are in the user's cache folder, where only this user can write (see `private_files`).
+Used by `registry` and `export`; the workers of a scan use `read_compiled`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from digitscan.errors import ModelError
-from digitscan.model.metadata import ModelMetadata
+from digitscan.model.input_comparison import InputComparison
+from digitscan.model.input_range import InputRange
+from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
 from digitscan.model.private_files import (
     check_writable,
     explain_os_errors,
@@ -41,6 +44,8 @@ class CompiledModel(NamedTuple):
     """The SHA-256 of that file, in hexadecimal."""
     content: bytes | None = None
     """The content of that file where it could not be written; else None."""
+    input_comparison: InputComparison | None = None
+    """How well a model without metadata of its own reads in each input range; else None."""
 
     @property
     def is_bundled(self) -> bool:
@@ -78,19 +83,25 @@ def read_compiled(path: Path | str, digest: str) -> bytes:
 
 
 def store_compiled(
-    digest: str, metadata: ModelMetadata, compiled: bytes, folder: Path | None = None
+    digest: str,
+    metadata: ModelMetadata,
+    compiled: bytes,
+    folder: Path | None = None,
+    input_comparison: InputComparison | None = None,
 ) -> CompiledModel:
     """Write a compiled model, by default into the user's cache; `digest` is the SHA-256 of its `.h5`.
 
     Raises ModelError where the folder cannot be written, or is a cache that other users own or can write to.
     """
-    stem = _file_stem(digest, metadata.input_maximum)
+    stem = _file_stem(digest, metadata.input_range)
     compiled_digest = hashlib.sha256(compiled).hexdigest()
-    entry = {  # the keys are stored names, which never change
+    entry: dict[str, Any] = {  # the keys are stored names, which never change
         "facts": metadata.to_stored(),
         "program_sha256": compiled_digest,
         "program_version": COMPILER_VERSION,
     }
+    if input_comparison:
+        entry["input_comparison"] = input_comparison.to_stored()
     entry["entry_sha256"] = _digest_entry(stem, entry)
     text = json.dumps(entry, sort_keys=True, indent=1) + "\n"
     target = folder or user_compiled_folder()
@@ -101,15 +112,22 @@ def store_compiled(
         write(target / f"{stem}.tflite", compiled)
         # Written last: a `.tflite` without it does not count, so an interruption leaves no partial entry.
         write(target / f"{stem}.json", text.encode("ascii"))
-    return CompiledModel(metadata, target / f"{stem}.tflite", compiled_digest)
+    path = target / f"{stem}.tflite"
+    return CompiledModel(metadata, path, compiled_digest, input_comparison=input_comparison)
 
 
-def keep_in_memory(digest: str, metadata: ModelMetadata, compiled: bytes) -> CompiledModel:
+def keep_in_memory(
+    digest: str,
+    metadata: ModelMetadata,
+    compiled: bytes,
+    input_comparison: InputComparison | None = None,
+) -> CompiledModel:
     """Return a compiled model that could not be stored; `digest` is the SHA-256 of its `.h5`."""
     from pathlib import Path
 
-    name = f"{_file_stem(digest, metadata.input_maximum)}.tflite"
-    return CompiledModel(metadata, Path(name), hashlib.sha256(compiled).hexdigest(), compiled)
+    name = f"{_file_stem(digest, metadata.input_range)}.tflite"
+    compiled_digest = hashlib.sha256(compiled).hexdigest()
+    return CompiledModel(metadata, Path(name), compiled_digest, compiled, input_comparison)
 
 
 def check_cache_writable() -> None:
@@ -119,12 +137,12 @@ def check_cache_writable() -> None:
         check_writable(folder)
 
 
-def find_compiled(digest: str, input_maximum: float = 1.0) -> CompiledModel | None:
+def find_compiled(digest: str, input_range: InputRange = InputRange.ONE) -> CompiledModel | None:
     """Return the undamaged compiled model of the `.h5` with this SHA-256, None if there is none.
 
-    `input_maximum` is the one that it was compiled for.
+    `input_range` is the one that it was compiled for.
     """
-    stem = _file_stem(digest, input_maximum)
+    stem = _file_stem(digest, input_range)
     # The bundled folder first: then a scan with a bundled model need not import platformdirs.
     compiled = _load_entry(bundled_folder() / "programs", stem, is_bundled=True)
     if compiled is None:
@@ -154,9 +172,13 @@ def _load_entry(folder: Path, stem: str, is_bundled: bool) -> CompiledModel | No
         ):
             return None
         metadata = ModelMetadata.from_stored(entry["facts"])
+        comparison = None
+        if metadata.architecture == UNKNOWN_ARCHITECTURE:
+            # Earlier versions stored none: then the model is compiled again.
+            comparison = InputComparison.from_stored(entry["input_comparison"])
     except (OSError, ValueError, KeyError, TypeError, ModelError):
         return None
-    return CompiledModel(metadata, path, entry["program_sha256"])
+    return CompiledModel(metadata, path, entry["program_sha256"], input_comparison=comparison)
 
 
 def _digest_entry(stem: str, entry: dict[str, Any]) -> str:
@@ -165,6 +187,6 @@ def _digest_entry(stem: str, entry: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps([stem, values], sort_keys=True).encode()).hexdigest()
 
 
-def _file_stem(digest: str, input_maximum: float) -> str:
-    """Return the name of an entry; an `.h5` can be compiled for inputs of 0..1 and of 0..255."""
-    return digest if input_maximum == 1.0 else f"{digest}-{input_maximum:g}"
+def _file_stem(digest: str, input_range: InputRange) -> str:
+    """Return the name of an entry; an `.h5` can be compiled for several ranges of its input."""
+    return f"{digest}{input_range.file_suffix}"

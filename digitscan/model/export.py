@@ -70,7 +70,7 @@ def save_model(
     data = to_h5_bytes(keras_model, metadata)
     validate_h5(data)  # what we write, every digitscan must be able to load
     if compiled is None:
-        compiled = compile_model(keras_model, calibration_images, metadata.input_maximum)
+        compiled = compile_model(keras_model, calibration_images, metadata.input_range)
     digest = hashlib.sha256(data).hexdigest()
     # The `.h5` last: an interruption before it leaves at worst an unused cache entry and record.
     stored = _store_compiled(digest, metadata, compiled, compiled_folder, log)

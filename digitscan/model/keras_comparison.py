@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from digitscan.imaging.version import PREPROCESS_VERSION
+from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ _KERAS_BATCH_SIZE = 50
 
 
 def measure_disagreement(
-    keras_model: Any, compiled: bytes, images: NDArray[np.uint8], input_maximum: float = 1.0
+    keras_model: Any,
+    compiled: bytes,
+    images: NDArray[np.uint8],
+    input_range: InputRange = InputRange.ONE,
 ) -> float:
     """Return for which share, 0 to 1, of images (N, 28, 28) uint8 a compiled model gives another answer.
 
@@ -27,12 +31,12 @@ def measure_disagreement(
 
     from digitscan.model.classifier import Classifier
 
-    outputs = _run_keras(keras_model, images, input_maximum)
+    outputs = run_keras(keras_model, images, input_range)
     metadata = ModelMetadata(
         architecture=UNKNOWN_ARCHITECTURE,
         classes=outputs.shape[1],
         preprocess_version=PREPROCESS_VERSION,
-        input_maximum=input_maximum,
+        input_range=input_range,
     )
     probabilities = Classifier(compiled, metadata).classify(images)
     answers = probabilities.argmax(axis=1)
@@ -41,12 +45,15 @@ def measure_disagreement(
     return float(differs[~np.isnan(best)].sum()) / len(images)
 
 
-def _run_keras(keras_model: Any, images: NDArray[np.uint8], input_maximum: float) -> NDArray[np.float32]:
-    """Return the outputs (N, classes) of a Keras model, which has one of the input shapes of digit models."""
+def run_keras(keras_model: Any, images: NDArray[np.uint8], input_range: InputRange) -> NDArray[np.float32]:
+    """Return the outputs (N, classes) of a Keras model for images (N, 28, 28) uint8, light ink on black.
+
+    The model has one of the input shapes of digit models.
+    """
     import numpy as np
 
     shape = keras_model.inputs[0].shape[1:]
-    inputs = images.reshape(-1, *shape) / np.float32(255.0 / input_maximum)
+    inputs = input_range.apply_polarity(images).reshape(-1, *shape) / np.float32(255.0 / input_range.maximum)
     outputs = [
         np.asarray(keras_model(inputs[start : start + _KERAS_BATCH_SIZE], training=False))
         for start in range(0, len(inputs), _KERAS_BATCH_SIZE)

@@ -16,6 +16,7 @@ from typing import Any
 from digitscan.errors import ModelError
 from digitscan.imaging.condition import Condition
 from digitscan.imaging.version import COMPATIBLE_VERSIONS
+from digitscan.model.input_range import InputRange
 
 FORMAT_VERSION = 1
 """The version of the stored form. Raise it when older code would misread what newer code writes."""
@@ -48,8 +49,8 @@ class ModelMetadata:
     """The `FORMAT_VERSION` of the code that wrote the metadata."""
     input_shape: tuple[int, ...] = (28, 28, 1)
     """The shape of one image as the network takes it: (28, 28, 1), (28, 28) or (784,)."""
-    input_maximum: float = 1.0
-    """The input value of full ink, 1.0 or 255.0; the background is 0."""
+    input_range: InputRange = InputRange.ONE
+    """Which values no ink and full ink have in the input."""
     temperature: float = 1.0
     """What the logits are divided by before the softmax, 0.01 to 100; it calibrates the probabilities."""
     ok_confidence: float | None = None
@@ -97,7 +98,7 @@ class ModelMetadata:
             classes=self.classes,
             preprocess_version=self.preprocess_version,
             input_shape=self.input_shape,
-            input_maximum=self.input_maximum,
+            input_range=self.input_range,
         )
 
     def to_stored(self) -> dict[str, Any]:
@@ -105,6 +106,10 @@ class ModelMetadata:
         values = dataclasses.asdict(self)
         values["architecture"] = _STORED_ARCHITECTURES.get(self.architecture, self.architecture)
         values["input_shape"] = list(self.input_shape)
+        del values["input_range"]
+        values["input_maximum"] = self.input_range.maximum
+        if self.input_range.is_inverted:
+            values["input_inverted"] = True
         for name in _CONDITION_LIMITS:
             if values[name] is None:
                 # As metadata was stored before there was this field: equal metadata gives equal text.
@@ -120,7 +125,10 @@ class ModelMetadata:
         """Return the metadata of what `to_stored` returned. Raises ModelError for anything else."""
         names = {_STORED_FIELDS.get(name, name): name for name in cls.__dataclass_fields__}
         try:
-            values = {names[name]: value for name, value in stored.items()}
+            values = dict(stored)
+            input_range = (values.pop("input_maximum", 1.0), values.pop("input_inverted", False))
+            values = {names[name]: value for name, value in values.items()}
+            values["input_range"] = InputRange.with_properties(*input_range)
             values["architecture"] = _ARCHITECTURES.get(values["architecture"], values["architecture"])
             values["input_shape"] = tuple(values["input_shape"])
             metadata = cls(**values)
@@ -166,9 +174,9 @@ def _find_invalid_fields(metadata: ModelMetadata) -> list[str]:
         "classes": metadata.classes in (10, 11),
         "preprocess_version": type(metadata.preprocess_version) is int,  # a bool is an int too
         "input_shape": metadata.input_shape in ((784,), (28, 28), (28, 28, 1)),
-        "input_maximum": metadata.input_maximum in (1.0, 255.0),
         "temperature": 0.01 <= metadata.temperature <= 100.0,
         "ok_confidence": metadata.ok_confidence is None or 0.0 <= metadata.ok_confidence <= 1.0,
+        "input_maximum": isinstance(metadata.input_range, InputRange),
         **{name: _is_higher_limit(metadata, getattr(metadata, name)) for name in _CONDITION_LIMITS},
         "cascade_target": target is None or _matches(r"[0-9a-f]{64}", target),
         # A fast model has both a target and a threshold, any other model neither.

@@ -2,7 +2,8 @@
 
 A `.h5` may come from anybody, and its metadata may claim that all its answers are sure. So the metadata is
 believed only of a bundled model, of one that this user trained (see `trained_models`), and of one that the
-user pins by its digest. The rows of any other model are `review`, unless the user gives a limit.
+user pins by its digest. The rows of any other model are `review`, unless the user gives a limit. What the
+user's own labelled pictures have shown of a model (see `user_calibrations`) counts before all that.
 
 A model is one file, an `.h5` or `.keras`. Its compiled form, the same network compiled for LiteRT, is in a
 cache apart from it (see `compiled_cache`). While it is there, loading a model only reads files and computes
@@ -30,8 +31,11 @@ from digitscan.model.compiled_cache import (
     read_compiled,
     store_compiled,
 )
+from digitscan.model.input_comparison import InputComparison
+from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import FAST_CNN, MAX_MODEL_BYTES, UNKNOWN_ARCHITECTURE, ModelMetadata
 from digitscan.model.trained_models import find_trained_model
+from digitscan.model.user_calibrations import Calibration, find_calibration
 
 if TYPE_CHECKING:
     from digitscan.model.classifier import Cascade, Classifier
@@ -65,6 +69,10 @@ class Model:
     """The content of that file where it could not be written; else None."""
     fast_model: Model | None = None
     """A smaller model that answers in this one's place where it is confident enough, if there is one."""
+    input_comparison: InputComparison | None = None
+    """How well a model without metadata of its own reads in each input range; else None."""
+    calibration: Calibration | None = None
+    """The user's own calibration, which the metadata then holds; else None."""
 
     @property
     def is_bundled(self) -> bool:
@@ -119,24 +127,26 @@ class ResolvedModel:
 def load_model(
     name_or_path: str | Path | None = None,
     *,
-    input_maximum: float | None = None,
+    input_range: InputRange | str | None = None,
     sha256: str | None = None,
+    uses_calibration: bool = True,
     log: Callable[[str], object] = lambda message: None,
 ) -> Model:
     """Return a model that is ready to be used, compiling it first where that has not been done yet.
 
     `name_or_path` is the name of a bundled model ("cnn", "mlp", "cnn-fast"), the path of a `.h5` or `.keras`
     file, or None: then it is `models/digits.h5` of the current folder if this user trained it, else "cnn".
-    `input_maximum`, 1.0 or 255.0, is the input value of full ink for a model that digitscan did not make; by
-    default 1.0. `sha256` is the digest that the file must have; whoever gives it vouches for what the model
-    says about itself. `log` is called with lines for the user.
+    `input_range`, such as "0..255", is that of a model that digitscan did not make; by default "0..1".
+    `sha256` is the digest that the file must have; whoever gives it vouches for what the model says about
+    itself. Without `uses_calibration`, a calibration by the user's pictures is left out; training does so, in
+    order to depend on its own arguments alone. `log` is called with lines for the user.
 
     Compiling takes some seconds, once for each file; or each time, where the result cannot be stored. It
     happens in a child process, which checks the file before it builds anything from it: it may come from
     anybody.
 
     Raises ModelError if the model is missing, broken, refused, or not the one that `sha256` names, and
-    UsageError if `input_maximum` contradicts what the model says about itself.
+    UsageError for an `input_range` that there is not, or that contradicts what the model says about itself.
 
     >>> import digitscan
     >>> model = digitscan.load_model("mlp")
@@ -146,18 +156,22 @@ def load_model(
     resolved = resolve_model(name_or_path)
     if resolved.message:
         log(resolved.message)
-    model = _load_resolved(resolved, input_maximum, sha256, log)
+    given_range = None if input_range is None else InputRange.parse(input_range)
+    model = _load_resolved(resolved, given_range, sha256, uses_calibration, log)
+    if model.calibration:
+        return model  # the answers of a fast model would not be calibrated
     if model.name == FAST_CNN or not (bundled_folder() / f"{FAST_CNN}.h5").is_file():
         return model
-    fast_model = _load_resolved(_resolve_name(FAST_CNN), None, None, log)
+    fast_model = _load_resolved(_resolve_name(FAST_CNN), None, None, False, log)
     is_made_for_it = fast_model.metadata.cascade_target == model.digest
     return dataclasses.replace(model, fast_model=fast_model) if is_made_for_it else model
 
 
 def _load_resolved(
     resolved: ResolvedModel,
-    input_maximum: float | None,
+    input_range: InputRange | None,
     sha256: str | None,
+    uses_calibration: bool,
     log: Callable[[str], object],
 ) -> Model:
     """Return what `load_model` does, without a fast model."""
@@ -165,38 +179,65 @@ def _load_resolved(
     digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None and digest != sha256.strip().lower():
         raise ModelError(f"{resolved.path} is not the pinned model: its SHA-256 is {digest}")
-    compiled = _find_compiled_for(digest, input_maximum)
+    compiled = _find_compiled_for(digest, input_range)
     if compiled is None:
-        compiled = _compile(resolved.path, data, digest, input_maximum, log)
-    if input_maximum is not None and compiled.metadata.input_maximum != input_maximum:
+        compiled = _compile(resolved.path, data, digest, input_range, log)
+    if input_range is not None and compiled.metadata.input_range != input_range:
         raise UsageError(
-            f"the metadata of {resolved.path} says that its input is 0..{compiled.metadata.input_maximum:g}: "
+            f"the metadata of {resolved.path} says that its input is {compiled.metadata.input_range}: "
             "--input-range is for models that digitscan did not make, leave it out"
         )
     if not compiled.metadata.is_compatible:
         raise ModelError(_describe_incompatible(resolved.path, compiled.metadata))
     is_believed = sha256 is not None or resolved.is_bundled or compiled.is_bundled
     metadata = compiled.metadata
+    calibration = _find_calibration(resolved.path, digest, metadata, log) if uses_calibration else None
     if not is_believed:
-        metadata = _check_claims(metadata, resolved.path, digest, log)
+        # That no row can be `ok` would not be true of a calibrated model.
+        log_claims = (lambda message: None) if calibration else log
+        metadata = _check_claims(metadata, resolved.path, digest, log_claims)
+    if calibration:
+        metadata = calibration.apply(metadata)
+    comparison = compiled.input_comparison
+    if comparison and comparison.find_better(metadata.input_range):
+        log(f"{resolved.path}: {comparison.describe(metadata.input_range)}")
     return Model(
-        resolved.path, resolved.name, digest, metadata, compiled.path, compiled.digest, compiled.content
+        resolved.path,
+        resolved.name,
+        digest,
+        metadata,
+        compiled.path,
+        compiled.digest,
+        compiled.content,
+        input_comparison=comparison,
+        calibration=calibration,
     )
 
 
+def _find_calibration(
+    path: Path, digest: str, metadata: ModelMetadata, log: Callable[[str], object]
+) -> Calibration | None:
+    """Return the user's calibration of a model, None if there is none that can be used."""
+    try:
+        return find_calibration(digest, metadata.input_range)
+    except ModelError as error:
+        log(f"your calibration of {path} is not used: {error}. Calibrate again, or remove it with --forget")
+        return None
+
+
 def _compile(
-    path: Path, data: bytes, digest: str, input_maximum: float | None, log: Callable[[str], object]
+    path: Path, data: bytes, digest: str, input_range: InputRange | None, log: Callable[[str], object]
 ) -> CompiledModel:
     """Compile a model file into the cache, or into memory where that cannot be. Raises ModelError."""
     from digitscan.model.compile_worker import compile_in_child_process
 
     log(f"compiling {path} for this computer, once (some seconds)")
-    metadata, compiled = compile_in_child_process(path, data, input_maximum)
+    metadata, compiled, comparison = compile_in_child_process(path, data, input_range)
     try:
-        return store_compiled(digest, metadata, compiled)
+        return store_compiled(digest, metadata, compiled, input_comparison=comparison)
     except ModelError as error:
         log(f"{error}. Until then it is compiled at each start")
-        return keep_in_memory(digest, metadata, compiled)
+        return keep_in_memory(digest, metadata, compiled, comparison)
 
 
 def load_bundled_models() -> list[Model]:
@@ -289,11 +330,11 @@ def read_model_file(path: Path) -> bytes:
         raise ModelError(f"the model {path} cannot be read: {error.strerror or error}") from error
 
 
-def _find_compiled_for(digest: str, input_maximum: float | None) -> CompiledModel | None:
-    """Return the compiled form of a model for inputs of 0..`input_maximum`, None if there is none."""
-    if input_maximum is None:
+def _find_compiled_for(digest: str, input_range: InputRange | None) -> CompiledModel | None:
+    """Return the compiled form of a model for an input range, None if there is none."""
+    if input_range is None:
         return find_compiled(digest)
-    compiled = find_compiled(digest, input_maximum)
+    compiled = find_compiled(digest, input_range)
     if compiled is None:
         # A model of digitscan is compiled for its own range, 0..1, whatever was asked for.
         compiled = find_compiled(digest)

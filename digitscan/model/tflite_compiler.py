@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.model.float_operations import find_float_operations
+from digitscan.model.input_range import InputRange
 from digitscan.model.keras_comparison import measure_disagreement
 from digitscan.model.space_to_depth import build_space_to_depth_stem
 from digitscan.model.tensorflow_log import silence_tensorflow
@@ -48,13 +49,13 @@ The bundled models differ in none; untrained ones, whose answers are close to ea
 def compile_model(
     keras_model: Any,
     calibration_images: NDArray[np.float32] | None = None,
-    input_maximum: float = 1.0,
+    input_range: InputRange = InputRange.ONE,
     *,
     quantizes: bool = True,
 ) -> bytes:
     """Return a Keras model of digits compiled for LiteRT, the content of a `.tflite` file.
 
-    The compiled model takes float32 (BATCH_SIZE, 28, 28, 1) in 0..`input_maximum` and gives float32 logits
+    The compiled model takes float32 (BATCH_SIZE, 28, 28, 1) in the input range and gives float32 logits
     (BATCH_SIZE, classes), whatever the Keras model's input shape and last activation are.
     `calibration_images`, float32 (N, 28, 28, 1) in the same range, tell how large the values between the
     layers get; by default they are the bundled ones. Without `quantizes`, nothing becomes int8. The same
@@ -63,12 +64,12 @@ def compile_model(
     Raises ModelError where the model does not end as a classifier does, cannot be converted, or gives other
     answers than in Keras even in float32.
     """
-    images = load_calibration_images(input_maximum) if calibration_images is None else calibration_images
+    images = load_calibration_images(input_range) if calibration_images is None else calibration_images
     # Inside the converter an exception that a signal raises is lost, or looks like a fault of the model.
     with silence_tensorflow(), defer_signals():
         try:
             _check_logits(keras_model, images)
-            return _compile_as_in_keras(keras_model, images if quantizes else None, input_maximum)
+            return _compile_as_in_keras(keras_model, images if quantizes else None, input_range)
         except DigitscanError:
             raise
         except Exception as error:
@@ -78,23 +79,25 @@ def compile_model(
             ) from error
 
 
-def _compile_as_in_keras(keras_model: Any, images: NDArray[np.float32] | None, input_maximum: float) -> bytes:
+def _compile_as_in_keras(
+    keras_model: Any, images: NDArray[np.float32] | None, input_range: InputRange
+) -> bytes:
     """Return a model with convolutions in int8 if it answers as in Keras, else one of float32.
 
     Without `images`, which show the range of each layer's values, int8 is not tried. Raises ModelError where
     the one of float32 does not answer as in Keras either.
     """
-    digits = _load_digits()
+    digits, _ = load_known_digits()
     network = _freeze_network(keras_model)
     in_float = bytes(_create_converter(network).convert())
     float_operations = find_float_operations(in_float)
     if images is not None and float_operations is not None:
         # An operation that cannot be quantized, or not be run so, is no reason to refuse the model.
         with contextlib.suppress(Exception):
-            compiled = _quantize(network, _create_batches(images, input_maximum), float_operations)
-            if measure_disagreement(keras_model, compiled, digits, input_maximum) <= MAX_DISAGREEMENT:
+            compiled = _quantize(network, _create_batches(images, input_range), float_operations)
+            if measure_disagreement(keras_model, compiled, digits, input_range) <= MAX_DISAGREEMENT:
                 return compiled
-    disagreement = measure_disagreement(keras_model, in_float, digits, input_maximum)
+    disagreement = measure_disagreement(keras_model, in_float, digits, input_range)
     if disagreement > MAX_DISAGREEMENT:
         raise ModelError(
             f"compiled for LiteRT, it gives other answers than in Keras for {disagreement:.1%} of "
@@ -103,21 +106,21 @@ def _compile_as_in_keras(keras_model: Any, images: NDArray[np.float32] | None, i
     return in_float
 
 
-def load_calibration_images(input_maximum: float) -> NDArray[np.float32]:
-    """Return the bundled calibration images, float32 (500, 28, 28, 1) in 0..`input_maximum`."""
+def load_calibration_images(input_range: InputRange) -> NDArray[np.float32]:
+    """Return the bundled calibration images, float32 (500, 28, 28, 1) in an input range."""
     import numpy as np
 
-    images = _load_digits()[..., None].astype(np.float32)
-    return (images * np.float32(input_maximum / 255.0)).astype(np.float32)
+    digits, _ = load_known_digits()
+    images = input_range.apply_polarity(digits)[..., None].astype(np.float32)
+    return (images * np.float32(input_range.maximum / 255.0)).astype(np.float32)
 
 
-def _load_digits() -> NDArray[np.uint8]:
-    """Return the bundled calibration images as they are stored, uint8 (500, 28, 28)."""
+def load_known_digits() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the bundled calibration images as they are stored, uint8 (500, 28, 28), and their labels."""
     import numpy as np
 
     with np.load(CALIBRATION_IMAGES, allow_pickle=False) as file:
-        images: NDArray[np.uint8] = file["images"]
-    return images
+        return file["images"], file["labels"]
 
 
 def compute_logits(keras_model: Any, images: Any, tensor: Any = None) -> Any:
@@ -190,14 +193,14 @@ def _check_logits(keras_model: Any, calibration_images: NDArray[np.float32]) -> 
         )
 
 
-def _create_batches(images: NDArray[np.float32], input_maximum: float) -> NDArray[np.float32]:
+def _create_batches(images: NDArray[np.float32], input_range: InputRange) -> NDArray[np.float32]:
     """Return images as (batches, BATCH_SIZE, 28, 28, 1); the first images fill up the last batch."""
     import numpy as np
 
     batch_count = -(-len(images) // BATCH_SIZE)
     batches = np.resize(np.asarray(images, np.float32), (batch_count, BATCH_SIZE, 28, 28, 1))
     # The converter must see the full range of the input.
-    batches[0, 0, 0, :2, 0] = 0.0, input_maximum
+    batches[0, 0, 0, :2, 0] = 0.0, input_range.maximum
     return batches
 
 

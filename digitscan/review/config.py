@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from digitscan.errors import UsageError
+from digitscan.model.input_range import InputRange
 
 MAX_INLINE_ROWS = 2000
 """The pictures of more rows are in a folder beside the page: a browser opens no page of 100 megabytes."""
@@ -27,8 +28,8 @@ class ShowConfig:
     """As in `ScanConfig`: a bundled model's name or a `.h5` file."""
     model_sha256: str | None = None
     """As in `ScanConfig`: the SHA-256 of a model whose own threshold is to be trusted."""
-    input_maximum: float | None = None
-    """As in `ScanConfig`: the value of full ink in the input of a model that digitscan did not make."""
+    input_range: InputRange | None = None
+    """As in `ScanConfig`: the input of a model that digitscan did not make."""
     min_confidence: float | None = None
     """The confidence, 0 to 1, from which a row is `ok`; None is the model's own threshold."""
     output: Path | None = None

@@ -38,7 +38,7 @@ def run_show(config: ShowConfig, console: Console | None = None) -> ExitCode:
     files = _find_images(config.images)
     if config.output:
         check_result_path(config.output, config.overwrite)
-    model = load_model(config.model, input_maximum=config.input_maximum, sha256=config.model_sha256, log=log)
+    model = load_model(config.model, input_range=config.input_range, sha256=config.model_sha256, log=log)
     explain = partial(explain_images, model=model, min_confidence=config.min_confidence)
     if config.output:
         explanations = explain(files)

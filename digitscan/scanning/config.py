@@ -11,6 +11,7 @@ from pathlib import Path
 
 from digitscan.errors import UsageError
 from digitscan.imaging.formats import MAX_MEGAPIXELS, MAX_PAGES
+from digitscan.model.input_range import InputRange
 from digitscan.scanning.file_filter import FileFilter, check_pattern
 
 MAX_CHUNK_SIZE = 4096
@@ -37,8 +38,8 @@ class ScanConfig:
 
     model: str | Path | None = None
     """A bundled model's name or a `.h5` file; None is the user's own `models/digits.h5`, else `cnn`."""
-    input_maximum: float | None = None
-    """1.0 or 255.0: the value of full ink in the input of a model that digitscan did not make."""
+    input_range: InputRange | None = None
+    """The input of a model that digitscan did not make, such as "0..255"; None is 0..1."""
     model_sha256: str | None = None
     """The SHA-256 of the model file, in hexadecimal; any other file is refused. Whoever gives it vouches for
     the model, whose own threshold is then trusted."""
@@ -88,8 +89,8 @@ class ScanConfig:
         object.__setattr__(self, "hidden", bool(self.hidden))
         _check_patterns(self, "include")
         _check_patterns(self, "exclude")
-        if self.input_maximum not in (None, 1.0, 255.0):
-            raise UsageError(f"input_maximum must be 1.0 or 255.0, not {self.input_maximum!r}")
+        if self.input_range is not None:
+            object.__setattr__(self, "input_range", InputRange.parse(self.input_range))
 
 
 def _check_number(config: ScanConfig, name: str, minimum: float, maximum: float = math.inf) -> None:

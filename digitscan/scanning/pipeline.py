@@ -39,6 +39,7 @@ from digitscan.scanning.report import (
     SummaryContext,
     SummaryCounts,
     describe_model,
+    describe_poor_accuracy,
     format_skipped,
     print_summary,
 )
@@ -106,7 +107,7 @@ class Scan(Iterator[Prediction]):
 
         return load_model(
             self.config.model,
-            input_maximum=self.config.input_maximum,
+            input_range=self.config.input_range,
             sha256=self.config.model_sha256,
             log=log,
         )
@@ -438,6 +439,7 @@ def _print_summary(
         csv=sink.path,
         skipped=scan.stats.skipped,
         unreadable_folders=tuple(scan.stats.unreadable_folders),
+        poor_accuracy=describe_poor_accuracy(scan.model),
         is_calibrated=metadata.ok_confidence is not None or scan.config.min_confidence is not None,
     )
     print_summary(counts, context, console)

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
     from digitscan.model.registry import Model
+    from digitscan.model.user_calibrations import Calibration
 
 _MAX_REASONS = 10
 _MAX_NAME_CHARACTERS = 60
@@ -99,12 +101,24 @@ class SummaryContext:
     """The file with the rows; None if they went to a stream."""
     is_calibrated: bool = True
     """Whether rows can be `ok`: by the model's threshold or by --min-confidence."""
+    poor_accuracy: str = ""
+    """Of a model that reads the bundled digits badly: how badly. Else empty."""
 
 
 def describe_model(model: Model) -> str:
-    """Return the model's name, its architecture if that is known, and the first digits of its SHA-256."""
+    """Return the model's name, its architecture if that is known, and the first digits of its SHA-256.
+
+    Also that this user has calibrated it.
+    """
     known = [] if model.metadata.architecture == UNKNOWN_ARCHITECTURE else [model.metadata.architecture]
-    return f"{model.name} ({', '.join([*known, model.digest[:12]])})"
+    calibration = [model.calibration.describe()] if model.calibration else []
+    return f"{model.name} ({', '.join([*known, model.digest[:12], *calibration])})"
+
+
+def describe_poor_accuracy(model: Model) -> str:
+    """Return how badly a model reads the bundled digits; empty if it reads them well, or was not tried."""
+    comparison, input_range = model.input_comparison, model.metadata.input_range
+    return comparison.describe(input_range) if comparison and comparison.is_poor(input_range) else ""
 
 
 def print_summary(counts: SummaryCounts, context: SummaryContext, console: Console) -> None:
@@ -175,6 +189,8 @@ def _files_lines(context: SummaryContext) -> Iterator[tuple[str, str]]:
 
 def _run_lines(counts: SummaryCounts, context: SummaryContext) -> Iterator[tuple[str, str]]:
     """Yield (title, text) about the run itself."""
+    if context.poor_accuracy:
+        yield "careful", f"the model reads poorly: {context.poor_accuracy}"
     if not context.is_calibrated:
         yield "careful", "the model is not calibrated: all rows are review without --min-confidence"
     yield "time", _format_time(counts, context.seconds)
@@ -252,6 +268,14 @@ def models_table(models: Sequence[Model]) -> RenderableType:
         scores = [_format_score(model.metadata.scores.get(name)) for name in score_names]
         table.add_row(model.name, model.metadata.architecture, *scores)
     return table
+
+
+def calibration_lines(calibrations: Iterable[Calibration]) -> Iterator[Text]:
+    """Yield a line for each of the user's calibrations."""
+    from rich.text import Text
+
+    for calibration in calibrations:
+        yield Text(f"{escape_control_characters(calibration.model)}: {calibration.describe()}")
 
 
 def _format_score(value: object) -> str:

@@ -238,18 +238,27 @@ def _fit_cascade(answers: _Answers, teacher: Teacher) -> float:
     return max(threshold, float(ok_confidences.max()))
 
 
-def fit_temperature(probabilities: Probabilities, labels: Labels) -> float:
-    """Return the temperature, 0.25 to 8, that minimizes the cross-entropy of the labels.
+def fit_temperature(
+    probabilities: Probabilities,
+    labels: Labels,
+    smoothing: float = 0.0,
+    limits: tuple[float, float] = (0.25, 8.0),
+) -> float:
+    """Return the temperature within limits that minimizes the cross-entropy of the labels.
 
-    `probabilities` (N, classes) are those of temperature 1, `labels` (N,) are classes.
+    `probabilities` (N, classes) are those of temperature 1, `labels` (N,) are classes. `smoothing` is the
+    share of each label, 0 to 1, that is spread over all classes.
     """
     logits = np.log(np.maximum(probabilities, 1e-30))
-    temperatures = np.geomspace(0.25, 8.0, 200)
+    temperatures = np.geomspace(*limits, 200)
     losses = []
     for temperature in temperatures:
         scaled = logits / temperature
         scaled -= scaled.max(axis=1, keepdims=True)
         log_likelihoods = scaled[np.arange(len(labels)), labels] - np.log(np.exp(scaled).sum(axis=1))
+        if smoothing:
+            mean_of_classes = scaled.mean(axis=1) - np.log(np.exp(scaled).sum(axis=1))
+            log_likelihoods = (1.0 - smoothing) * log_likelihoods + smoothing * mean_of_classes
         losses.append(-float(log_likelihoods.mean()))
     return round(float(temperatures[int(np.argmin(losses))]), 4)
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from digitscan.errors import UsageError
+from digitscan.model.input_range import InputRange
 
 MAX_COUNT = 1_000_000
 """The most epochs, images in a step and epochs of patience: TensorFlow computes with numbers of 64 bits."""
@@ -126,6 +127,41 @@ class FineTuneConfig:
     """Whether to save a model that is not better."""
     quiet: bool = False
     """Whether to write no messages to stderr."""
+
+
+@dataclass(frozen=True)
+class CalibrateConfig:
+    """Which model is calibrated with which pictures. Raises UsageError for what does not fit together.
+
+    >>> CalibrateConfig("theirs.h5", Path("mine")).max_wrong
+    0.003
+    """
+
+    model: str
+    """As in `ScanConfig`: the name of a bundled model or the path of a model file."""
+    source: Path | None = None
+    """A folder of images by label, or a CSV of a scan with a column `corrected`."""
+    truth: Path | None = None
+    """A CSV with the columns `path` and `label`: then `source` is the folder that its paths are in."""
+    images: Path | None = None
+    """The folder in which the paths of a corrected CSV begin; None is where the scan found the images."""
+    input_range: InputRange | None = None
+    """As in `ScanConfig`."""
+    max_wrong: float = 0.003
+    """The largest share of wrong rows among those marked `ok`, between 0 and 1."""
+    forget: bool = False
+    """Whether to remove what is stored of the model, and calibrate nothing."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before anything is read."""
+        if not self.model:
+            raise UsageError("an empty name was given: name a model")
+        if not 0.0 < self.max_wrong < 1.0:
+            raise UsageError(f"max_wrong must be more than 0 and less than 1, not {self.max_wrong!r}")
+        if self.forget and (self.source or self.truth or self.images):
+            raise UsageError("--forget removes what is stored: leave out the pictures")
+        if not self.forget and self.source is None:
+            raise UsageError("name the labelled pictures: a folder with a subfolder for each digit, or a CSV")
 
 
 def check_fine_tuning_options(model: str | None, corrections: Path | None, others: Sequence[str]) -> None:

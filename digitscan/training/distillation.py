@@ -46,7 +46,7 @@ def load_teachers(
 
 
 def _load_teacher(name: str, class_count: int, log: Callable[[str], object]) -> Teacher:
-    model = load_model(name, log=log)
+    model = load_model(name, uses_calibration=False, log=log)
     if model.metadata.classes < class_count:
         raise UsageError(
             f"{name} has {model.metadata.classes} classes, and {class_count} are to be learned: "

@@ -16,6 +16,7 @@ import numpy as np
 
 from digitscan.errors import ModelError, UsageError
 from digitscan.model.h5_file import load_keras_model
+from digitscan.model.input_range import InputRange
 from digitscan.model.registry import Model, load_model, read_model_file
 
 
@@ -24,11 +25,11 @@ def load_members(names: Sequence[str], class_count: int) -> tuple[Model, ...]:
 
     Raises UsageError for a model with other classes or another input, ModelError for one that cannot be used.
     """
-    members = tuple(load_model(name) for name in names)
+    members = tuple(load_model(name, uses_calibration=False) for name in names)
     for name, member in zip(names, members, strict=True):
         metadata = member.metadata
-        takes = (metadata.input_shape, metadata.input_maximum)
-        if metadata.classes != class_count or takes != ((28, 28, 1), 1.0):
+        takes = (metadata.input_shape, metadata.input_range)
+        if metadata.classes != class_count or takes != ((28, 28, 1), InputRange.ONE):
             raise UsageError(
                 f"{name} cannot be in this ensemble, whose networks take (28, 28, 1) in 0..1 and have "
                 f"{class_count} classes: name another model with --ensemble, or another --arch"

@@ -14,6 +14,7 @@ from typing import Any
 
 from digitscan.errors import TrainingError, UsageError
 from digitscan.model.h5_file import load_keras_model
+from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import FAST_CNN
 from digitscan.model.registry import Model, load_model, read_model_file
 from digitscan.training.adaptation import Adaptation, adapt_last_layer
@@ -114,13 +115,13 @@ def run_fine_tuning(config: FineTuneConfig) -> tuple[Model, FineTuningResult]:
 
 def _load_base(name: str, log: Log) -> Model:
     """Return the model to start from. Raises UsageError for one that cannot be fine-tuned."""
-    base = load_model(name, log=log)
+    base = load_model(name, uses_calibration=False, log=log)
     metadata = base.metadata
     if metadata.architecture == FAST_CNN:
         raise UsageError(f"{name} answers in place of another model: fine-tune that one")
-    if metadata.input_shape != (28, 28, 1) or metadata.input_maximum != 1.0:
+    if metadata.input_shape != (28, 28, 1) or metadata.input_range is not InputRange.ONE:
         raise UsageError(
-            f"{name} cannot be fine-tuned: it takes {metadata.input_shape} in 0..{metadata.input_maximum:g}, "
+            f"{name} cannot be fine-tuned: it takes {metadata.input_shape} in {metadata.input_range}, "
             "and digitscan trains models that take (28, 28, 1) in 0..1"
         )
     return base

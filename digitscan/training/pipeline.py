@@ -335,7 +335,7 @@ def _save(
 def measure_bundled_accuracy(test: Dataset) -> float | None:
     """Return the accuracy, 0 to 1, of the bundled model on preprocessed images; None if it is not there."""
     try:
-        classifier = load_model(BUNDLED_MODELS[0]).load_classifier()
+        classifier = load_model(BUNDLED_MODELS[0], uses_calibration=False).load_classifier()
     except ModelError:
         return None
     return float((classifier.classify(test.images).argmax(axis=1) == test.labels).mean())

@@ -12,8 +12,16 @@ from keras import layers
 from numpy.typing import NDArray
 
 from digitscan.imaging.version import PREPROCESS_VERSION
-from digitscan.model import compile_worker, compiled_cache, registry, tflite_compiler, trained_models
+from digitscan.model import (
+    compile_worker,
+    compiled_cache,
+    registry,
+    tflite_compiler,
+    trained_models,
+    user_calibrations,
+)
 from digitscan.model.export import save_model
+from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model
 from digitscan.training.data.sources import load_data
@@ -81,9 +89,10 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def records_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's records of trained models during a test; the folder does not exist yet."""
+    """The user's records of trained models during a test, beside the calibrations; it does not exist yet."""
     folder = tmp_path / "data" / "models"
-    monkeypatch.setattr(trained_models, "user_data_folder", lambda: folder.parent)
+    for module in (trained_models, user_calibrations):
+        monkeypatch.setattr(module, "user_data_folder", lambda: folder.parent)
     return folder
 
 
@@ -103,13 +112,15 @@ def compiled_paths(monkeypatch: pytest.MonkeyPatch, calibration_images: NDArray[
     paths: list[Path] = []
 
     def compile_in_this_process(
-        path: Path, data: bytes, input_maximum: float | None
-    ) -> tuple[ModelMetadata, bytes]:
+        path: Path, data: bytes, input_range: InputRange | None
+    ) -> compile_worker.Compilation:
         paths.append(path)
-        return compile_worker.check_and_compile(data, input_maximum)
+        return compile_worker.check_and_compile(data, input_range)
 
     monkeypatch.setattr(compile_worker, "compile_in_child_process", compile_in_this_process)
     monkeypatch.setattr(
-        tflite_compiler, "load_calibration_images", lambda maximum: calibration_images * np.float32(maximum)
+        tflite_compiler,
+        "load_calibration_images",
+        lambda input_range: calibration_images * np.float32(input_range.maximum),
     )
     return paths

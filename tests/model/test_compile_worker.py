@@ -108,13 +108,13 @@ def test_a_file_that_crashes_native_code_ends_only_the_child(
 def test_a_model_whose_quantization_crashes_native_code_is_compiled_in_float(
     saved_model: Model, metadata: ModelMetadata, replace_children: ReplaceChildren, crashing: str
 ) -> None:
-    answer = json.dumps({"metadata": json.loads(metadata.to_json())})
+    answer = json.dumps({"metadata": json.loads(metadata.to_json()), "input_comparison": None})
     main = "import json, os, sys; quantizes = json.loads(sys.stdin.readline())['quantizes']; "
     main += "quantizes and os.abort(); " if crashing == "main" else ""
     main += f"print({answer!r}); print(quantizes)"
     trial = "import os, sys; b'True' in sys.stdin.buffer.read() and os.abort()"
     replace_children(main=main, run_trial=trial if crashing == "run_trial" else "pass")
-    _, compiled = compile_worker.compile_in_child_process(Path("untrusted.h5"), b"", None)
+    compiled = compile_worker.compile_in_child_process(Path("untrusted.h5"), b"", None).compiled
     assert compiled.strip() == b"False"
 
 
@@ -155,7 +155,7 @@ def test_a_compiled_model_that_ends_or_blocks_its_readers_is_refused(
     max_seconds: float,
     message: str,
 ) -> None:
-    answer = json.dumps({"metadata": json.loads(metadata.to_json())})
+    answer = json.dumps({"metadata": json.loads(metadata.to_json()), "input_comparison": None})
     replace_children(main=f"print({answer!r})", run_trial=code)
     monkeypatch.setattr(compile_worker, "MAX_TRIAL_SECONDS", max_seconds)
     with pytest.raises(ModelError, match=f"is refused: {message}") as caught:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from digitscan.errors import ModelError
 from digitscan.model.compiled_cache import COMPILER_VERSION, find_compiled, read_compiled, store_compiled
+from digitscan.model.input_comparison import InputComparison
+from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model, load_model
 from digitscan.workers.image_processor import load_classifier
@@ -36,14 +38,15 @@ def test_an_entry_holds_the_metadata_under_its_stored_names(
     assert entry["program_sha256"] == saved_model.compiled_digest
 
 
-def test_entries_for_both_input_ranges_are_kept_apart(cache_folder: Path, metadata: ModelMetadata) -> None:
-    for input_maximum in (1.0, 255.0):
+def test_entries_for_the_input_ranges_are_kept_apart(cache_folder: Path, metadata: ModelMetadata) -> None:
+    for input_range in InputRange:
         ranged = ModelMetadata(
-            architecture="unknown", classes=10, preprocess_version=1, input_maximum=input_maximum
+            architecture="unknown", classes=10, preprocess_version=1, input_range=input_range
         )
-        stored = store_compiled("0" * 64, ranged, str(input_maximum).encode())
-        assert find_compiled("0" * 64, input_maximum) == stored
-    assert len(list(cache_folder.iterdir())) == 4
+        comparison = InputComparison(dict.fromkeys(InputRange, 7), 10)
+        stored = store_compiled("0" * 64, ranged, input_range.encode(), None, comparison)
+        assert find_compiled("0" * 64, input_range) == stored
+    assert len(list(cache_folder.iterdir())) == 8
 
 
 @pytest.mark.parametrize("damage", ["compiled model", "entry", "edited", "no digest", "missing", "version"])

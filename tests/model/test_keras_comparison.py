@@ -10,6 +10,7 @@ import pytest
 from keras import layers
 from numpy.typing import NDArray
 
+from digitscan.model.input_range import InputRange
 from digitscan.model.keras_comparison import measure_disagreement
 from digitscan.model.tflite_compiler import compile_model
 from tests.support.hostile_models import build_network
@@ -22,17 +23,19 @@ def with_bias(network: Any, bias: NDArray[np.float32]) -> Any:
     return copy
 
 
-@pytest.mark.parametrize("input_maximum", [1.0, 255.0])
+@pytest.mark.parametrize("input_range", InputRange)
 def test_a_compiled_model_agrees_with_its_keras_model_and_not_with_another(
-    input_maximum: float, images: NDArray[np.uint8]
+    input_range: InputRange, images: NDArray[np.uint8]
 ) -> None:
     keras.utils.set_random_seed(3)
     network = build_network(shape=(28, 28), classes=10)
-    compiled = compile_model(network, None, input_maximum)
-    assert measure_disagreement(network, compiled, images, input_maximum) == 0.0
+    compiled = compile_model(network, None, input_range)
+    assert measure_disagreement(network, compiled, images, input_range) == 0.0
     other = with_bias(network, np.eye(10, dtype=np.float32)[4] * 1e6)  # it reads each image as 4
-    answers = network.predict(images / np.float32(255 / input_maximum), verbose=0).argmax(axis=1)
-    assert measure_disagreement(other, compiled, images, input_maximum) == np.mean(answers != 4)
+    answers = network.predict(
+        input_range.apply_polarity(images) / np.float32(255 / input_range.maximum), verbose=0
+    ).argmax(axis=1)
+    assert measure_disagreement(other, compiled, images, input_range) == np.mean(answers != 4)
 
 
 def test_where_keras_finds_two_classes_equally_likely_either_will_do(images: NDArray[np.uint8]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from digitscan.errors import ModelError
 from digitscan.model.h5_file import read_metadata
+from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import resolve_model
 
@@ -59,6 +60,7 @@ def test_the_bundled_fast_model_names_the_bundled_cnn_as_its_target() -> None:
         ({"preprocess_version": True}, "preprocess_version"),
         ({"input_shape": [28, 29]}, "input_shape"),
         ({"input_maximum": 7}, "input_maximum"),
+        ({"input_inverted": "yes"}, "input_maximum"),
         ({"temperature": 0}, "temperature"),
         ({"ok_confidence": 2}, "ok_confidence"),
         ({"ok_confidence": 0.9, "field_ok_confidence": 0.8}, "field_ok_confidence"),
@@ -101,3 +103,10 @@ def test_unknown_fields_and_wrong_types_are_refused(metadata: ModelMetadata, cha
 def test_a_text_that_is_not_metadata_is_refused(text: str) -> None:
     with pytest.raises(ModelError, match="the metadata inside the model cannot be read"):
         ModelMetadata.from_json(text)
+
+
+@pytest.mark.parametrize("input_range", InputRange)
+def test_each_input_range_is_stored_and_read(metadata: ModelMetadata, input_range: InputRange) -> None:
+    ranged = dataclasses.replace(metadata, input_range=input_range)
+    assert ModelMetadata.from_json(ranged.to_json()) == ranged
+    assert ("input_inverted" in ranged.to_stored()) == input_range.is_inverted

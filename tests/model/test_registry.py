@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from digitscan.errors import ModelError, UsageError
 from digitscan.imaging.version import PREPROCESS_VERSION
-from digitscan.model import registry
+from digitscan.model import compiled_cache, registry
 from digitscan.model.classifier import Cascade, Classifier
 from digitscan.model.export import save_model
 from digitscan.model.h5_file import to_h5_bytes
+from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model, load_bundled_models, load_model, resolve_model
+from digitscan.model.user_calibrations import Calibration, store_calibration
 from tests.support.command import run_code
 from tests.support.hostile_models import build_network, save_h5
 
@@ -260,20 +262,37 @@ def test_the_input_range_of_a_model_without_metadata_can_be_given(
 ) -> None:
     keras.utils.set_random_seed(3)
     path = save_h5(build_network(layers.Rescaling(1 / 255), shape=(28, 28)), tmp_path)
-    model = load_model(path, input_maximum=255.0)
-    assert model.metadata.input_maximum == 255.0
-    assert load_model(path, input_maximum=255.0) == model
+    model = load_model(path, input_range="0..255")
+    assert model.metadata.input_range == "0..255"
+    assert load_model(path, input_range="0..255") == model
     expected = keras.models.load_model(path).predict(images.astype(np.float32), verbose=0)
     assert np.abs(model.load_classifier().classify(images) - expected).max() < 1e-4
     assert load_model(path).compiled_path != model.compiled_path
     assert compiled_paths == [path, path]
 
 
+def test_a_model_of_dark_ink_on_light_paper_gets_such_pictures(
+    tmp_path: Path, images: NDArray[np.uint8], compiled_paths: list[Path]
+) -> None:
+    keras.utils.set_random_seed(3)
+    path = save_h5(build_network(layers.Rescaling(1 / 255), shape=(28, 28)), tmp_path)
+    model = load_model(path, input_range="255..0")
+    expected = keras.models.load_model(path).predict((255 - images).astype(np.float32), verbose=0)
+    assert np.abs(model.load_classifier().classify(images) - expected).max() < 1e-4
+    assert load_model(path, input_range="255..0") == model
+    assert compiled_paths == [path]
+
+
+def test_an_input_range_that_there_is_not_is_a_wrong_use(saved_model: Model) -> None:
+    with pytest.raises(UsageError, match=r"must be one of 0\.\.1, 0\.\.255, 1\.\.0, 255\.\.0, not 'bytes'"):
+        load_model(saved_model.path, input_range="bytes")
+
+
 def test_the_input_range_of_a_model_with_metadata_cannot_be_changed(
     saved_model: Model, compiled_paths: list[Path]
 ) -> None:
     with pytest.raises(UsageError, match=r"says that its input is 0\.\.1: .* leave it out"):
-        load_model(saved_model.path, input_maximum=255.0)
+        load_model(saved_model.path, input_range="0..255")
 
 
 def test_a_fast_model_answers_only_for_the_model_that_it_was_made_for(
@@ -298,6 +317,80 @@ def test_a_fast_model_answers_only_for_the_model_that_it_was_made_for(
     other = dataclasses.replace(saved_model.metadata, temperature=2.0)
     save_model(small_cnn, other, tmp_path / "other.h5", programs, calibration_images)
     assert load_model(tmp_path / "other.h5").fast_model is None
+
+
+CALIBRATION = Calibration("theirs.h5", temperature=3.0, ok_confidence=0.7, pictures=1234, date="2026-11-27")
+
+
+def test_a_model_that_the_user_calibrated_has_rows_that_are_ok(
+    forged_path: Path, cache_folder: Path, compiled_paths: list[Path]
+) -> None:
+    digest = hashlib.sha256(forged_path.read_bytes()).hexdigest()
+    store_calibration(digest, InputRange.ONE, CALIBRATION)
+    messages: list[str] = []
+    model = load_model(forged_path, log=messages.append)
+    assert model.calibration == CALIBRATION
+    assert (model.metadata.temperature, model.metadata.ok_confidence) == (3.0, 0.7)
+    assert model.metadata.architecture == "unknown"
+    assert not any("its rows are review" in message for message in messages)
+    shutil.rmtree(cache_folder)
+    assert load_model(forged_path).calibration == CALIBRATION
+    # Training must not depend on it.
+    assert load_model(forged_path, uses_calibration=False).metadata.ok_confidence is None
+
+
+def test_a_calibration_counts_before_what_the_model_says_of_itself(saved_model: Model) -> None:
+    store_calibration(saved_model.digest, InputRange.ONE, CALIBRATION)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled_cache, "user_compiled_folder", lambda: saved_model.compiled_path.parent)
+        model = load_model(saved_model.path, sha256=saved_model.digest)
+    assert (model.metadata.ok_confidence, model.metadata.temperature) == (0.7, 3.0)
+    assert model.metadata.architecture == "cnn"
+
+
+def test_a_calibration_for_another_input_range_is_not_used(
+    tmp_path: Path, compiled_paths: list[Path]
+) -> None:
+    path = save_h5(build_network(layers.Rescaling(1 / 255)), tmp_path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    store_calibration(digest, InputRange.BYTE, CALIBRATION)
+    assert load_model(path).calibration is None
+    assert load_model(path, input_range="0..255").calibration == CALIBRATION
+
+
+def test_a_calibration_with_other_preprocessing_is_not_used_and_a_line_says_so(
+    tmp_path: Path, compiled_paths: list[Path]
+) -> None:
+    path = save_h5(build_network(), tmp_path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    store_calibration(digest, InputRange.ONE, dataclasses.replace(CALIBRATION, preprocess_version=1))
+    messages: list[str] = []
+    assert load_model(path, log=messages.append).calibration is None
+    assert messages[-1] == (
+        f"your calibration of {path} is not used: it was made with preprocessing version 1, this digitscan "
+        f"has version {PREPROCESS_VERSION}. Calibrate again, or remove it with --forget"
+    )
+
+
+def test_a_calibrated_model_has_no_fast_model_and_a_fast_model_no_calibration(
+    saved_model: Model,
+    small_cnn: Any,
+    calibration_images: NDArray[np.float32],
+    bundled_folder: Path,
+) -> None:
+    bundle(saved_model, bundled_folder, "cnn")
+    metadata = dataclasses.replace(
+        saved_model.metadata, cascade_target=saved_model.digest, cascade_threshold=0.99
+    )
+    programs = bundled_folder / "programs"
+    fast = save_model(small_cnn, metadata, bundled_folder / "cnn-fast.h5", programs, calibration_images)
+    store_calibration(fast.digest, InputRange.ONE, CALIBRATION)
+    assert load_model("cnn-fast").calibration == CALIBRATION
+    model = load_model("cnn")
+    # Its threshold in the cascade was fitted to its own temperature.
+    assert model.fast_model is not None and model.fast_model.calibration is None
+    store_calibration(saved_model.digest, InputRange.ONE, CALIBRATION)
+    assert load_model("cnn").fast_model is None
 
 
 def test_loading_a_compiled_model_imports_neither_numpy_nor_keras(saved_model: Model) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from digitscan.errors import ExitCode, ModelError
 from digitscan.model import tflite_compiler
 from digitscan.model.classifier import Classifier
+from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import load_model
 from digitscan.model.tflite_compiler import (
@@ -99,19 +100,21 @@ def test_a_model_made_elsewhere_answers_as_in_keras_and_is_not_calibrated(
     assert model.metadata.architecture == "unknown"
 
 
-@pytest.mark.parametrize("input_maximum", [1.0, 255.0])
+@pytest.mark.parametrize("input_range", InputRange)
 def test_a_model_that_ends_in_sigmoids_reads_as_in_keras(
-    input_maximum: float, images: NDArray[np.uint8]
+    input_range: InputRange, images: NDArray[np.uint8]
 ) -> None:
     # As training leaves them: most sigmoids are far below 1, so that int8 took the best ones for equal.
     keras.utils.set_random_seed(1)
     network = build_network(layers.Flatten(), layers.Dense(50, "relu"), end="sigmoid", classes=10)
     kernel, _ = network.layers[-1].get_weights()
     network.layers[-1].set_weights([kernel * 10, np.full(10, -20.0)])
-    expected = network.predict(images[..., None] / np.float32(255 / input_maximum), verbose=0)
-    compiled = compile_model(network, input_maximum=input_maximum)
+    expected = network.predict(
+        input_range.apply_polarity(images)[..., None] / np.float32(255 / input_range.maximum), verbose=0
+    )
+    compiled = compile_model(network, input_range=input_range)
     metadata = ModelMetadata(
-        architecture="unknown", classes=10, preprocess_version=1, input_maximum=input_maximum
+        architecture="unknown", classes=10, preprocess_version=1, input_range=input_range
     )
     answers = Classifier(compiled, metadata).classify(images).argmax(axis=1)
     assert (expected[np.arange(len(images)), answers] == expected.max(axis=1)).all()
@@ -154,7 +157,7 @@ def test_a_model_that_reads_otherwise_even_in_float_is_refused_with_the_share(
     freeze_network = tflite_compiler._freeze_network
     monkeypatch.setattr(tflite_compiler, "_freeze_network", lambda _: freeze_network(another_network))
     network = build_network(layers.Conv2D(2, 3))
-    answers = network.predict(load_calibration_images(1.0), verbose=0).argmax(axis=1)
+    answers = network.predict(load_calibration_images(InputRange.ONE), verbose=0).argmax(axis=1)
     share = f"{np.mean(answers != 4):.1%}"
     with pytest.raises(ModelError, match=rf"other answers than in Keras for {share} of 500 images") as caught:
         compile_model(network, calibration_images)
@@ -242,12 +245,13 @@ def test_the_bundled_calibration_images_are_those_that_the_script_makes() -> Non
     spec.loader.exec_module(script)
     assert script.PATH == CALIBRATION_IMAGES
     with np.load(CALIBRATION_IMAGES) as file:
-        stored = file["images"]
-    assert np.array_equal(stored, script.make_images()), f"run python docs/{CALIBRATION_SCRIPT.name}"
+        stored = file["images"], file["labels"]
+    made = script.make_images()
+    assert all(map(np.array_equal, stored, made)), f"run python docs/{CALIBRATION_SCRIPT.name}"
 
 
-@pytest.mark.parametrize("input_maximum", [1.0, 255.0])
-def test_calibration_images_fill_the_range_of_the_input(input_maximum: float) -> None:
-    images = load_calibration_images(input_maximum)
+@pytest.mark.parametrize("input_range", InputRange)
+def test_calibration_images_fill_the_range_of_the_input(input_range: InputRange) -> None:
+    images = load_calibration_images(input_range)
     assert (images.shape, images.dtype) == ((500, 28, 28, 1), np.float32)
-    assert (images.min(), images.max()) == (0.0, input_maximum)
+    assert (images.min(), images.max()) == (0.0, input_range.maximum)

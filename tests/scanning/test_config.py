@@ -24,7 +24,7 @@ from digitscan.scanning.config import ScanConfig
         ({"workers": 0}, "workers must be a whole number of at least 1, not 0"),
         ({"workers": 2.5}, "workers must be a whole number of at least 1, not 2.5"),
         ({"chunk_size": 5000}, "chunk_size must be a whole number from 1 to 4096, not 5000"),
-        ({"input_maximum": 2.0}, "input_maximum must be 1.0 or 255.0, not 2.0"),
+        ({"input_range": "0..2"}, "input_range must be one of 0..1, 0..255, 1..0, 255..0, not '0..2'"),
         ({"exclude": ["a", "/"]}, "'/' is an empty pattern: name files as in '*.jpg' or 'drafts/'"),
         ({"include": 3}, "include must be patterns such as '*.jpg', not 3"),
         ({"include": [3]}, "include must be patterns such as '*.jpg', not [3]"),

@@ -1,15 +1,25 @@
 """The summary: what it counts, and that a file name in it is never obeyed."""
 
+import dataclasses
 import io
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from digitscan.model.input_comparison import InputComparison
+from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model
+from digitscan.model.user_calibrations import Calibration
 from digitscan.prediction import Prediction, Status
-from digitscan.scanning.report import SummaryContext, SummaryCounts, describe_model, print_summary
+from digitscan.scanning.report import (
+    SummaryContext,
+    SummaryCounts,
+    describe_model,
+    describe_poor_accuracy,
+    print_summary,
+)
 
 
 def summary(rows, width=80, **more):
@@ -45,6 +55,30 @@ def test_a_model_is_named_with_its_architecture_only_where_that_is_known(archite
     metadata = ModelMetadata(architecture=architecture, classes=10, preprocess_version=1)
     digest = "0123456789abcdef" * 4
     assert describe_model(Model(Path("a.h5"), "a.h5", digest, metadata, Path("unused"), "")) == expected
+
+
+def test_a_model_that_the_user_calibrated_is_named_so():
+    metadata = ModelMetadata(architecture="unknown", classes=10, preprocess_version=1)
+    calibration = Calibration("a.h5", 2.0, 0.9, pictures=1234, date="2026-11-27")
+    model = Model(Path("a.h5"), "a.h5", "0" * 64, metadata, Path("unused"), "", calibration=calibration)
+    assert describe_model(model) == "a.h5 (000000000000, calibrated here on 1,234 pictures, 2026-11-27)"
+
+
+def test_a_model_that_reads_known_digits_badly_is_warned_of():
+    metadata = ModelMetadata(architecture="unknown", classes=10, preprocess_version=1)
+    model = Model(Path("a.h5"), "a.h5", "0" * 64, metadata, Path("unused"), "")
+    assert describe_poor_accuracy(model) == ""
+    right = {
+        InputRange.ONE: 330,
+        InputRange.BYTE: 485,
+        InputRange.INVERTED_ONE: 50,
+        InputRange.INVERTED_BYTE: 50,
+    }
+    poor = dataclasses.replace(model, input_comparison=InputComparison(right, 500))
+    text = " ".join(summary([digit(1)], poor_accuracy=describe_poor_accuracy(poor)).split())
+    assert "the model reads poorly: 66 % of known digits right; 97 % with --input-range 0..255" in text
+    byte = dataclasses.replace(poor, metadata=dataclasses.replace(metadata, input_range=InputRange.BYTE))
+    assert describe_poor_accuracy(byte) == ""
 
 
 def test_each_digit_has_its_count_mean_confidence_and_rows_to_review():

@@ -5,7 +5,9 @@ import pytest
 
 from digitscan.errors import ModelError, UsageError
 from digitscan.imaging.preprocess import preprocess
+from digitscan.model.input_range import InputRange
 from digitscan.model.registry import load_model
+from digitscan.model.user_calibrations import Calibration, store_calibration
 from digitscan.training import distillation
 from digitscan.training.data.datasets import NOT_A_DIGIT, Dataset, preprocess_dataset
 from digitscan.training.data.sources import load_data
@@ -42,12 +44,21 @@ def test_a_teacher_that_takes_a_negative_for_a_digit_is_not_followed(digits):
 
 def test_a_teacher_that_is_named_twice_is_loaded_once_and_changes_no_target(digits, monkeypatch):
     loaded = []
-    monkeypatch.setattr(distillation, "load_model", lambda name, log: loaded.append(name) or load_model(name))
+    monkeypatch.setattr(distillation, "load_model", lambda name, **_: loaded.append(name) or load_model(name))
     (once,) = load_teachers(["cnn"], 11, print)
     twice = load_teachers(["cnn", "cnn"], 11, print)
     assert loaded == ["cnn", "cnn"]
     expected = compute_distillation_targets(digits, [once], 11)
     assert np.array_equal(compute_distillation_targets(digits, twice, 11), expected)
+
+
+def test_what_a_teacher_teaches_does_not_depend_on_a_calibration_by_the_user():
+    model = load_model("mlp")
+    calibration = Calibration("mlp", temperature=5.0, ok_confidence=0.5, pictures=100, date="2026-11-27")
+    store_calibration(model.digest, InputRange.ONE, calibration)
+    assert load_model("mlp").calibration == calibration
+    (teacher,) = load_teachers(["mlp"], 10, print)
+    assert teacher.model == model
 
 
 def test_a_teacher_with_fewer_classes_is_refused():

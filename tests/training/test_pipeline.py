@@ -93,7 +93,7 @@ def test_the_fast_network_compiles_once_and_loads_its_teacher_once(config, monke
     compile_model = tflite_compiler.compile_model
     monkeypatch.setattr(tflite_compiler, "compile_model", compile_and_count)
     monkeypatch.setattr(calibration, "compile_model", compile_and_count)
-    monkeypatch.setattr(distillation, "load_model", lambda name, log: loaded.append(name) or load_model(name))
+    monkeypatch.setattr(distillation, "load_model", lambda name, **_: loaded.append(name) or load_model(name))
     model = run_training(replace(config, architecture="cnn-fast", teachers=("cnn",), epochs=1))
     cnn = load_model("cnn")
     assert model.metadata.cascade_target == cnn.digest

@@ -32,6 +32,8 @@ _FIELD_NAMES = {stored: name for name, stored in _STORED_NAMES.items()}
 _LATER_NAMES = frozenset(
     {
         "is_calibrated",
+        "calibration",
+        "input_inverted",
         "max_pages",
         "frames",
         "path_list",
@@ -76,9 +78,12 @@ class ScanManifest:
     """The SHA-256 of the fast model that answers before it, if there is one."""
     preprocess_version: int
     input_maximum: float
+    input_inverted: bool
     min_confidence: float | None
     is_calibrated: bool
     """Whether the model's own limit for `ok` is believed: only a pin makes it so for a stranger's model."""
+    calibration: str | None
+    """What the user's own calibration of the model has set, if there is one."""
     max_megapixels: float
     max_pages: int
     frames: str

@@ -39,7 +39,7 @@ def read_corrections(
     in which preprocessing finds none, is only left out. Raises DataError for a source that cannot be used,
     and for fewer than MIN_CORRECTIONS usable images.
     """
-    files = _list_corrected_files(source, images)
+    files = list_corrected_files(source, images)
     pixels, labels = [], []
     for file, row in zip(files, read_pixels([file.location for file in files]), strict=True):
         if not isinstance(row, str) and file.label < class_count:
@@ -57,8 +57,11 @@ def read_corrections(
     return Dataset(np.stack(pixels), np.array(labels, np.uint8))
 
 
-def _list_corrected_files(source: Path, images: Path | None) -> list[LabelledFile]:
-    """Return the files with their labels. Raises DataError."""
+def list_corrected_files(source: Path, images: Path | None) -> list[LabelledFile]:
+    """Return the files of a folder by label, or of a CSV with corrections, with their labels.
+
+    `images` is as for `read_corrections`. Raises DataError.
+    """
     try:
         if source.is_dir():
             return list_labelled_pages(list_labelled_folder(source))

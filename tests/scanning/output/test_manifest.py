@@ -25,8 +25,10 @@ MANIFEST = ScanManifest(
     fast_model="b" * 64,
     preprocess_version=2,
     input_maximum=1.0,
+    input_inverted=False,
     min_confidence=None,
     is_calibrated=True,
+    calibration=None,
     max_megapixels=64.0,
     max_pages=1000,
     frames="first",
@@ -59,6 +61,7 @@ STORED_BY_OLDER_VERSIONS = {
 def test_the_stored_names_are_those_of_older_versions(tmp_path):
     later = {"started": 1e9, "is_calibrated": True, "include": [], "exclude": [], "hidden": False}
     later |= {"path_list": None, "current_folder": None, "max_pages": 1000, "frames": "first"}
+    later |= {"input_inverted": False, "calibration": None}
     assert json.loads(MANIFEST.to_json()) == {**STORED_BY_OLDER_VERSIONS, **later}
     manifest_path(tmp_path / "rows.csv").write_text(json.dumps(STORED_BY_OLDER_VERSIONS))
     check_manifest(tmp_path / "rows.csv", MANIFEST)
@@ -71,6 +74,7 @@ def test_the_stored_names_are_those_of_older_versions(tmp_path):
         ({"roots": ("other",)}, 'the paths as given was [] and is ["other"]'),
         ({"min_confidence": 0.5}, "min confidence was the model's own threshold and is 0.5"),
         ({"preprocess_version": 3}, "preprocess version was 2 and is 3"),
+        ({"calibration": "ok from 0.9"}, 'calibration was none and is "ok from 0.9"'),
         ({"is_calibrated": False}, "whether the model's calibration is believed was true and is false"),
     ],
 )
