@@ -20,6 +20,14 @@ settings.load_profile("untimed")
 STUB_WORKER = Path(__file__).parent / "support" / "stub_worker.py"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def user_data_folder(tmp_path_factory):
+    """A data folder of the tests' own: calibrations of the developer's would change rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture
 def picture():
     """A seven, black on white, as a Pillow image."""

@@ -29,6 +29,7 @@ from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.classifier import Classifier, classify_preprocessed
 from digitscan.model.metadata import FAST_CNN, ModelMetadata
 from digitscan.model.tflite_compiler import compile_model, replace_output_bias
+from digitscan.training.certain_threshold import CONFIDENCE_LEVEL, FIRST_SHARE, count_needed_rows
 from digitscan.training.data.datasets import NOT_A_DIGIT, ScannedImages
 from digitscan.training.distillation import Teacher
 
@@ -51,9 +52,6 @@ NEVER = 1.0
 """The threshold that no confidence is to reach."""
 MIN_CONDITION_DIGITS = 300
 """Fewer digits of a condition cannot show that 3 in 1,000 are wrong: they share the limit of clean images."""
-
-CONFIDENCE_LEVEL = 0.95
-"""That of the upper bound of the wrong share, one-sided (Clopper and Pearson 1934)."""
 
 Probabilities = NDArray[np.float64]
 Labels = NDArray[np.uint8]
@@ -331,12 +329,18 @@ def _longest_prefix(is_error: NDArray[np.bool_], max_error_share: float) -> int:
 def _longest_certain_prefix(is_error: NDArray[np.bool_], max_error_share: float, copies: float) -> int:
     """Return the length of the longest beginning of `is_error` (N,) whose true share is surely no larger.
 
-    Each of the N / `copies` things that were looked at counts once: its copies are no further evidence.
+    Each of the N / `copies` things that were looked at counts once: its copies are no further evidence. As in
+    `fit_certain_threshold`, longer and longer beginnings are tested until the first test that fails.
     """
     from scipy.stats import beta
 
-    counts = np.arange(1, len(is_error) + 1) / copies
-    errors = np.cumsum(is_error) / copies
-    bounds = beta.ppf(CONFIDENCE_LEVEL, errors + 1.0, np.maximum(counts - errors, 1e-9))
-    allowed = np.flatnonzero(bounds <= max_error_share)
-    return int(allowed[-1]) + 1 if allowed.size else 0
+    total = len(is_error)
+    first = max(count_needed_rows(max_error_share) * copies, FIRST_SHARE * total)
+    if first > total:
+        return 0
+    # Each test allows one error more.
+    lengths = np.append(np.arange(np.ceil(first), total, copies / max_error_share), total).astype(np.int64)
+    errors = np.cumsum(is_error)[lengths - 1] / copies
+    bounds = beta.ppf(CONFIDENCE_LEVEL, errors + 1.0, np.maximum(lengths / copies - errors, 1e-9))
+    passed = int(np.argmin(np.append(bounds <= max_error_share, False)))
+    return int(lengths[passed - 1]) if passed else 0

@@ -17,12 +17,12 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from digitscan.training.calibration import CONFIDENCE_LEVEL
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+CONFIDENCE_LEVEL = 0.95
+"""That of the upper bound of the wrong share, one-sided (Clopper and Pearson 1934)."""
 FIRST_SHARE = 0.25
 """The least share of the rows that is tested, if it is enough for a proof.
 

@@ -68,11 +68,11 @@ def test_copies_of_a_digit_are_no_further_evidence():
 
 def test_a_threshold_with_its_uncertainty_is_never_lower():
     probabilities, labels = draw_predictions(1.0, 10)
-    plain = fit_ok_threshold(probabilities, labels, 0.1, MAX_NEGATIVES_OK)
-    certain = fit_ok_threshold(probabilities, labels, 0.1, MAX_NEGATIVES_OK, copies=1)
+    plain = fit_ok_threshold(probabilities, labels, 0.2, MAX_NEGATIVES_OK)
+    certain = fit_ok_threshold(probabilities, labels, 0.2, MAX_NEGATIVES_OK, copies=1)
     assert plain < certain < NEVER
     is_ok = probabilities.max(axis=1) >= certain
-    assert (probabilities.argmax(axis=1) != labels)[is_ok].mean() < 0.1
+    assert (probabilities.argmax(axis=1) != labels)[is_ok].mean() < 0.2
 
 
 @pytest.mark.parametrize("classes", [10, 11])
