@@ -192,7 +192,8 @@ def _run_lines(counts: SummaryCounts, context: SummaryContext) -> Iterator[tuple
     if context.poor_accuracy:
         yield "careful", f"the model reads poorly: {context.poor_accuracy}"
     if not context.is_calibrated:
-        yield "careful", "the model is not calibrated: all rows are review without --min-confidence"
+        hint = "all rows are review without digitscan calibrate or --min-confidence"
+        yield "careful", f"the model is not calibrated: {hint}"
     yield "time", _format_time(counts, context.seconds)
     yield "rows", escape_control_characters(context.output)
     if context.csv and (counts.review or counts.no_digit or counts.errors):
