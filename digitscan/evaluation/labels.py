@@ -15,6 +15,7 @@ from digitscan.csv_cells import detect_delimiter, skip_separator_line, unescape_
 from digitscan.errors import DataError, DigitscanError, ImageError
 from digitscan.evaluation.metrics import NO_DIGIT
 from digitscan.prediction import add_page, name_to_path
+from digitscan.system.file_filter import is_leftover
 from digitscan.system.files import describe_os_error, open_regular_file
 from digitscan.workers.page_counter import list_pages
 from digitscan.workers.protocol import FileLocation
@@ -78,7 +79,7 @@ def list_labelled_folder(folder: Path) -> list[LabelledFile]:
         for name, label in labels.items()
         if (folder / name).is_dir()
         for path in sorted((folder / name).iterdir(), key=lambda path: path.name)
-        if not path.name.startswith(".") and not path.is_dir()
+        if not path.is_dir() and not is_leftover(path)
     ]
     if not files:
         raise DataError(

@@ -51,8 +51,11 @@ def _create_name_finder(csv: Path, images: Path | None) -> Callable[[str], Path]
     if not roots:
         return lambda name: targets[0] / name
 
+    # The longest that fits: what was given by itself inside another folder may be a link out of it.
+    places = sorted(zip(roots, targets, strict=False), key=lambda place: len(place[0]), reverse=True)
+
     def find(name: str) -> Path:
-        for root, target in zip(roots, targets, strict=False):
+        for root, target in places:
             if name == root:
                 return target
             if name.startswith(f"{root.rstrip('/')}/"):

@@ -12,7 +12,7 @@ from pathlib import Path
 from digitscan.errors import UsageError
 from digitscan.imaging.formats import MAX_MEGAPIXELS, MAX_PAGES
 from digitscan.model.input_range import InputRange
-from digitscan.scanning.file_filter import FileFilter, check_pattern
+from digitscan.system.file_filter import FileFilter, check_pattern
 
 MAX_CHUNK_SIZE = 4096
 MIN_TIMEOUT_SECONDS = 0.1

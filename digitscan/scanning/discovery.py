@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from digitscan.errors import UsageError
 from digitscan.imaging.formats import has_image_suffix
 from digitscan.prediction import NOT_UTF8, Folder, ImageFile, path_to_name, path_to_text
-from digitscan.scanning.file_filter import FileFilter
+from digitscan.system.file_filter import FileFilter
 from digitscan.system.files import describe_os_error
 from digitscan.system.folders import FolderOpener
 from digitscan.workers.file_kinds import FileKind

@@ -22,7 +22,6 @@ from digitscan.scanning.discovery import (
     find_images,
     list_roots,
 )
-from digitscan.scanning.file_filter import FileFilter
 from digitscan.scanning.moved_images import check_same_images
 from digitscan.scanning.output.config import OutputConfig
 from digitscan.scanning.output.csv_format import CsvFormat, CsvReader, CsvRow, CsvWriter
@@ -47,6 +46,7 @@ from digitscan.scanning.resume import RemainingFiles
 from digitscan.scanning.retry import retry_errors, rewrite_rows
 from digitscan.scanning.scheduler import Scheduler, predict
 from digitscan.scanning.update import LastRead, UpdateCounts, find_files_to_read, merge_rows
+from digitscan.system.file_filter import FileFilter
 from digitscan.system.log import format_count, log
 from digitscan.workers.kind_detector import KindDetector
 from digitscan.workers.supervisor import ProcessFactory

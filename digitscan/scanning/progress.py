@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
 from digitscan.scanning.discovery import count_images
-from digitscan.scanning.file_filter import FileFilter
 from digitscan.scanning.report import SummaryCounts
+from digitscan.system.file_filter import FileFilter
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -11,7 +11,8 @@ from digitscan.evaluation.metrics import NO_DIGIT
 
 def test_a_subfolder_names_the_label_of_its_files(tmp_path):
     used = ("7/b.png", "7/a.png", "0/c.png", "none/letter.png")
-    for name in (*used, "other/x.png", "7/.hidden.png", "7/sub/d.png"):
+    leftovers = ("7/.hidden.png", "7/~$a.png", "7/Thumbs.db", "7/a.png.part")
+    for name in (*used, *leftovers, "other/x.png", "7/sub/d.png"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -15,7 +15,7 @@ from digitscan.scanning.discovery import (
     drop_repeated,
     find_images,
 )
-from digitscan.scanning.file_filter import FileFilter
+from digitscan.system.file_filter import FileFilter
 from digitscan.workers.file_kinds import FileKind, detect_kinds
 from tests.support.pictures import digit_picture
 

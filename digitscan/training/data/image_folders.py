@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitscan.errors import DataError, DigitscanError
+from digitscan.system.file_filter import is_leftover
 from digitscan.training.data.datasets import TrainTestData
 from digitscan.workers.file_reader import read_files
 from digitscan.workers.page_counter import list_pages
@@ -62,23 +63,23 @@ def read_image_folders(folder: Path, on_unusable: Callable[[Path, str], object])
 
 
 def _list_labelled_files(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Yield the label and path of each file that is not hidden, in an order that is the same everywhere."""
+    """Yield the label and path of each file that a scan reads, in an order that is the same everywhere."""
     for digit in range(10):
         subfolder = folder / str(digit)
         if not subfolder.is_dir():
             continue
         for path in sorted(subfolder.iterdir(), key=lambda path: path.name):
             # The reader says why it leaves out what is no file, such as a pipe or a link that leads nowhere.
-            if not path.name.startswith(".") and not path.is_dir():
+            if not path.is_dir() and not is_leftover(path):
                 yield digit, path
 
 
 def find_other_folders(folder: Path) -> list[Path]:
-    """Return the subfolders whose names are no digits, but for hidden ones, by name."""
+    """Return the subfolders whose names are no digits, but for those that a scan skips, by name."""
     return sorted(
         path
         for path in folder.iterdir()
-        if path.name not in DIGIT_NAMES and not path.name.startswith(".") and path.is_dir()
+        if path.name not in DIGIT_NAMES and path.is_dir() and not is_leftover(path)
     )
 
 

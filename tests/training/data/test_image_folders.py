@@ -106,6 +106,14 @@ def test_images_are_what_a_scan_sees_and_crafted_ones_are_left_out(tmp_path):
     )
 
 
+def test_what_systems_leave_in_folders_is_neither_read_nor_named(tmp_path):
+    for name in ("7/a.png", "7/b.png", "7/._a.png", "7/Thumbs.db", "7/c.png.part", "@eaDir/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        digit_picture().save(tmp_path / name, "PNG")
+    (tmp_path / "letters").mkdir()
+    assert read(tmp_path) == (2, {"letters": "its name is no digit, 0 to 9"})
+
+
 def test_each_page_of_a_file_is_an_image(tmp_path):
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "forms.tif").write_bytes(encode_pages([digit_picture()] * 20, "TIFF"))

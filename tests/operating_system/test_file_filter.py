@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digitscan.errors import UsageError
-from digitscan.scanning.file_filter import FileFilter
+from digitscan.system.file_filter import FileFilter
 
 NAME_CHARACTERS = st.text(st.sampled_from("abAB.*?[]!^-~ \n\\é"), min_size=1, max_size=8)
 

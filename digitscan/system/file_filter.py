@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from digitscan.errors import UsageError
 
@@ -76,6 +77,11 @@ class FileFilter:
         if self._include and not is_folder and not self._include.fullmatch(path):
             return "not included"
         return None
+
+
+def is_leftover(path: Path) -> bool:
+    """Tell whether a scan skips a file or a folder for its name alone, if no patterns are given."""
+    return FileFilter().find_skip_reason("", os.fsencode(path.name), path.is_dir()) is not None
 
 
 def check_pattern(pattern: str) -> None:
