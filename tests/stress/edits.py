@@ -121,13 +121,28 @@ def _correct_statuses(rows: bytes, random: Random) -> bytes:
     return b"".join(lines)
 
 
+def _save_as_spreadsheet(rows: bytes, random: Random) -> bytes:
+    """Add a column, sort the rows by their status, and separate the cells by semicolons."""
+    header, *cells = csv.reader(io.StringIO(rows.decode(errors="replace"), newline="")) or [[]]
+    width = len(header)
+    remarked = [[*row, *[""] * (width - len(row)), f"remark; {row[0]}"] for row in cells if len(row) > 3]
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter=";")
+    writer.writerows([[*header, "remark"], *sorted(remarked, key=lambda row: row[3])])
+    return file.getvalue().encode()
+
+
 EDITS: tuple[Edit, ...] = (
     _put_stray_quote,
     _end_lines_with_cr,
     _encode_as_utf16,
     _put_nul_byte,
     _correct_statuses,
+    _save_as_spreadsheet,
 )
+
+
+OPTIONS = ("--resume", "--retry-errors", "--update")
 
 
 def edit_after_kill(runner: ScanRunner, report: Report, folder: Path, times: int, seed: int) -> None:
@@ -145,7 +160,7 @@ def edit_after_kill(runner: ScanRunner, report: Report, folder: Path, times: int
         edit = EDITS[index % len(EDITS)]
         edited = edit(read_if_exists(output), random)
         output.write_bytes(edited)
-        option = ("--resume", "--retry-errors")[index // len(EDITS) % 2]
+        option = OPTIONS[index // len(EDITS) % len(OPTIONS)]
         outcome = runner.run(folder, "-o", output, option)
         losses += outcome.find_faults()
         rows = output.read_bytes()
@@ -153,18 +168,24 @@ def edit_after_kill(runner: ScanRunner, report: Report, folder: Path, times: int
         refused_count += outcome.exit_code == ExitCode.OUTPUT
         # Only a last row that was cut may go, and the rows of errors where these are tried again.
         kept = edited[: max(edited.rfind(b"\n"), edited.rfind(b"\r")) + 1]
-        is_kept = rows.startswith(kept) if option == "--resume" else _parse(kept) <= _parse(rows)
+        if edit is _save_as_spreadsheet:
+            is_kept = _parse(kept, ";") <= _parse(rows)
+        else:
+            is_kept = rows.startswith(kept) if option == "--resume" else _parse(kept) <= _parse(rows)
         if outcome.exit_code not in {*FINISHED, ExitCode.OUTPUT} or not (is_untouched or is_kept):
             losses.append(f"{edit.__name__}, {option}: exit code {outcome.exit_code}: {outcome.stderr}")
         if outcome.exit_code == ExitCode.OUTPUT and not is_untouched:
             losses.append(f"{edit.__name__}, {option}: refused, but changed")
     summary = f"{refused_count} refused untouched, in the others every edit kept"
     report.add(
-        "rows edited after kill -9, then --resume or --retry-errors", f"{times} times", losses, summary
+        "rows edited or saved by a spreadsheet after kill -9, then --resume, --retry-errors or --update",
+        f"{times} times",
+        losses,
+        summary,
     )
 
 
-def _parse(rows: bytes) -> set[tuple[str, ...]]:
+def _parse(rows: bytes, delimiter: str = ",") -> set[tuple[str, ...]]:
     """Return the cells of all rows but those of errors."""
-    lines = csv.reader(io.StringIO(rows.decode(errors="replace"), newline=""))
+    lines = csv.reader(io.StringIO(rows.decode(errors="replace"), newline=""), delimiter=delimiter)
     return {tuple(cells) for cells in lines if "error" not in cells}

@@ -88,8 +88,8 @@ def kill_and_resume(runner: ScanRunner, report: Report, folder: Path, kills: int
     report.add("kill -9 of all processes at random moments, then --resume", f"{kills} kills", losses, summary)
 
 
-def kill_during_retry(runner: ScanRunner, report: Report, kills: int, seed: int) -> None:
-    """Kill all processes while --retry-errors rewrites the output, then run it again."""
+def kill_during_rewrite(runner: ScanRunner, report: Report, option: str, kills: int, seed: int) -> None:
+    """Kill all processes while --retry-errors or --update rewrites the output, then run it again."""
     random, folder = Random(seed), make_hostile_folder(runner, 3000, seed + 1)
     output_before = runner.new_path("before.csv")
     runner.run(folder, "-o", output_before)
@@ -103,13 +103,13 @@ def kill_during_retry(runner: ScanRunner, report: Report, kills: int, seed: int)
         return output
 
     start = time.perf_counter()
-    runner.run(folder, "-o", copy_output(), "--retry-errors")
+    runner.run(folder, "-o", copy_output(), option)
     seconds = time.perf_counter() - start
     losses: list[str] = []
     replaced_count = 0
     for _ in range(kills):
         output = copy_output()
-        process = runner.start(folder, "-o", output, "--retry-errors")
+        process = runner.start(folder, "-o", output, option)
         ends_within(process, random.uniform(0.05, seconds))
         kill_group(process)
         losses += wait_for_end(process).find_faults()
@@ -117,14 +117,14 @@ def kill_during_retry(runner: ScanRunner, report: Report, kills: int, seed: int)
         replaced_count += rows == expected
         if rows not in (before, expected):
             losses.append("neither the old rows nor the new ones")
-        again = runner.run(folder, "-o", output, "--retry-errors")
+        again = runner.run(folder, "-o", output, option)
         losses += again.find_faults()
         if again.exit_code != ExitCode.UNREADABLE_FILES or output.read_bytes() != expected:
             losses.append(f"not the same bytes in the end: {again.exit_code} {again.stderr}")
         if leftovers := [path.name for path in runner.scratch.glob(f".{output.name}*")]:
             losses.append(f"left over: {leftovers}")
     summary = f"{kills - replaced_count} times the old file was whole, {replaced_count} times the new one"
-    report.add("kill -9 during --retry-errors, then again", f"{kills} kills", losses, summary)
+    report.add(f"kill -9 during {option}, then again", f"{kills} kills", losses, summary)
 
 
 def _repair_some_files(folder: Path, data: bytes) -> None:

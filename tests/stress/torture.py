@@ -36,7 +36,7 @@ from tests.stress.inputs import (
 )
 from tests.stress.interruptions import (
     kill_and_resume,
-    kill_during_retry,
+    kill_during_rewrite,
     kill_workers,
     make_hostile_folder,
     signal_and_resume,
@@ -80,7 +80,8 @@ def run_trials(runner: ScanRunner, report: Report, file_count: int, kills: int, 
     scan_sparse_files(runner, report)
     folder = make_hostile_folder(runner, file_count, seed)
     kill_and_resume(runner, report, folder, kills, seed)
-    kill_during_retry(runner, report, max(1, kills // 2), seed)
+    for option in ("--retry-errors", "--update"):
+        kill_during_rewrite(runner, report, option, max(1, kills // 2), seed)
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal_and_resume(runner, report, folder, signum, max(1, kills // 2), seed)
     kill_workers(runner, report, folder, kills, seed)
