@@ -10,7 +10,7 @@ from digitscan.imaging.preprocess_batch import preprocess_batch
 from digitscan.model.registry import load_model
 from digitscan.model.tflite_compiler import compile_model, replace_output_bias
 from digitscan.training import calibration
-from digitscan.training.architectures import build_fast_cnn, build_mlp
+from digitscan.training.architectures import build_mlp
 from digitscan.training.calibration import (
     MAX_NEGATIVES_OK,
     NEVER,
@@ -135,6 +135,16 @@ def test_a_bias_that_is_not_found_exactly_once_is_not_replaced():
             replace_output_bias(compiled, bias, bias)
 
 
+@pytest.mark.parametrize("disagreement", [0.0, 0.5])
+def test_a_replaced_bias_is_compiled_anew_if_it_no_longer_answers_as_in_keras(disagreement, monkeypatch):
+    monkeypatch.setattr(calibration, "compile_model", lambda keras_model: b"anew")
+    monkeypatch.setattr(calibration, "measure_disagreement", lambda *_: disagreement)
+    keras_model = keras.models.load_model(load_model("cnn-fast").path, compile=False)
+    compiled = compile_model(keras_model)
+    lowered = calibration._lower_rejection_bias(keras_model, compiled, 1.0)
+    assert (lowered == b"anew") == (disagreement > 0.01)
+
+
 @pytest.mark.parametrize("can_replace_bias", [True, False])
 def test_what_is_calibrated_is_the_compiled_form_of_the_changed_network(can_replace_bias, monkeypatch):
     compiled_count = 0
@@ -152,7 +162,8 @@ def test_what_is_calibrated_is_the_compiled_form_of_the_changed_network(can_repl
         monkeypatch.setattr(calibration, "replace_output_bias", refuse)
     bias = np.linspace(0.0, 0.2, 11, dtype=np.float32)
     bias[10] = 30.0  # the network rejects every digit
-    keras_model = with_output_bias(build_fast_cnn(), bias)
+    trained = keras.models.load_model(load_model("cnn-fast").path, compile=False)
+    keras_model = with_output_bias(trained, bias)
     mnist = load_data()
     validation = ScannedImages.of(preprocess_batch(mnist.x_train[:500]), mnist.y_train[:500])
     (teacher,) = load_teachers(["cnn"], 11, print)
