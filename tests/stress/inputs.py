@@ -135,8 +135,8 @@ def _scan_bad_files(
     if files_of(rows) != names:  # a damaged TIFF may seem to have one page more
         losses.append(f"{len(names)} files, {len(rows)} rows, or not in order")
     losses += [row.note for row in rows if any(fault in row.note for fault in FAULTS_IN_NOTES)]
-    # The scan, the fork server and the workers; more means that workers were replaced.
-    replaced_count = measured.process_count - 2 - count_usable_cores()
+    # The scan, the fork server, what counts pages, and the workers; more means that workers were replaced.
+    replaced_count = measured.process_count - 3 - count_usable_cores()
     if replaced_count > 0:
         losses.append(f"{replaced_count} processes died")
     # Once more, for its messages.
