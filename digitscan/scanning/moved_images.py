@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from digitscan.errors import OutputError
 from digitscan.prediction import NOT_UTF8, Folder, ImageFile, Prediction, Status, name_to_path
-from digitscan.scanning.config import ScanConfig
+from digitscan.scanning.context import ScanContext
 from digitscan.scanning.discovery import FileLocator
 from digitscan.scanning.edited_output import read_first_rows
 from digitscan.scanning.output.csv_format import CsvFormat
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.scheduler import predict
 from digitscan.system.folders import join_path
-from digitscan.workers.supervisor import ProcessFactory
-
-if TYPE_CHECKING:
-    from digitscan.model.registry import Model
 
 MAX_LOOKED_FOR = 1000
 """The first rows, whose files must be there."""
@@ -31,20 +24,13 @@ changed, and people may have corrected some rows. Of other images a tenth reads 
 """
 
 
-def check_same_images(
-    sink: OutputSink,
-    moved_from: str,
-    paths: Sequence[Path],
-    model: Model,
-    config: ScanConfig,
-    csv_format: CsvFormat,
-    process_factory: ProcessFactory,
-) -> None:
+def check_same_images(sink: OutputSink, csv_format: CsvFormat, context: ScanContext, moved_from: str) -> None:
     """Raise OutputError unless the files of an output's rows, which were at another place, are here.
 
     Scans are often named alike, `001.png` in each folder: a few of the files are read, to see that they read
     as their rows say.
     """
+    paths, config, model, process_factory = context
     locator = FileLocator(paths)
     rows = [row.prediction for row in read_first_rows(sink, csv_format, MAX_LOOKED_FOR)]
     files = [_locate(row, locator) for row in rows]

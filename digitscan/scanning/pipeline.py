@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import deque
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
@@ -15,25 +14,22 @@ from typing import TYPE_CHECKING
 from digitscan.errors import ExitCode, NoImagesError, OutputError, UsageError
 from digitscan.prediction import ImageFile, Prediction
 from digitscan.scanning.config import ScanConfig
+from digitscan.scanning.context import ScanContext
 from digitscan.scanning.discovery import (
     WalkStats,
     check_paths,
     drop_repeated,
     find_images,
-    list_roots,
 )
-from digitscan.scanning.moved_images import check_same_images
 from digitscan.scanning.output.config import OutputConfig
-from digitscan.scanning.output.csv_format import CsvFormat, CsvReader, CsvRow, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
+from digitscan.scanning.output_writer import OutputWriter
 from digitscan.scanning.pages import find_pages
 from digitscan.scanning.preparation import (
     check_can_continue,
     create_manifest,
     open_output,
-    prepare_to_continue,
 )
-from digitscan.scanning.progress import UpdateProgress, progress_bar
 from digitscan.scanning.report import (
     SummaryContext,
     SummaryCounts,
@@ -42,12 +38,9 @@ from digitscan.scanning.report import (
     format_skipped,
     print_summary,
 )
-from digitscan.scanning.resume import RemainingFiles
-from digitscan.scanning.retry import retry_errors, rewrite_rows
-from digitscan.scanning.scheduler import Scheduler, predict
-from digitscan.scanning.update import LastRead, UpdateCounts, find_files_to_read, merge_rows
+from digitscan.scanning.scheduler import predict
 from digitscan.system.file_filter import FileFilter
-from digitscan.system.log import format_count, log
+from digitscan.system.log import log
 from digitscan.workers.kind_detector import KindDetector
 from digitscan.workers.supervisor import ProcessFactory
 
@@ -55,7 +48,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from digitscan.model.registry import Model
-    from digitscan.scanning.output.manifest import ScanManifest, StoredScan
     from digitscan.scanning.review_copies import ReviewCopies
 
 
@@ -237,178 +229,23 @@ def _scan_into_output(
     files = _find_files(scan.paths, scan.stats, scan.config, process_factory, sink.own_files)
     if output_config.path is None and not (sink.is_kept or output_config.quiet):
         log("The rows go to stdout; -o FILE keeps them in a file.")
-    run = _OutputRun(scan, output_config, sink, manifest.csv_format, copies, process_factory)
+    context = ScanContext(scan.paths, scan.config, scan.model, process_factory)
+    writer = OutputWriter(sink, output_config, manifest, context, copies)
     try:
         stored = open_output(sink, manifest, output_config)
-        if stored:
-            run.prepare(manifest, stored)
-        if output_config.retry_errors and sink.appending:
-            retry_errors(sink, scan.paths, scan.model, scan.config, manifest.csv_format, process_factory)
-        if output_config.update and stored:
-            run.update(files, stored)
-            sink.replace_manifest(manifest)
-        else:
-            run.append(files)
-        sink.mark_complete()
+        writer.write(files, stored)
     except (KeyboardInterrupt, SystemExit):
-        run.log_stop()
+        writer.log_stop()
         raise
     finally:
         sink.close()
-    run.log_end()
+    writer.log_end()
     if not output_config.quiet:
-        _print_summary(scan, sink, run.counts, time.perf_counter() - start, console)
+        _print_summary(scan, sink, writer.counts, time.perf_counter() - start, console)
     if sink.change:
         raise OutputError(sink.change)
-    has_failures = run.counts.errors or scan.stats.unreadable_folders
+    has_failures = writer.counts.errors or scan.stats.unreadable_folders
     return ExitCode.UNREADABLE_FILES if has_failures else ExitCode.OK
-
-
-class _OutputRun:
-    """The part of a scan that writes its rows into an open output."""
-
-    def __init__(
-        self,
-        scan: Scan,
-        output_config: OutputConfig,
-        sink: OutputSink,
-        csv_format: CsvFormat,
-        copies: ReviewCopies | None,
-        process_factory: ProcessFactory,
-    ) -> None:
-        self.counts = SummaryCounts()
-        self._scan, self._output_config, self._sink = scan, output_config, sink
-        self._csv_format, self._copies, self._process_factory = csv_format, copies, process_factory
-        self._remaining: RemainingFiles | None = None
-        self._update_counts: UpdateCounts | None = None
-
-    @contextlib.contextmanager
-    def _reading(self, files: Iterable[ImageFile]) -> Iterator[tuple[Scheduler, UpdateProgress]]:
-        """Give what reads files, and what shows that rows are written."""
-        scan, config = self._scan, self._output_config
-        shows_progress = not (config.quiet or config.list_skipped or self._sink.is_terminal)
-        with (
-            contextlib.closing(find_pages(files, scan.config, self._process_factory)) as pages,
-            Scheduler(pages, scan.model, scan.config, self._process_factory) as scheduler,
-            progress_bar(scan.paths, scan.config.file_filter, shows_progress) as update_progress,
-        ):
-            yield scheduler, update_progress
-
-    def prepare(self, manifest: ScanManifest, stored: StoredScan) -> None:
-        """Check that the rows which are continued are those of the images, and bring them into order."""
-        scan = self._scan
-        if stored.moved_from:
-            check_same_images(
-                self._sink,
-                stored.moved_from,
-                scan.paths,
-                scan.model,
-                scan.config,
-                self._csv_format,
-                self._process_factory,
-            )
-        prepare_to_continue(self._sink, manifest, stored, scan.paths)
-
-    def append(self, files: Iterable[ImageFile]) -> None:
-        """Write the rows of the files that have none, behind those that are there."""
-        previous_rows = self._sink.read_rows(self._csv_format.raw)
-        roots = list_roots(self._scan.paths) if self._sink.appending else ()
-        counted_rows = self._count_previous(previous_rows or ())
-        self._remaining = RemainingFiles(files, counted_rows, roots)
-        with self._reading(self._remaining) as (scheduler, update_progress):
-            self._append_batches(scheduler.batches(), previous_rows, update_progress)
-
-    def _count_previous(self, rows: Iterable[Prediction]) -> Iterator[Prediction]:
-        counted = self.counts.count_previous(rows)
-        return self._copies.add_previous(counted) if self._copies else counted
-
-    def _append_batches(
-        self,
-        batches: Iterator[list[Prediction]],
-        previous_rows: CsvReader | None,
-        update_progress: UpdateProgress,
-    ) -> None:
-        """Write the batches as they come, whole rows at a time, behind the previous rows."""
-        # The first batch comes when all previous rows have been read: until then nothing is changed.
-        first = next(batches, [])
-        sink = self._sink
-        sink.prepare_to_append(previous_rows)
-        extra_columns = previous_rows.extra_columns if previous_rows else ()
-
-        def start_writer(header: bool) -> CsvWriter:
-            return CsvWriter(sink.file, self._csv_format, header, sink.is_terminal, extra_columns)
-
-        with sink.translate_os_errors():
-            writer = start_writer(header=not sink.appending)
-        try:
-            for batch in chain([first], batches):
-                with sink.translate_os_errors():
-                    if sink.has_changed():
-                        writer = start_writer(header=not sink.rescue())
-                    writer.write(batch)
-                sink.sync()
-                self._count(batch)
-                update_progress(self.counts)
-        finally:
-            with sink.translate_os_errors():
-                if sink.has_changed():
-                    sink.rescue(has_more_rows=False)
-
-    def _count(self, rows: Sequence[Prediction]) -> None:
-        self.counts.add(rows)
-        if self._copies:
-            self._copies.add(rows)
-
-    def update(self, files: Iterable[ImageFile], stored: StoredScan) -> None:
-        """Replace the output by one with the rows of all files, in order; what has not changed is kept."""
-        self._update_counts = UpdateCounts()
-        rows, known_rows = (self._sink.read_rows(self._csv_format.raw) for _ in range(2))
-        assert rows and known_rows
-        roots = list_roots(self._scan.paths)
-        changed = find_files_to_read(
-            files, known_rows, roots, LastRead.of(stored), self._update_counts, not self._sink.is_complete
-        )
-        rows.read_header()
-        with self._reading(changed) as (scheduler, update_progress):
-            new_rows = chain.from_iterable(scheduler.batches())
-            counts = self._update_counts
-            merged = merge_rows(
-                rows.rows(), new_rows, roots, rows.extra_columns, self._sink.is_edited, counts
-            )
-
-            def count(batch: Sequence[CsvRow]) -> None:
-                kept = (row.prediction for row in batch if row.cells)
-                deque(self._count_previous(kept), maxlen=0)
-                self._count([row.prediction for row in batch if not row.cells])
-                update_progress(self.counts)
-
-            rewrite_rows(self._sink, self._csv_format, rows.extra_columns, merged, count)
-
-    def log_stop(self) -> None:
-        """Say what an interrupted scan leaves."""
-        sink = self._sink
-        if self._update_counts:
-            log(f"Stopped. {sink.description} is whole; run it again to read what is new or has changed")
-            return
-        hint = "; --resume continues" if sink.is_resumable else ""
-        total = self.counts.total
-        written = f"{format_count(total, 'row')} {'is' if total == 1 else 'are'} written"
-        log(f"Stopped. {sink.change or f'{written}: {sink.description}{hint}'}")
-
-    def log_end(self) -> None:
-        """Say what an update has done, and which files a resumed scan has left out."""
-        if self._update_counts and not self._output_config.quiet:
-            log(f"{self._sink.description}: {self._update_counts.description}")
-        count = self._remaining.missed_count if self._remaining else 0
-        if self._remaining and count:
-            example = self._remaining.missed_example
-            added = (
-                f"{example} was added" if count == 1 else f"{count:,} files, such as {example}, were added"
-            )
-            log(
-                f"{added} before the point that this scan had reached, and so without a row: --update reads "
-                f"{'it' if count == 1 else 'them'}"
-            )
 
 
 def _create_copies(paths: Sequence[Path], output_config: OutputConfig) -> ReviewCopies | None:

@@ -6,36 +6,25 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from digitscan.errors import OutputError
 from digitscan.prediction import NOT_UTF8, ImageFile, Prediction, Status, add_page, name_to_path
-from digitscan.scanning.config import ScanConfig
+from digitscan.scanning.context import ScanContext
 from digitscan.scanning.discovery import FileLocator
 from digitscan.scanning.output.csv_format import CsvFormat, CsvRow, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.pages import find_pages
 from digitscan.scanning.scheduler import predict
-from digitscan.workers.supervisor import ProcessFactory
-
-if TYPE_CHECKING:
-    from digitscan.model.registry import Model
 
 _ROWS_PER_WRITE = 1000
 
 
-def retry_errors(
-    sink: OutputSink,
-    paths: Sequence[Path],
-    model: Model,
-    config: ScanConfig,
-    csv_format: CsvFormat,
-    process_factory: ProcessFactory,
-) -> None:
+def retry_errors(sink: OutputSink, csv_format: CsvFormat, context: ScanContext) -> None:
     """Replace the output by one with new rows for the files that could not be read.
 
-    `paths` are those of the scan that wrote it. Raises OutputError; the old file is then unchanged.
+    Raises OutputError; the old file is then unchanged.
     """
+    paths, config, model, process_factory = context
     files = _find_failed_files(sink, paths, csv_format)
     with (
         contextlib.closing(find_pages(files, config, process_factory)) as pages,
