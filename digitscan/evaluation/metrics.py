@@ -209,8 +209,8 @@ def find_threshold(answers: Answers, max_wrong: float) -> CoveragePoint | None:
 
     is_digit = (answers.labels != NO_DIGIT) & answers.may_be_ok
     is_wrong = ~answers.is_right[is_digit]
-    # Rounded down: a threshold of 4 decimals does not tell those apart that are alike then.
-    confidences = np.floor(answers.confidences[is_digit] * 1e4 + 1e-9) / 1e4
+    # A threshold of 4 decimals does not tell those apart that are alike then.
+    confidences = round_down(answers.confidences[is_digit])
     order = np.argsort(-confidences, kind="stable")
     confidences, wrong_counts = confidences[order], np.cumsum(is_wrong[order])
     is_last_of_alike = np.append(confidences[1:] != confidences[:-1], [True] * bool(len(order)))
@@ -218,6 +218,15 @@ def find_threshold(answers: Answers, max_wrong: float) -> CoveragePoint | None:
     if not is_possible.any():
         return None
     return measure_coverage(answers, float(confidences[np.flatnonzero(is_possible)[-1]]))
+
+
+def round_down(confidences: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return confidences (N,) with 4 decimals, none of them higher than it was."""
+    import numpy as np
+
+    rounded = np.round(confidences, 4)
+    lower: NDArray[np.float64] = np.where(rounded > confidences, np.floor(confidences * 1e4) / 1e4, rounded)
+    return lower
 
 
 def _share_of(is_counted: NDArray[np.bool_], is_member: NDArray[np.bool_]) -> Share:

@@ -17,6 +17,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from digitscan.evaluation.metrics import round_down
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -71,8 +73,8 @@ def fit_certain_threshold(
     """
     import numpy as np
 
-    # Rounded down: a threshold of 4 decimals does not tell those apart that are alike then.
-    rounded = np.floor(confidences * 1e4 + 1e-9) / 1e4
+    # A threshold of 4 decimals does not tell those apart that are alike then.
+    rounded = round_down(confidences)
     order = np.argsort(-rounded, kind="stable")
     rounded, wrong_counts = rounded[order], np.cumsum(is_wrong[order])
     allowed = count_allowed_wrong(len(rounded), max_wrong)

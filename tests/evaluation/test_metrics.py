@@ -13,6 +13,7 @@ from digitscan.evaluation.metrics import (
     compute_share,
     find_threshold,
     measure_coverage,
+    round_down,
 )
 
 
@@ -105,6 +106,14 @@ def test_images_of_one_confidence_are_ok_all_or_none():
 
 
 ROWS = st.tuples(st.integers(0, 10), st.integers(0, 10), st.floats(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("confidence", "rounded"),
+    [(0.9999999999999999, 0.9999), (1.0, 1.0), (0.93, 0.93), (0.93006, 0.93), (0.93004, 0.93), (0.0, 0.0)],
+)
+def test_a_threshold_is_never_above_the_confidence_that_it_is_made_of(confidence, rounded):
+    assert round_down(np.array([confidence])).tolist() == [rounded]
 
 
 @hypothesis.given(st.lists(ROWS, min_size=1, max_size=40), st.floats(0, 1))

@@ -123,7 +123,9 @@ def _correct_statuses(rows: bytes, random: Random) -> bytes:
 
 def _save_as_spreadsheet(rows: bytes, random: Random) -> bytes:
     """Add a column, sort the rows by their status, and separate the cells by semicolons."""
-    header, *cells = csv.reader(io.StringIO(rows.decode(errors="replace"), newline="")) or [[]]
+    if b"\n" not in rows:  # not even the header is whole
+        return rows
+    header, *cells = csv.reader(io.StringIO(rows.decode(errors="replace"), newline=""))
     width = len(header)
     remarked = [[*row, *[""] * (width - len(row)), f"remark; {row[0]}"] for row in cells if len(row) > 3]
     file = io.StringIO(newline="")
