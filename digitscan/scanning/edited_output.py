@@ -23,14 +23,13 @@ def restore_format(
     kept beside it, as `FILE.bak`. Where nobody has edited it, and only the paths are given in another order,
     its rows are put into that order. Raises OutputError for what is no row; the file is then as it was.
     """
-    is_unchanged = sink.is_unchanged()
-    if (is_unchanged and not has_other_roots) or _is_in_order(sink, csv_format, roots):
+    if (sink.is_unchanged and not has_other_roots) or _is_in_order(sink, csv_format, roots):
         return
     edited = _read_edited(sink, csv_format)
     positions = Positions(roots)
     rows = sorted(edited.rows, key=lambda row: positions.of_row(row.prediction))
     with contextlib.ExitStack() as stack:
-        backup = None if is_unchanged else stack.enter_context(sink.keep_backup())
+        backup = None if sink.is_unchanged else stack.enter_context(sink.keep_backup())
         with sink.atomic_rewrite() as file:
             CsvWriter(file, csv_format, extra_columns=edited.extra_columns).write_rows(rows)
     if backup:

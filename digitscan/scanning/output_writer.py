@@ -141,7 +141,7 @@ class OutputWriter:
         assert rows and known_rows
         roots = list_roots(self._context.paths)
         changed = find_files_to_read(
-            files, known_rows, roots, LastRead.of(stored), self._update_counts, not self._sink.is_complete
+            files, known_rows, roots, LastRead.of(stored), self._update_counts, not self._sink.was_complete
         )
         rows.read_header()
         with self._reading(changed) as (scheduler, update_progress):

@@ -106,7 +106,7 @@ def open_output(sink: OutputSink, manifest: ScanManifest, output_config: OutputC
         return check_manifest(sink.path, manifest, output_config.update)
     try:
         with contextlib.ExitStack() as stack:
-            if not (sink.is_new or sink.is_unchanged()):
+            if not (sink.is_new or sink.is_unchanged):
                 backup = stack.enter_context(sink.keep_backup())
                 log(f"{sink.path} may have been edited since it was written: it is kept as {backup}")
             with sink.translate_os_errors():

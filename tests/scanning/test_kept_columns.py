@@ -149,6 +149,26 @@ def test_no_copy_is_left_of_an_edited_output_that_cannot_be_written_anew(scanned
     assert sorted(path.name for path in scanned.parent.iterdir()) == ["images", "rows.csv", "rows.csv.json"]
 
 
+def test_an_output_that_is_started_again_is_not_edited_any_more(scanned):
+    """A row of an edited output that reads differently would be review."""
+    manifest = scanned.with_name("rows.csv.json")
+    correct(scanned)
+    scan(scanned.parent, "--resume")
+    assert '"edited":  true' in manifest.read_text()
+    correct(scanned)
+    scan(scanned.parent, "--overwrite")
+    assert '"edited": false' in manifest.read_text()
+
+
+def test_a_spreadsheet_s_edits_of_a_killed_scan_count_as_edits(scanned):
+    manifest = scanned.with_name("rows.csv.json")
+    length = f'"written_bytes": {50:20}'
+    manifest.write_text(re.sub(r'"written_bytes": .{20}', length, manifest.read_text()))
+    scanned.write_text(scanned.read_text().replace("1.png,7", "1.png,4"))
+    scan(scanned.parent, "--resume")
+    assert '"edited":  true' in manifest.read_text()
+
+
 def test_an_output_without_its_manifest_is_kept_when_it_is_overwritten(scanned):
     written = scanned.read_bytes()
     scanned.with_name("rows.csv.json").unlink()

@@ -69,8 +69,14 @@ class OutputSink:
         self._file: BinaryIO | None = None
         self.is_new = False
         """Whether the file was created when it was opened."""
+        self.is_unchanged = False
+        """Whether the file is as a scan left it. This and the next three are known once it is open."""
         self.is_edited = False
-        """Whether people have changed the rows that are continued."""
+        """Whether people have changed the rows that are continued, now or before an earlier scan."""
+        self.was_complete = False
+        """Whether the scan that is continued came to its end."""
+        self.has_state = False
+        """Whether the manifest has the place for what is known of the rows: older versions had none."""
         self._is_complete = False
         self._state: StateField | None = None
         self._hash = FileHash()
@@ -143,9 +149,19 @@ class OutputSink:
             self._file = self._open_and_lock(self.path)
             # Another scan may have written here since the first check.
             self.appending = self._continues and os.fstat(self._file.fileno()).st_size > 0
-            state = StateField(manifest_path(self.path)).value
-            is_killed = state is not None and state.length is not None
-            self.is_edited = bool(state and state.is_edited) or not (is_killed or self.is_unchanged())
+            self._compare_with_state(self._file, StateField(manifest_path(self.path)))
+
+    def _compare_with_state(self, file: BinaryIO, field: StateField) -> None:
+        """Find out what people have done to the file since a scan wrote it. Raises OSError."""
+        state = field.value
+        self.has_state = field.is_updatable
+        self.was_complete = state is not None and state.is_complete
+        self.is_unchanged = is_unchanged(file, state)
+        if self.appending:  # in a file that is started again, nothing is edited
+            # Of a scan that was killed before it noted anything, nobody knows.
+            is_unknown = state is not None and state.length is not None and not state.hashed_bytes
+            is_known_as_edited = state is not None and state.is_edited
+            self.is_edited = is_known_as_edited or not (self.is_unchanged or is_unknown)
 
     def mark_complete(self) -> None:
         """Note that all rows are there, for the manifest."""
@@ -186,19 +202,6 @@ class OutputSink:
                 if not os.fstat(self.file.fileno()).st_size:
                     self.path.unlink()
 
-    @property
-    def has_state(self) -> bool:
-        """Whether the manifest has the place for what is known of the rows: older versions had none."""
-        assert self.path is not None
-        return StateField(manifest_path(self.path)).is_updatable
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the scan that is continued came to its end, as far as the manifest tells."""
-        assert self.path is not None
-        state = StateField(manifest_path(self.path)).value
-        return state is not None and state.is_complete
-
     def read_rows(self, raw: bool) -> CsvReader | None:
         """Return the rows that are in the output already, which must be read before any is added.
 
@@ -208,12 +211,6 @@ class OutputSink:
             return None
         state = StateField(manifest_path(self.path)).value
         return CsvReader(self.path, raw, state.length if state else None)
-
-    def is_unchanged(self) -> bool:
-        """Tell whether nobody has changed the file since a scan wrote it, as far as the manifest tells."""
-        assert self.path is not None
-        with self.translate_os_errors():
-            return is_unchanged(self.file, StateField(manifest_path(self.path)).value)
 
     @contextlib.contextmanager
     def keep_backup(self) -> Iterator[Path]:
