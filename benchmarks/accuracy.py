@@ -129,7 +129,7 @@ def main() -> None:
     if arguments.peers:
         print_peers(arguments.wild, arguments.peers)
         return
-    from digitscan.model.registry import resolve_model
+    from digitscan.model.model_files import resolve_model
 
     print_mnist(arguments.model, resolve_model(arguments.model).path)
     if arguments.wild:

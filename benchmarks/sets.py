@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from digitscan.model.registry import resolve_model
+from digitscan.model.model_files import resolve_model
 
 MIN_SET_SIZE = 50
 

@@ -21,7 +21,7 @@ from statistics import median
 
 import digitscan
 from benchmarks.pictures import make_jpegs, make_links, make_pngs
-from digitscan.model.registry import resolve_model
+from digitscan.model.model_files import resolve_model
 from digitscan.system.resources import count_usable_cores
 from tests.support.processes import measure_command, median_ratio, time_command, time_in_turn
 

@@ -1,4 +1,4 @@
-"""Find and load models: bundled ones by name, others by path; and decide whose metadata is believed.
+"""Load models, and decide whose metadata is believed; `model_files` finds their files.
 
 A `.h5` may come from anybody, and its metadata may claim that all its answers are sure. So the metadata is
 believed only of a bundled model, of one that this user trained (see `trained_models`), and of one that the
@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitscan.errors import ModelError, UsageError
-from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.compiled_cache import (
     CompiledModel,
     bundled_folder,
@@ -33,20 +31,20 @@ from digitscan.model.compiled_cache import (
 )
 from digitscan.model.input_comparison import InputComparison
 from digitscan.model.input_range import InputRange
-from digitscan.model.metadata import FAST_CNN, MAX_MODEL_BYTES, UNKNOWN_ARCHITECTURE, ModelMetadata
+from digitscan.model.metadata import FAST_CNN, UNKNOWN_ARCHITECTURE, ModelMetadata
+from digitscan.model.model_files import (
+    BUNDLED_MODELS,
+    ResolvedModel,
+    describe_incompatible,
+    read_model_file,
+    resolve_model,
+    resolve_name,
+)
 from digitscan.model.trained_models import find_trained_model
 from digitscan.model.user_calibrations import Calibration, find_calibration
 
 if TYPE_CHECKING:
     from digitscan.model.classifier import Cascade, Classifier
-
-BUNDLED_MODELS = ("cnn", "mlp", FAST_CNN)
-"""The names of the models that come with digitscan; the first is the default."""
-DEFAULT_PATH = Path("models/digits.h5")
-"""Where `digitscan train` writes its model by default, and where a scan looks for it."""
-MAX_ACCURACY_LOSS = 0.005
-"""By how much a model's accuracy may be below the bundled one's where it is preferred unasked."""
-_FORMER_NAMES = {"quick": FAST_CNN}
 
 
 @dataclass(frozen=True)
@@ -106,24 +104,6 @@ class Model:
         return Cascade(_load_single_classifier(self.fast_model), threshold, classifier)
 
 
-@dataclass(frozen=True)
-class ResolvedModel:
-    """The file that a model's name or path stands for."""
-
-    path: Path
-    name: str
-    """What to call the model in messages."""
-    message: str = ""
-    """A line for the user about this choice, or empty."""
-    data: bytes | None = None
-    """The content of the file, if the choice depended on it."""
-
-    @property
-    def is_bundled(self) -> bool:
-        """Whether it is a model that comes with digitscan."""
-        return self.name in BUNDLED_MODELS
-
-
 def load_model(
     name_or_path: str | Path | None = None,
     *,
@@ -162,7 +142,7 @@ def load_model(
         return model  # the answers of a fast model would not be calibrated
     if model.name == FAST_CNN or not (bundled_folder() / f"{FAST_CNN}.h5").is_file():
         return model
-    fast_model = _load_resolved(_resolve_name(FAST_CNN), None, None, False, log)
+    fast_model = _load_resolved(resolve_name(FAST_CNN), None, None, False, log)
     is_made_for_it = fast_model.metadata.cascade_target == model.digest
     return dataclasses.replace(model, fast_model=fast_model) if is_made_for_it else model
 
@@ -188,7 +168,7 @@ def _load_resolved(
             "--input-range is for models that digitscan did not make, leave it out"
         )
     if not compiled.metadata.is_compatible:
-        raise ModelError(_describe_incompatible(resolved.path, compiled.metadata))
+        raise ModelError(describe_incompatible(resolved.path, compiled.metadata))
     is_believed = sha256 is not None or resolved.is_bundled or compiled.is_bundled
     metadata = compiled.metadata
     calibration = _find_calibration(resolved.path, digest, metadata, log) if uses_calibration else None
@@ -246,90 +226,6 @@ def load_bundled_models() -> list[Model]:
     return [load_model(name) for name in BUNDLED_MODELS if (folder / f"{name}.h5").is_file()]
 
 
-def resolve_model(name_or_path: str | Path | None = None) -> ResolvedModel:
-    """Return the file that `load_model` would load. Raises ModelError if it is missing.
-
-    `models/digits.h5` is the default only if this user trained it, so that a file planted in the current
-    folder is not used unasked, and only if it is not much worse than the bundled model.
-    """
-    if name_or_path is not None:
-        return _resolve_name(str(name_or_path))
-    message = ""
-    if os.path.isfile(DEFAULT_PATH):
-        # A file that nobody named and that cannot be read must not end a scan.
-        try:
-            data = read_model_file(DEFAULT_PATH)
-            message = _find_objection(hashlib.sha256(data).hexdigest())
-        except ModelError as error:
-            message = f"not used: {error}"
-        if not message:
-            return ResolvedModel(DEFAULT_PATH, str(DEFAULT_PATH), data=data)
-    return _resolve_name(BUNDLED_MODELS[0], message)
-
-
-def _resolve_name(name: str, message: str = "") -> ResolvedModel:
-    if name in _FORMER_NAMES:
-        raise ModelError(f"the bundled model {name!r} is called {_FORMER_NAMES[name]!r} now: give that name")
-    if name in BUNDLED_MODELS:
-        path = bundled_folder() / f"{name}.h5"
-        if not path.is_file():
-            raise ModelError(f"the bundled model {name!r} is missing at {path}: install digitscan again")
-        return ResolvedModel(path, name, message)
-    if not os.path.isfile(name):
-        problem = "is a folder, not a model file" if os.path.isdir(name) else "does not exist"
-        bundled = " or ".join(BUNDLED_MODELS)
-        raise ModelError(f"the model {name!r} {problem}: give the path of a .h5 or .keras file, or {bundled}")
-    return ResolvedModel(Path(name), name)
-
-
-def _find_objection(digest: str) -> str:
-    """Return why the model at `DEFAULT_PATH`, with this SHA-256, is not used unasked; empty if it is."""
-    trained = find_trained_model(digest)
-    if trained is None:
-        return (
-            f"{DEFAULT_PATH} is not used, because there is no record that you trained it: if you did, with "
-            "an earlier version of digitscan, or if you trust it, train it again, or name it with "
-            f"--model {DEFAULT_PATH} --model-sha256 {digest}"
-        )
-    if not trained.metadata.is_compatible:
-        return f"not used: {_describe_incompatible(DEFAULT_PATH, trained.metadata)}"
-    accuracy = _get_test_accuracy(trained.metadata)
-    bundled_accuracy = trained.bundled_accuracy
-    if bundled_accuracy is None and trained.is_tested_on_mnist:
-        bundled_accuracy = _get_bundled_test_accuracy()
-    if accuracy is None or bundled_accuracy is None or accuracy >= bundled_accuracy - MAX_ACCURACY_LOSS:
-        return ""
-    return (
-        f"{DEFAULT_PATH} is not used, because it reads {accuracy:.2%} of its test images right, and the "
-        f"bundled {BUNDLED_MODELS[0]} {bundled_accuracy:.2%}: to use it, name it with --model {DEFAULT_PATH}"
-    )
-
-
-def _get_bundled_test_accuracy() -> float | None:
-    """Return the accuracy of the default bundled model on MNIST's test images, None if it is not there."""
-    path = bundled_folder() / f"{BUNDLED_MODELS[0]}.h5"
-    if not path.is_file():
-        return None
-    compiled = find_compiled(hashlib.sha256(read_model_file(path)).hexdigest())
-    return _get_test_accuracy(compiled.metadata) if compiled and compiled.is_bundled else None
-
-
-def _get_test_accuracy(metadata: ModelMetadata) -> float | None:
-    accuracy = metadata.scores.get("test accuracy")
-    return accuracy if isinstance(accuracy, float) else None
-
-
-def read_model_file(path: Path) -> bytes:
-    """Return the content of a model file. Raises ModelError where it cannot be read or is too large."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_MODEL_BYTES:
-            raise ModelError(f"{path} has {size} bytes: models of more than {MAX_MODEL_BYTES} are refused")
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"the model {path} cannot be read: {error.strerror or error}") from error
-
-
 def _find_compiled_for(digest: str, input_range: InputRange | None) -> CompiledModel | None:
     """Return the compiled form of a model for an input range, None if there is none."""
     if input_range is None:
@@ -363,14 +259,3 @@ def _load_single_classifier(model: Model) -> Classifier:
     from digitscan.model.classifier import Classifier
 
     return Classifier(model.read_compiled(), model.metadata)
-
-
-def _describe_incompatible(path: Path, metadata: ModelMetadata) -> str:
-    """Return why a model cannot be used, and the command that trains it again."""
-    data = metadata.training.get("data", "MNIST")
-    source = "" if data == "MNIST" else " --data (the images that it learned from)"
-    return (
-        f"{path} was trained with preprocessing version {metadata.preprocess_version}, "
-        f"and this digitscan has version {PREPROCESS_VERSION}: train it again with "
-        f"digitscan train --arch {metadata.architecture}{source} -o {path} --overwrite"
-    )

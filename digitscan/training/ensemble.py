@@ -17,7 +17,8 @@ import numpy as np
 from digitscan.errors import ModelError, UsageError
 from digitscan.model.h5_file import load_keras_model
 from digitscan.model.input_range import InputRange
-from digitscan.model.registry import Model, load_model, read_model_file
+from digitscan.model.model_files import read_model_file
+from digitscan.model.registry import Model, load_model
 
 
 def load_members(names: Sequence[str], class_count: int) -> tuple[Model, ...]:

@@ -16,7 +16,8 @@ from digitscan.errors import TrainingError, UsageError
 from digitscan.model.h5_file import load_keras_model
 from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import FAST_CNN
-from digitscan.model.registry import Model, load_model, read_model_file
+from digitscan.model.model_files import read_model_file
+from digitscan.model.registry import Model, load_model
 from digitscan.training.adaptation import Adaptation, adapt_last_layer
 from digitscan.training.calibration import CalibratedModel, calibrate_model
 from digitscan.training.config import FineTuneConfig, TrainConfig

@@ -17,7 +17,7 @@ from typing import Any
 
 from digitscan.errors import OutputError
 from digitscan.model.export import find_unwritable_folders
-from digitscan.model.registry import BUNDLED_MODELS
+from digitscan.model.model_files import BUNDLED_MODELS
 from digitscan.training.checkpoint import checkpoint_path
 from digitscan.training.config import TrainConfig
 from digitscan.training.plots import PLOT_NAMES

@@ -23,7 +23,8 @@ import numpy as np
 
 from digitscan.errors import ModelError, UsageError
 from digitscan.model.metadata import FAST_CNN
-from digitscan.model.registry import BUNDLED_MODELS, Model, load_model
+from digitscan.model.model_files import BUNDLED_MODELS
+from digitscan.model.registry import Model, load_model
 from digitscan.training.architectures import ARCHITECTURES, CLASS_COUNTS
 from digitscan.training.calibration import CalibratedModel, calibrate_model, describe_no_threshold
 from digitscan.training.checkpoint import CheckpointFile, checkpoint_path

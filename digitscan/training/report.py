@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from digitscan.errors import OutputError
 from digitscan.evaluation.metrics import count_confusions
-from digitscan.model.registry import BUNDLED_MODELS, DEFAULT_PATH, resolve_model
+from digitscan.model.model_files import BUNDLED_MODELS, DEFAULT_PATH, resolve_model
 from digitscan.system.files import write_atomic
 from digitscan.system.log import log as log_to_stderr
 from digitscan.training.data.datasets import Dataset

@@ -21,7 +21,8 @@ from digitscan.evaluation.labels import LabelledFile, list_labelled_pages, read_
 from digitscan.evaluation.metrics import NO_DIGIT, name_label
 from digitscan.evaluation.reading import log_unreadable
 from digitscan.imaging.formats import MAX_MEGAPIXELS
-from digitscan.model.registry import Model, load_model, read_model_file, resolve_model
+from digitscan.model.model_files import read_model_file, resolve_model
+from digitscan.model.registry import Model, load_model
 from digitscan.model.user_calibrations import (
     Calibration,
     check_calibrations_writable,

@@ -15,6 +15,7 @@ from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model import (
     compile_worker,
     compiled_cache,
+    model_files,
     registry,
     tflite_compiler,
     trained_models,
@@ -101,7 +102,7 @@ def bundled_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in the place of that of the bundled models."""
     folder = tmp_path / "bundled"
     (folder / "programs").mkdir(parents=True)
-    for module in (compiled_cache, registry):
+    for module in (compiled_cache, model_files, registry):
         monkeypatch.setattr(module, "bundled_folder", lambda: folder)
     return folder
 

@@ -13,7 +13,7 @@ from digitscan.errors import ModelError
 from digitscan.model.h5_file import read_metadata
 from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import ModelMetadata
-from digitscan.model.registry import resolve_model
+from digitscan.model.model_files import resolve_model
 
 # As the first version wrote it for its fast model, which it called "quick".
 OLD_TEXT = (

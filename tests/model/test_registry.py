@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from digitscan.errors import ModelError, UsageError
 from digitscan.imaging.version import PREPROCESS_VERSION
-from digitscan.model import compiled_cache, registry
+from digitscan.model import compiled_cache, model_files, registry
 from digitscan.model.classifier import Cascade, Classifier
 from digitscan.model.export import save_model
 from digitscan.model.h5_file import to_h5_bytes
 from digitscan.model.input_range import InputRange
 from digitscan.model.metadata import ModelMetadata
-from digitscan.model.registry import Model, load_bundled_models, load_model, resolve_model
+from digitscan.model.model_files import resolve_model
+from digitscan.model.registry import Model, load_bundled_models, load_model
 from digitscan.model.user_calibrations import Calibration, store_calibration
 from tests.support.command import run_code
 from tests.support.hostile_models import build_network, save_h5
@@ -41,7 +42,7 @@ def default_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`models/digits.h5` in a new current folder, to be filled."""
     (tmp_path / "current" / "models").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "current")
-    return registry.DEFAULT_PATH
+    return model_files.DEFAULT_PATH
 
 
 def test_a_file_planted_as_the_default_model_is_never_used_unasked(
@@ -182,7 +183,7 @@ def test_a_default_model_that_cannot_be_read_does_not_end_a_scan(
     bundle(saved_model, bundled_folder, "cnn")
     default_path.write_bytes(bytes(1000))
     with monkeypatch.context() as patch:
-        patch.setattr(registry, "MAX_MODEL_BYTES", 999)
+        patch.setattr(model_files, "MAX_MODEL_BYTES", 999)
         message = resolve_model().message
     assert message == f"not used: {default_path} has 1000 bytes: models of more than 999 are refused"
 
@@ -252,7 +253,7 @@ def test_the_former_name_of_the_fast_model_is_answered_with_its_new_one() -> Non
 
 def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "large.h5").write_bytes(bytes(1000))
-    monkeypatch.setattr(registry, "MAX_MODEL_BYTES", 999)
+    monkeypatch.setattr(model_files, "MAX_MODEL_BYTES", 999)
     with pytest.raises(ModelError, match="has 1000 bytes: models of more than 999 are refused"):
         load_model(tmp_path / "large.h5")
 

@@ -30,7 +30,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from digitscan.errors import ImageError, ModelError
-from digitscan.model.registry import resolve_model
+from digitscan.model.model_files import resolve_model
 from digitscan.system.stdio import silence_native_stderr
 from tests.support.damaged_files import CORRUPTIONS, SUFFIXES, make_valid_file
 from tests.support.pictures import are_equal

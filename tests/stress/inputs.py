@@ -201,7 +201,7 @@ def scan_sparse_files(runner: ScanRunner, report: Report) -> None:
 
 def scan_with_bad_models(runner: ScanRunner, report: Report, seed: int, flip_count: int) -> None:
     """Scan a picture with hostile, truncated and damaged models, which must be refused in one sentence."""
-    from digitscan.model.registry import resolve_model
+    from digitscan.model.model_files import resolve_model
     from digitscan.model.tensorflow_log import silence_tensorflow
     from digitscan.system.stdio import silence_native_stderr
 

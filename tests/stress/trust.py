@@ -18,7 +18,7 @@ from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.compiled_cache import store_compiled
 from digitscan.model.h5_file import METADATA_ATTRIBUTE, METADATA_GROUP
 from digitscan.model.metadata import ModelMetadata
-from digitscan.model.registry import DEFAULT_PATH, resolve_model
+from digitscan.model.model_files import DEFAULT_PATH, resolve_model
 from tests.stress.harness import Outcome, Report, ScanRunner, ends_within, group_ends_soon, wait_for_end
 from tests.support.command import run_shell
 from tests.support.damaged_files import make_valid_file

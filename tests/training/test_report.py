@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from digitscan.model.registry import DEFAULT_PATH, ResolvedModel
+from digitscan.model.model_files import DEFAULT_PATH, ResolvedModel
 from digitscan.training import report
 from digitscan.training.data.datasets import Dataset
 from digitscan.training.report import (
