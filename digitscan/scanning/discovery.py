@@ -157,33 +157,7 @@ def count_images(paths: Sequence[Path], file_filter: FileFilter | None = None) -
     return count
 
 
-class FileLocator:
-    """Finds the files that `find_images` shows by some names, among the same paths."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        """Take the paths of the scan."""
-        self._only_folder = paths[0] if is_one_folder(paths) else None
-        self._folders = {_encode_root(path): path for path in paths if os.path.isdir(path)}
-
-    def locate(self, name: bytes) -> tuple[str, Folder | None]:
-        """Return the path and the folder of the file that is shown by this name."""
-        if self._only_folder:
-            return _locate_below(self._only_folder, name)
-        # The longest that fits: a link to a folder is followed only where it was given itself.
-        root = name
-        while b"/" in root:
-            root = root.rpartition(b"/")[0]
-            if root in self._folders:
-                return _locate_below(self._folders[root], name[len(root) + 1 :])
-        return os.fsdecode(name), None
-
-
-def _locate_below(root: Path, name: bytes) -> tuple[str, Folder]:
-    subpath, _, file = os.fsdecode(name).rpartition("/")
-    return file, Folder(os.fspath(root), subpath)
-
-
-def _encode_root(path: Path) -> bytes:
+def encode_root(path: Path) -> bytes:
     """Return how the names in a folder begin, without the slash; empty for the root of the system."""
     return os.fsencode(path.as_posix()).rstrip(b"/")
 
@@ -273,7 +247,7 @@ def _walk_paths(paths: Sequence[Path], file_filter: FileFilter) -> Iterator[Path
         if not os.path.isdir(path):
             yield path
             continue
-        prefix = b"" if is_single else _encode_root(path) + b"/"
+        prefix = b"" if is_single else encode_root(path) + b"/"
         for folder, listing in _walk(os.fspath(path), file_filter, given):
             shown = prefix + os.fsencode(folder.subpath) + b"/" if folder.subpath else prefix
             yield _FoundFolder(folder, listing, shown, given.get(listing.folder_id, set()))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from digitscan.errors import OutputError
-from digitscan.prediction import NOT_UTF8, Folder, ImageFile, Prediction, Status, name_to_path
+from digitscan.prediction import Folder, Prediction, Status
 from digitscan.scanning.context import ScanContext
-from digitscan.scanning.discovery import FileLocator
 from digitscan.scanning.edited_output import read_first_rows
+from digitscan.scanning.file_locator import FileLocator
 from digitscan.scanning.output.csv_format import CsvFormat
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.scheduler import predict
@@ -33,7 +33,7 @@ def check_same_images(sink: OutputSink, csv_format: CsvFormat, context: ScanCont
     paths, config, model, process_factory = context
     locator = FileLocator(paths)
     rows = [row.prediction for row in read_first_rows(sink, csv_format, MAX_LOOKED_FOR)]
-    files = [_locate(row, locator) for row in rows]
+    files = [locator.locate_row(row) for row in rows]
     found = [(row, file) for row, file in zip(rows, files, strict=True) if _exists(file.path, file.folder)]
     if len(found) < MIN_SHARE * len(rows):
         raise OutputError(
@@ -49,12 +49,6 @@ def check_same_images(sink: OutputSink, csv_format: CsvFormat, context: ScanCont
             f"{sink.path} holds rows of the images in {moved_from}, and those of the same names here are "
             f"others: of {len(sample)} that were tried, {same} read the same. Name another file with -o"
         )
-
-
-def _locate(row: Prediction, locator: FileLocator) -> ImageFile:
-    name, page = name_to_path(row.path, NOT_UTF8 not in row.note)
-    path, folder = locator.locate(name)
-    return ImageFile(path, row.path, (), folder, page)
 
 
 def _exists(file: str, folder: Folder | None) -> bool:

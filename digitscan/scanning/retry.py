@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 
 from digitscan.errors import OutputError
-from digitscan.prediction import NOT_UTF8, ImageFile, Prediction, Status, add_page, name_to_path
+from digitscan.prediction import ImageFile, Prediction, Status, add_page
 from digitscan.scanning.context import ScanContext
-from digitscan.scanning.discovery import FileLocator
+from digitscan.scanning.file_locator import FileLocator
 from digitscan.scanning.output.csv_format import CsvFormat, CsvRow, CsvWriter
 from digitscan.scanning.output.sink import OutputSink
 from digitscan.scanning.pages import find_pages
@@ -90,7 +90,4 @@ def _find_failed_files(sink: OutputSink, paths: Sequence[Path], csv_format: CsvF
     locator = FileLocator(paths)
     for row in sink.read_rows(csv_format.raw) or ():
         if row.status is Status.ERROR:
-            is_utf8 = NOT_UTF8 not in row.note
-            name, page = name_to_path(row.path, is_utf8)
-            path, folder = locator.locate(name)
-            yield ImageFile(path, row.path, () if is_utf8 else (NOT_UTF8,), folder, page)
+            yield locator.locate_row(row)

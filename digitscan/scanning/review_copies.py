@@ -8,7 +8,7 @@ from pathlib import Path
 
 from digitscan.errors import OutputError, UsageError
 from digitscan.prediction import NOT_UTF8, Prediction, Status, name_to_path
-from digitscan.scanning.discovery import FileLocator
+from digitscan.scanning.file_locator import FileLocator
 from digitscan.system.files import describe_os_error
 from digitscan.system.folders import join_path
 from digitscan.system.log import log

@@ -8,13 +8,13 @@ import pytest
 from digitscan.errors import UsageError
 from digitscan.prediction import Folder, ImageFile, text_to_path
 from digitscan.scanning.discovery import (
-    FileLocator,
     WalkStats,
     check_paths,
     count_images,
     drop_repeated,
     find_images,
 )
+from digitscan.scanning.file_locator import FileLocator
 from digitscan.system.file_filter import FileFilter
 from digitscan.workers.file_kinds import FileKind, detect_kinds
 from tests.support.pictures import digit_picture
