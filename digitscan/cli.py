@@ -41,7 +41,6 @@ from digitscan.cli_options import (
     Json,
     ListSkipped,
     MaxMegapixels,
-    MaxOkWrong,
     MaxPages,
     MaxWrong,
     MinConfidence,
@@ -296,7 +295,7 @@ def calibrate(
     source: CalibrationSource = None,
     truth: TruthFile = None,
     images: ImageFolder = None,
-    max_wrong: MaxOkWrong = CalibrateConfig.max_wrong,
+    max_wrong: MaxWrong = CalibrateConfig.max_wrong,
     input_range: ModelInputRange = None,
     forget: ForgetCalibration = False,
 ) -> None:

@@ -131,7 +131,7 @@ MaxWrong = Annotated[
         max=1,
         callback=_finite,
         metavar="0..1",
-        help="The share of wrong digits among the ok rows that a threshold is looked for.",
+        help="The largest share of wrong rows, among those marked ok, that a threshold may have.",
     ),
 ]
 ResultFolder = Annotated[
@@ -162,17 +162,6 @@ CalibrationSource = Annotated[
         show_default=False,
         help="Pictures that the model did not learn from: a folder with a subfolder of images for each digit "
         "(7/a.png) and, for images of none, none; or a CSV with the column corrected.",
-    ),
-]
-MaxOkWrong = Annotated[
-    float,
-    typer.Option(
-        "--max-wrong",
-        min=0,
-        max=1,
-        callback=_finite,
-        metavar="0..1",
-        help="The share of wrong rows among those marked ok that is allowed.",
     ),
 ]
 ForgetCalibration = Annotated[
