@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from digitscan.training.architectures import ARCHITECTURES, CLASS_COUNTS
+from digitscan.training.architectures import ARCHITECTURES, CLASS_COUNTS, build_line
 
 
 def count_multiply_adds(keras_model):
@@ -29,3 +29,10 @@ def test_a_network_returns_probabilities_of_its_classes(name):
     probabilities = np.asarray(ARCHITECTURES[name]()(images, training=False))
     assert probabilities.shape == (2, CLASS_COUNTS[name])
     assert np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_the_line_network_has_a_step_for_each_4_pixels_and_probabilities_of_13_symbols():
+    lines = np.random.default_rng(1).random((2, 32, 72, 1), np.float32)
+    probabilities = np.asarray(build_line()(lines, training=False))
+    assert probabilities.shape == (2, 1, 18, 13)
+    assert np.allclose(probabilities.sum(axis=-1), 1.0, atol=1e-5)
