@@ -137,7 +137,7 @@ def _is_light_on_dark(reduced: GrayImage) -> bool:
     variance = float(cv2.mean(cv2.multiply(detail, detail))[0])
     skewness = cube / max(1e-3, variance**1.5)
     if abs(skewness) > 0.25:
-        return skewness > 0
+        return bool(skewness > 0)
     border = np.concatenate((reduced[0], reduced[-1], reduced[:, 0], reduced[:, -1]))
     return float(np.median(border)) < float(cv2.mean(reduced)[0])
 
@@ -231,7 +231,7 @@ def _select_tall(parts: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np
         if is_counted.any():
             highest = int(height[is_counted].max())
             share = np.where(is_cut, MIN_EDGE_PART_HEIGHT, MIN_PART_HEIGHT)
-            return parts[(height >= share * highest) & (~is_side | is_counted)]
+            return np.asarray(parts[(height >= share * highest) & (~is_side | is_counted)], np.int32)
     return parts
 
 

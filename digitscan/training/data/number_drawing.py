@@ -137,15 +137,16 @@ def draw_word(sources: HandwritingSources, rng: np.random.Generator) -> DrawnNum
 
 def _choose_digits(length: int, rng: np.random.Generator) -> list[int]:
     """Return random digits: at times one of them repeats, or zeros end the number, as in amounts."""
-    digits = rng.integers(0, 10, length).tolist()
+    digits: list[int] = rng.integers(0, 10, length).tolist()
     choice = rng.random()
     if length > 1 and choice < 0.15:
         start = int(rng.integers(0, length - 1))
-        digits[start : start + int(rng.integers(2, 4))] = [digits[start]] * len(digits[start : start + 3])
+        count = min(int(rng.integers(2, 4)), length - start)
+        digits[start : start + count] = [digits[start]] * count
     elif length > 2 and choice < 0.25:
         count = int(rng.integers(1, length))
         digits[-count:] = [0] * count
-    return digits[:length]
+    return digits
 
 
 def _choose_spacing(rng: np.random.Generator) -> _Spacing:
@@ -309,8 +310,8 @@ class _RightEnds:
         # Rows above and below count too: strokes touch at an angle.
         near = cv2.dilate(self._ends[rows, None], _NEAR_ROWS)[:, 0]
         left = float((near - starts[: len(near)]).max()) + 1.0 + gap
-        lowest = self._right - 0.75 * glyph.shape[1]
-        return round(max(left, lowest, self._right - 0.9 * DIGIT_HEIGHT))
+        lowest: float = self._right - min(0.75 * glyph.shape[1], 0.9 * DIGIT_HEIGHT)
+        return round(max(left, lowest))
 
     def add(self, glyph: GrayImage, top: int, left: int) -> None:
         """Count the ink of a glyph that was placed."""
@@ -331,7 +332,7 @@ def _finish(
     matrix = np.array([[1.0, -slant, slant * height / 2], [0.0, 1.0, 0.0]])
     slanted = cv2.warpAffine(canvas, matrix, (width, height)) if abs(slant) > 0.02 else canvas
     ink = change_stroke_width(np.asarray(slanted, np.uint8), rng)
-    if cv2.countNonZero(cv2.compare(ink, MIN_INK, cv2.CMP_GT)) < MIN_INK_PIXELS:  # thin strokes, eroded away
+    if np.count_nonzero(ink > MIN_INK) < MIN_INK_PIXELS:  # thin strokes, eroded away
         ink = np.asarray(slanted, np.uint8)
     left, top, ink_width, ink_height = cv2.boundingRect(cv2.threshold(ink, 40, 255, cv2.THRESH_BINARY)[1])
     cropped: NDArray[Any] = ink[top : top + max(1, ink_height), left : left + max(1, ink_width)]
