@@ -20,11 +20,13 @@ from digitscan.model.ctc import BLANK, find_best_path
 from digitscan.training.data.number_generator import LabelledLine, NumberDataGenerator
 from digitscan.training.trainer import Metrics
 
-WIDTHS = (32, 48, 64, 80, 96, 112, 128, 160, 192, 256, 320, 384, 512)
+WIDTHS = (32, 48, 64, 80, 96, 112, 128, 160, 192, 256, 320, 448)
 """The widths of batches in pixels: a line is padded with paper to the next one. Wider lines are left out."""
 MEAN_WIDTH = 96
 """A batch of lines of this width has the recipe's size; others have as many pixels."""
 MIN_BATCH_LINES = 4
+MAX_SYMBOLS = 24
+"""Symbols of the longest line that is learned from: batches have few shapes, as TensorFlow traces each."""
 NO_SYMBOL = -1
 """What fills the targets (N, L) of a batch behind the symbols of each line."""
 MAX_GRADIENT_NORM = 5.0
@@ -117,7 +119,8 @@ def divide_by_width(
     by_width = defaultdict(list)
     for index, line in enumerate(lines):
         width = line.pixels.shape[1]
-        if width <= WIDTHS[-1] and _count_needed_steps(line.symbols) <= width // STEP_WIDTH:
+        is_short = len(line.symbols) <= MAX_SYMBOLS
+        if width <= WIDTHS[-1] and is_short and _count_needed_steps(line.symbols) <= width // STEP_WIDTH:
             by_width[next(limit for limit in WIDTHS if limit >= width)].append(index)
     batches = []
     for width, members in sorted(by_width.items()):
@@ -125,8 +128,7 @@ def divide_by_width(
         indices = np.array(members if rng is None else rng.permutation(members), np.int64)
         starts = range(0, len(indices), size)
         parts = [indices[start : start + size] for start in starts]
-        # The loss of a small batch would be noisier than others.
-        batches += [(width, part) for part in parts if rng is None or 2 * len(part) >= size]
+        batches += [(width, part) for part in parts if rng is None or len(part) == size]
     return batches if rng is None else [batches[index] for index in rng.permutation(len(batches)).tolist()]
 
 
@@ -145,9 +147,8 @@ def stack_lines(lines: Sequence[NDArray[np.uint8]], width: int) -> NDArray[np.fl
 
 
 def _stack_symbols(lines: Sequence[LabelledLine]) -> NDArray[np.int32]:
-    """Return the symbols of lines as targets (N, L), filled with NO_SYMBOL."""
-    length = max(1, *(len(line.symbols) for line in lines), 1)
-    targets = np.full((len(lines), length), NO_SYMBOL, np.int32)
+    """Return the symbols of lines as targets (N, MAX_SYMBOLS), filled with NO_SYMBOL."""
+    targets = np.full((len(lines), MAX_SYMBOLS), NO_SYMBOL, np.int32)
     for target, line in zip(targets, lines, strict=True):
         target[: len(line.symbols)] = line.symbols
     return targets
