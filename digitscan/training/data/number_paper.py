@@ -36,7 +36,7 @@ from digitscan.training.data.number_drawing import (
 )
 from digitscan.training.data.surroundings import MIN_CONTRAST, paste_ink, photograph, record
 
-WORDS, BLANKS = 0.08, 0.04
+WORDS, BLANKS = 0.12, 0.04
 """The share of the pictures in which words or scribbles are written, and of those with nothing."""
 SECURITY_PATTERNS, PLAIN_PAPERS = 0.28, 0.12
 """The share of the pictures on the pattern of a cheque, and on ruled, squared or tinted paper."""
