@@ -6,7 +6,8 @@
   does not do.
 - digit-recognizer-py 0.1.0, `digit-recognizer FILE`, with the weights it comes with and its default
   `invert="auto"`, which inverts an image with a light border.
-- The system's Tesseract, `--psm 10` (one character) and a whitelist of digits. It expects dark ink on light
+- The system's Tesseract, `--psm 10` (one character; for whole numbers `--psm 7`, one line) and a whitelist of
+  digits. It expects dark ink on light
   paper, and by default tries a line inverted if it reads badly. Nothing is enlarged or padded.
 
 A model is loaded once a run, not once an image; no answer depends on that. Each uses one thread.
@@ -55,12 +56,12 @@ from digit_recognizer import DigitRecognizer
 read = DigitRecognizer(device="cpu").predict
 """
 
-_TESSERACT = """
+_TESSERACT_TEMPLATE = """
 import shutil, subprocess, sys
 if shutil.which("tesseract") is None:
     sys.exit("tesseract is not installed")
 def read(path):
-    command = ["tesseract", path, "stdout", "--psm", "10", "-c", "tessedit_char_whitelist=0123456789"]
+    command = ["tesseract", path, "stdout", "--psm", "{mode}", "-c", "tessedit_char_whitelist=0123456789"]
     return "".join(subprocess.run(command, capture_output=True, text=True, timeout=50).stdout.split())
 """
 
@@ -99,7 +100,27 @@ def _ccexam(model: str, invert: bool) -> Peer:
     return Peer(name, ("ccexam==1.0.0", *_TORCH_REQUIREMENTS), script)
 
 
-TESSERACT = Peer("Tesseract", (), _TESSERACT + _LOOP)
+_RAPIDOCR = """
+import cv2
+from rapidocr import RapidOCR
+engine = RapidOCR(params={"Global.use_det": False, "Global.use_cls": False, "Global.log_level": "critical"})
+def read(path):
+    texts = engine(cv2.imread(path)).txts or ()
+    return "".join(character for character in "".join(texts) if character.isdigit())
+"""
+
+
+def _tesseract(mode: int) -> str:
+    """Return the script that reads with a page segmentation mode: 10 is one character, 7 one line."""
+    return _TESSERACT_TEMPLATE.replace("{mode}", str(mode)) + _LOOP
+
+
+TESSERACT = Peer("Tesseract", (), _tesseract(10))
+NUMBER_PEERS = (
+    Peer("Tesseract", (), _tesseract(7)),
+    Peer("RapidOCR, recogniser alone", ("rapidocr==3.4.2", "onnxruntime==1.23.2"), _RAPIDOCR + _LOOP),
+)
+"""Readers of whole numbers: of one line, with digits alone where they can be told so."""
 PEERS: tuple[Peer, ...] = (
     _ccexam("mnist", invert=False),
     _ccexam("usps", invert=False),
@@ -161,19 +182,24 @@ def _run_peer(peer: Peer, python: Path, paths: list[Path]) -> list[str]:
 
 
 def read_digits(peer: Peer, paths: list[Path], folder: Path) -> dict[Path, str]:
-    """Return each path's digit, "" if the peer gave none or several, or failed on the image.
+    """Return each path's digit, "" if the peer gave none or several; else as `read_texts`."""
+    texts = read_texts(peer, paths, folder)
+    return {path: text if text in DIGITS else "" for path, text in texts.items()}
+
+
+def read_texts(peer: Peer, paths: list[Path], folder: Path) -> dict[Path, str]:
+    """Return what a peer read in each path, "" if it gave nothing or failed on the image.
 
     The peer's environment is made in the folder, or reused. An image that ends the peer's process costs only
     its own answer: the next one starts another process. Raises CalledProcessError if pip cannot install the
     peer, RuntimeError if it does not start.
     """
-    digits = dict.fromkeys(paths, "")
+    texts = dict.fromkeys(paths, "")
     # The peer reads one path a line, so a path with a line break cannot be sent to it.
-    remaining = [path for path in digits if len(str(path).splitlines()) == 1]
+    remaining = [path for path in texts if len(str(path).splitlines()) == 1]
     while remaining:
         answers = _run_peer(peer, _prepare_environment(peer, folder), remaining)
         for path, answer in zip(remaining, answers, strict=False):
-            if answer in DIGITS:
-                digits[path] = answer
+            texts[path] = answer
         remaining = remaining[len(answers) + 1 :]
-    return digits
+    return texts

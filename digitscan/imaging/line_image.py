@@ -51,7 +51,7 @@ MIN_PART_HEIGHT = 0.35
 MIN_EDGE_PART_HEIGHT = 0.75
 """The same for a piece that the picture's upper or lower edge cuts: most are of other lines."""
 MIN_FAINT_SHARE = 0.5
-"""Ink at the ends of the writing may be fainter: above this share of the threshold."""
+"""Printed lines, and ink at the ends of the writing, may be fainter: above this share of the threshold."""
 MIN_LINE_PARTS = 2
 """Pieces of ink that make a line of writing where there are others above or below it."""
 MIN_LINE_PART_HEIGHT = 0.55
@@ -60,6 +60,10 @@ MAX_LINE_THICKNESS = 0.12
 """The thickness of a printed line, as a share of the reduced picture's height, at most."""
 LINE_END_GAP = 3
 """Pixels of the reduced picture between the end of a box's side and its corner, at most."""
+MAX_PITCH_ERROR = 0.2
+"""The widths of cells in a row differ from their median by at most this share of it."""
+MIN_CELL_WIDTH, MAX_CELL_WIDTH = 0.4, 1.8
+"""The width of a cell for one digit, as shares of the height of its sides."""
 SIDE_MARGIN = 0.4
 """Paper left at both sides of the writing, as a share of its height."""
 FULL_INK = 1.1
@@ -79,6 +83,8 @@ class LineImage(NamedTuple):
     """Whether a person should look at the row; the notes say why."""
     digit_size: int = 0
     """About the height of the writing, in pixels of the given picture; 0 if there is none."""
+    cell_count: int = 0
+    """How many printed cells there are in a row, one for each digit; 0 if there is no such row."""
 
 
 class _Writing(NamedTuple):
@@ -117,7 +123,11 @@ def preprocess_line(gray: NDArray[Any]) -> LineImage:
     writing = _find_writing(darkness, threshold)
     if writing is None:
         return LineImage(None, notes, SEVERAL_LINES)
-    return _render(image, paper, writing, is_light, notes)
+    line = _render(image, paper, writing, is_light, notes)
+    cell_count = count_cells(darkness, threshold)
+    if not cell_count:
+        return line
+    return line._replace(notes=(*notes, f"in a row of {cell_count} cells"), cell_count=cell_count)
 
 
 def _reduce(image: GrayImage) -> GrayImage:
@@ -212,17 +222,46 @@ def _find_ends(darkness: GrayImage, threshold: float, top: int, bottom: int) -> 
     return int(found[:, 0].min()), int((found[:, 0] + found[:, 2]).max())
 
 
-def _find_long_lines(mask: GrayImage) -> GrayImage:
-    """Return the printed lines in a mask: level ones longer than any stroke, and the sides of boxes.
+def count_cells(darkness: GrayImage, threshold: float) -> int:
+    """Return how many printed cells there are in a row, all of about one width; 0 if they are fewer than two.
 
-    They only do not count for where the writing is: a stroke loses there what it shares with a line.
+    `darkness` is (height, width) uint8, that of the ink above the paper; `threshold` tells ink from paper.
     """
+    # Printed lines are often paler than the pen.
+    _, mask = cv2.threshold(darkness, MIN_FAINT_SHARE * threshold, 255, cv2.THRESH_BINARY)
+    _, sides = _find_rows_and_sides(mask)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(sides, connectivity=8, ltype=cv2.CV_16U)
+    middles = np.sort(stats[1:, 0] + stats[1:, 2] / 2)
+    if len(middles) < 3:
+        return 0
+    gaps = np.diff(middles)
+    # The two lines of a double side, or of boxes that stand beside each other, are one.
+    wide = gaps[gaps >= 0.4 * gaps.max()]
+    pitch = float(np.median(wide))
+    is_even = np.abs(wide - pitch) <= MAX_PITCH_ERROR * pitch
+    height = float(np.median(stats[1:, 3]))
+    if len(wide) < 2 or not is_even.all() or not MIN_CELL_WIDTH * height <= pitch <= MAX_CELL_WIDTH * height:
+        return 0
+    return len(wide)
+
+
+def _find_rows_and_sides(mask: GrayImage) -> tuple[GrayImage, GrayImage]:
+    """Return the level lines in a mask that are longer than any stroke, and the sides of boxes."""
     height, width = mask.shape
     long_row = max(9, min(width // 2, height))
     rows = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, long_row), np.uint8))
     tall_column = max(9, height // 2)
     columns = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((tall_column, 1), np.uint8))
-    lines = cv2.max(rows, _select_box_sides(columns, rows))
+    return rows, _select_box_sides(columns, rows)
+
+
+def _find_long_lines(mask: GrayImage) -> GrayImage:
+    """Return the printed lines in a mask.
+
+    They only do not count for where the writing is: a stroke loses there what it shares with a line.
+    """
+    height = mask.shape[0]
+    lines = cv2.max(*_find_rows_and_sides(mask))
     if not cv2.countNonZero(lines):
         return np.asarray(lines, np.uint8)
     thick = max(3, int(MAX_LINE_THICKNESS * height)) | 1

@@ -137,3 +137,29 @@ def test_the_picture_is_not_changed():
     before = picture.copy()
     preprocess_line(picture)
     assert np.array_equal(picture, before)
+
+
+def draw_cells(digits, count, height=50, pen=1):
+    """A row of cells with a digit in each of the first ones."""
+    row = np.full((height + 16, 40 * count + 24), 235, np.uint8)
+    for index in range(count):
+        cv2.rectangle(row, (12 + 40 * index, 8), (52 + 40 * index, 8 + height), 120, pen)
+    for index, digit in enumerate(digits):
+        place = (22 + 40 * index, height - 3)
+        cv2.putText(row, digit, place, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 40, 2, cv2.LINE_AA)
+    return row
+
+
+@pytest.mark.parametrize(("digits", "count"), [("4071", 4), ("12", 6), ("9630174452810026", 16)])
+def test_the_cells_of_a_row_are_counted_also_the_empty_ones(digits, count):
+    line = preprocess_line(draw_cells(digits, count))
+    assert line.cell_count == count
+    assert f"in a row of {count} cells" in line.notes
+
+
+def test_one_box_and_ones_without_a_box_are_no_cells():
+    picture = write("63", 30, 14, thickness=2)
+    cv2.rectangle(picture, (3, 3), (picture.shape[1] - 4, picture.shape[0] - 4), 40, 1)
+    assert preprocess_line(picture).cell_count == 0
+    assert preprocess_line(write("11111", 40, 2)).cell_count == 0
+    assert preprocess_line(write("8080808", 40, 2)).cell_count == 0
