@@ -38,7 +38,13 @@ def create_manifest(
     paths: Sequence[Path], model: Model, config: ScanConfig, output_config: OutputConfig
 ) -> ScanManifest:
     """Return what the rows of a scan depend on."""
-    csv_format = CsvFormat(config.probabilities, output_config.raw, output_config.excel)
+    csv_format = CsvFormat(
+        config.probabilities,
+        output_config.raw,
+        output_config.excel,
+        config.numbers,
+        config.digit_confidence,
+    )
     is_list = len(paths) > MAX_STORED_PATHS
     return ScanManifest(
         digitscan=__version__,
@@ -61,6 +67,9 @@ def create_manifest(
         include=config.include,
         exclude=config.exclude,
         hidden=config.hidden,
+        numbers=config.numbers,
+        length=None if config.length is None else str(config.length),
+        check=config.check,
         columns=csv_format.columns,
         raw=csv_format.raw,
         excel=csv_format.excel,
