@@ -1,0 +1,199 @@
+"""Read a number: from the probabilities of a line's symbols to the digits, the confidence and the row.
+
+Confidences are calibrated by one temperature, which the steps' probabilities get before they are decoded (Guo
+et al., "On Calibration of Modern Neural Networks", 2017). What is known of the numbers beforehand decides
+between readings: they are compared given that one of the numbers that are allowed is there, or none at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digitscan.model.classifier import MIN_RUNNER_UP_PROBABILITY
+from digitscan.model.ctc import (
+    MINUS,
+    POINT,
+    Candidate,
+    Labelling,
+    compute_length_probabilities,
+    find_best_path,
+    merge_separators,
+    search_labellings,
+)
+from digitscan.model.metadata import ModelMetadata
+from digitscan.model.number_rules import NumberRules
+from digitscan.prediction import Status
+
+SEARCH_WIDTH = 12
+"""How many readings are compared."""
+MIN_RUNNER_UP_SHARE = 0.5
+"""A second reading that has this share of the best one's probability is close to it."""
+MIN_ALLOWED_PROBABILITY = 0.05
+"""Where it is less probable that a number is allowed, the picture contradicts what is known: `review`."""
+
+
+class NumberReading(NamedTuple):
+    """What was read of a line."""
+
+    number: str
+    """The digits; empty where there most probably is none."""
+    confidence: float
+    """The probability, 0 to 1, that all of `number` is right, given what is known; NaN if there is none."""
+    digit_confidences: tuple[float, ...] = ()
+    """The probability that each digit is right, given that it is one of so many."""
+    alternative: str | None = None
+    """Another reading, where it is not much less probable, or would be the best if nothing were known."""
+    notes: tuple[str, ...] = ()
+    """What stands beside the digits, and how the number differs from what is known."""
+    needs_review: bool = False
+    """Whether a person must look, however high the confidence is."""
+
+
+class NumberDecision(NamedTuple):
+    """What a row says of a line; the fields are those of `Decision`."""
+
+    number: str | None
+    confidence: float | None
+    status: Status
+    note: str
+
+
+def read_number(
+    probabilities: NDArray[np.floating], rules: NumberRules, temperature: float = 1.0
+) -> NumberReading:
+    """Return the number in a line, of the probabilities (T, 13) of each symbol at T steps.
+
+    `temperature` is what the logarithms of the probabilities are divided by, as in `ModelMetadata`.
+    """
+    scaled = apply_temperature(probabilities, temperature)
+    if not np.isfinite(scaled).all():
+        return NumberReading("", math.nan)
+    digits = merge_separators(scaled)
+    candidates = search_labellings(digits, SEARCH_WIDTH)
+    if not candidates or not candidates[0].labelling:
+        return NumberReading("", candidates[0].probability if candidates else 0.0)
+    allowed, allowed_probability = _apply_rules(digits, candidates, rules)
+    is_contradicted = not allowed or allowed_probability < MIN_ALLOWED_PROBABILITY
+    if not allowed:
+        allowed, allowed_probability = [each for each in candidates if each.labelling], 1.0
+    best = allowed[0]
+    notes, has_minus_sign = _describe_separators(find_best_path(scaled))
+    objection = rules.find_objection(_to_text(candidates[0].labelling)) if is_contradicted else ""
+    return NumberReading(
+        _to_text(best.labelling),
+        min(best.probability / allowed_probability, 1.0),
+        _compute_digit_confidences(best.labelling, allowed),
+        _find_alternative(allowed, allowed_probability, candidates[0]),
+        (*notes, objection) if objection else notes,
+        needs_review=has_minus_sign or is_contradicted,
+    )
+
+
+def apply_temperature(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    """Return probabilities (T, C) whose logarithms are divided by a temperature; each row sums to 1."""
+    powers = np.asarray(probabilities, np.float64) ** (1.0 / temperature)
+    with np.errstate(invalid="ignore"):  # a row that is all 0 becomes NaN, as are the rows of a broken model
+        scaled: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return scaled
+
+
+def _apply_rules(
+    digits: NDArray[np.float64], candidates: Sequence[Candidate], rules: NumberRules
+) -> tuple[list[Candidate], float]:
+    """Return the numbers that are allowed, and the probability of all that may be there.
+
+    That is a number that is allowed, or none, as fields may be empty whatever is known. Of numbers that are
+    not among the candidates, only the length is looked at: the confidence is rather too low than too high.
+    """
+    if rules.allow_all:
+        return [each for each in candidates if each.labelling], 1.0
+    allowed_probability = 1.0
+    if rules.max_length is not None:
+        lengths = compute_length_probabilities(digits, rules.max_length)
+        is_allowed = [count == 0 or rules.allows_length(count) for count in range(len(lengths))]
+        allowed_probability = float(lengths[is_allowed].sum())
+    allowed = []
+    for candidate in candidates:
+        number = _to_text(candidate.labelling)
+        if not number or not rules.allows_length(len(number)):
+            continue
+        if rules.passes_check(number):
+            allowed.append(candidate)
+        else:
+            allowed_probability -= candidate.probability
+    # Rounding must not leave less than there is.
+    return allowed, max([allowed_probability, *(each.probability for each in allowed)])
+
+
+def _compute_digit_confidences(best: Labelling, candidates: Sequence[Candidate]) -> tuple[float, ...]:
+    """Return which share of the probability of all candidates as long as the best has each of its digits."""
+    similar = [candidate for candidate in candidates if len(candidate.labelling) == len(best)]
+    total = sum(candidate.probability for candidate in similar)
+    return tuple(
+        sum(each.probability for each in similar if each.labelling[place] == digit) / total
+        for place, digit in enumerate(best)
+    )
+
+
+def _find_alternative(
+    allowed: Sequence[Candidate], allowed_probability: float, first: Candidate
+) -> str | None:
+    """Return the reading to name beside the best of those allowed; `first` is the best if all were."""
+    best = allowed[0]
+    if first.labelling != best.labelling:
+        return _to_text(first.labelling)
+    if len(allowed) > 1:
+        second = allowed[1]
+        limit = min(MIN_RUNNER_UP_PROBABILITY * allowed_probability, MIN_RUNNER_UP_SHARE * best.probability)
+        if second.probability >= limit:
+            return _to_text(second.labelling)
+    return None
+
+
+def _describe_separators(symbols: Labelling) -> tuple[tuple[str, ...], bool]:
+    """Return the notes about the points and dashes of a line, and whether a minus is before the digits."""
+    notes = []
+    if POINT in symbols:
+        notes.append("with a point")
+    if MINUS in symbols:
+        notes.append("with a minus")
+    first_digit = next((place for place, symbol in enumerate(symbols) if symbol < POINT), 0)
+    return tuple(notes), MINUS in symbols[:first_digit]
+
+
+def _to_text(labelling: Labelling) -> str:
+    return "".join(map(str, labelling))
+
+
+def decide_number(
+    reading: NumberReading,
+    metadata: ModelMetadata,
+    min_confidence: float | None = None,
+    needs_review: bool = False,
+) -> NumberDecision:
+    """Turn a reading into a row's number, confidence, status and note; `reading.notes` are not repeated.
+
+    A row is `ok` from the confidence `min_confidence` on or, where that is None, from the model's own limit
+    on, unless `needs_review` or the reading says that a person must look.
+    """
+    number, confidence = reading.number, reading.confidence
+    if math.isnan(confidence):
+        return NumberDecision(None, None, Status.ERROR, "the model gave no number")
+    if not number:
+        return NumberDecision(None, None, Status.NO_DIGIT, "no digits")
+    limit = metadata.ok_confidence if min_confidence is None else min_confidence
+    is_confident = limit is not None and confidence >= limit
+    if is_confident and not needs_review and not reading.needs_review:
+        return NumberDecision(number, confidence, Status.OK, "")
+    if reading.alternative is not None:
+        note = f"{number} or {reading.alternative}"
+    elif is_confident:
+        note = ""  # what is to be looked at, other notes say
+    else:
+        note = "model not calibrated" if limit is None else "doubtful"
+    return NumberDecision(number, confidence, Status.REVIEW, note)
