@@ -46,9 +46,17 @@ def skip_separator_line(text: str) -> str:
     return _SEPARATOR_LINE.sub("", text)
 
 
+DIGIT_COLUMN, NUMBER_COLUMN = "digit", "number"
+"""The names of the column with what was read: a single digit, or a whole number."""
 _LEADING_ZEROS = "with leading zeros: "
 # The first note of that kind, but not what a note `before: ...` says of an older reading.
 _LEADING_ZEROS_NOTE = re.compile(rf"\A(?:(?!before: )[^;]*; )*{_LEADING_ZEROS}(0[0-9]+)(?=;|\Z)")
+
+
+def has_numbers(columns: Iterable[str]) -> bool:
+    """Tell from the columns of a scan's CSV, in lower case, whether whole numbers were read."""
+    names = {*columns}
+    return NUMBER_COLUMN in names and DIGIT_COLUMN not in names
 
 
 def note_leading_zeros(number: str) -> tuple[str, ...]:

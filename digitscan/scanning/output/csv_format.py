@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from digitscan.csv_cells import (
+    DIGIT_COLUMN,
+    NUMBER_COLUMN,
     SEPARATOR,
     STARTS_FORMULA,
     escape_formula,
+    has_numbers,
     restore_number,
     unescape_formula,
 )
@@ -32,9 +35,9 @@ from digitscan.system.log import escape_control_characters
 if TYPE_CHECKING:
     from pathlib import Path
 
-COLUMNS = ("path", "digit", "confidence", "status", "note")
+COLUMNS = ("path", DIGIT_COLUMN, "confidence", "status", "note")
 PROBABILITY_COLUMNS = tuple(f"p{digit}" for digit in range(10))
-NUMBER_COLUMNS = ("path", "number", "confidence", "status", "note")
+NUMBER_COLUMNS = ("path", NUMBER_COLUMN, "confidence", "status", "note")
 DIGIT_CONFIDENCE_COLUMN = "digit_confidence"
 
 _NEEDS_QUOTES = re.compile(rf'{SEPARATOR}|"')
@@ -302,11 +305,6 @@ class CsvReader:
             return False
         self.incomplete_bytes = len(data)
         return True
-
-
-def has_numbers(columns: Sequence[str]) -> bool:
-    """Tell from the columns of a CSV whether whole numbers were read, not single digits."""
-    return NUMBER_COLUMNS[1] in columns and COLUMNS[1] not in columns
 
 
 def parse_cells(
