@@ -9,3 +9,5 @@ Version 3 finds the digit in more images: in boxes, among lines and neighbours, 
 faint. Of a digit alone on even paper, both give the same pixels, so models of version 2 can read them; all of
 MNIST's images are the same.
 """
+LINE_PREPROCESS_VERSION = 1
+"""Raised when a picture may give another line than before (see `line_image`)."""

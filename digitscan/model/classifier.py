@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from digitscan.errors import ModelError
 from digitscan.imaging.condition import Condition
-from digitscan.imaging.version import PREPROCESS_VERSION
+from digitscan.model.interpreter import CompiledNetwork, check_compatible
 from digitscan.model.metadata import ModelMetadata
 from digitscan.prediction import Status
 
@@ -44,32 +44,10 @@ class Classifier:
         """
         import numpy as np
 
-        from digitscan.system.stdio import silence_native_stderr
-
-        if not metadata.is_compatible:
-            raise ModelError(
-                f"the model was trained with preprocessing version {metadata.preprocess_version}, "
-                f"this digitscan has version {PREPROCESS_VERSION}: train it again"
-            )
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError:  # systems for which ai-edge-litert has no wheel
-            from tensorflow.lite import Interpreter
-
-        try:
-            with silence_native_stderr():
-                self._interpreter = Interpreter(model_content=compiled, num_threads=threads)
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"the compiled model cannot be run ({str(error).strip()[:160]}): "
-                "delete it, and it will be compiled again"
-            ) from error
-        input_details = self._interpreter.get_input_details()[0]
-        output_details = self._interpreter.get_output_details()[0]
-        self._input_index, self._output_index = input_details["index"], output_details["index"]
-        self._batch = np.zeros(input_details["shape"], np.float32)
-        if tuple(output_details["shape"]) != (len(self._batch), metadata.classes):
+        check_compatible(metadata)
+        self._network = CompiledNetwork(compiled, threads)
+        self._batch = np.zeros(self._network.input_shape, np.float32)
+        if self._network.output_shape != (len(self._batch), metadata.classes):
             raise ModelError(
                 f"the compiled model does not have {metadata.classes} outputs: "
                 "delete it, and it will be compiled again"
@@ -96,9 +74,7 @@ class Classifier:
         for start in range(0, len(images), batch_size):
             chunk = self._input_range.apply_polarity(images[start : start + batch_size])
             np.divide(chunk[..., None], self._divisor, out=self._batch[: len(chunk)], dtype=np.float32)
-            self._interpreter.set_tensor(self._input_index, self._batch)
-            self._interpreter.invoke()
-            logits = self._interpreter.get_tensor(self._output_index).astype(np.float64) / self._temperature
+            logits = self._network.compute_logits(self._batch).astype(np.float64) / self._temperature
             exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
             probabilities.append((exponentials / exponentials.sum(axis=1, keepdims=True))[: len(chunk)])
         return np.concatenate(probabilities) if probabilities else np.zeros((0, self._classes), np.float64)

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from digitscan.errors import ModelError
@@ -26,6 +27,15 @@ UNKNOWN_ARCHITECTURE = "unknown"
 """The architecture of a model that came without metadata, or whose metadata is not believed."""
 FAST_CNN = "cnn-fast"
 """The architecture of the small network that answers in the CNN's place where it is confident enough."""
+LINE = "line"
+"""The architecture of the network that reads numbers."""
+
+DIGIT_INPUT_SHAPES = ((28, 28, 1), (28, 28), (784,))
+"""The inputs that a model of single digits may have."""
+LINE_INPUT_SHAPE = (32, None, 1)
+"""The input of a model that reads numbers: a line of 32 pixels' height and any width."""
+LINE_CLASSES = 13
+"""The outputs of a model that reads numbers, at each step: the symbols of `ctc`."""
 
 # Some fields and architectures are stored under the names that they had at first. Stored names never change,
 # so that the bundled models keep their digests and older files stay readable.
@@ -35,20 +45,34 @@ _CONDITION_LIMITS = ("field_ok_confidence", "unclear_ok_confidence")
 _ARCHITECTURES = {stored: name for name, stored in _STORED_ARCHITECTURES.items()}
 
 
+class Reads(StrEnum):
+    """What a model reads in a picture."""
+
+    DIGITS = "digits"
+    """One digit, in an image of 28x28 pixels."""
+    NUMBERS = "numbers"
+    """The digits of a number, in a line."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelMetadata:
     """What a reader must know to use a model."""
 
     architecture: str
-    """The network: "cnn", "cnn-fast" or "mlp"; "unknown" for a model without metadata that is believed."""
+    """The network: "cnn", "cnn-fast", "mlp" or "line"; "unknown" for a model without metadata that is
+    believed."""
     classes: int
-    """How many outputs the network has: 10 digits, or 11 where the last one means "not a digit"."""
+    """How many outputs the network has: 10 digits, or 11 where the last one means "not a digit"; of a model
+    that reads numbers `LINE_CLASSES`."""
     preprocess_version: int
     """The `PREPROCESS_VERSION` of the training images; see `COMPATIBLE_VERSIONS`."""
     format_version: int = FORMAT_VERSION
     """The `FORMAT_VERSION` of the code that wrote the metadata."""
-    input_shape: tuple[int, ...] = (28, 28, 1)
-    """The shape of one image as the network takes it: (28, 28, 1), (28, 28) or (784,)."""
+    reads: Reads = Reads.DIGITS
+    """Whether it reads single digits or numbers."""
+    input_shape: tuple[int | None, ...] = (28, 28, 1)
+    """The shape of one image as the network takes it: (28, 28, 1), (28, 28) or (784,); of a model that reads
+    numbers `LINE_INPUT_SHAPE`."""
     input_range: InputRange = InputRange.ONE
     """Which values no ink and full ink have in the input."""
     temperature: float = 1.0
@@ -78,6 +102,11 @@ class ModelMetadata:
         """
         return self.architecture == UNKNOWN_ARCHITECTURE or self.preprocess_version in COMPATIBLE_VERSIONS
 
+    @property
+    def has_unknown_input_range(self) -> bool:
+        """Whether its input range is only what the user says; that of a model of numbers is always 0..1."""
+        return self.architecture == UNKNOWN_ARCHITECTURE and self.reads is Reads.DIGITS
+
     def ok_limit(self, condition: Condition) -> float | None:
         """Return the confidence from which a row of an image is `ok`; None: the model is not calibrated."""
         limits = {
@@ -97,6 +126,7 @@ class ModelMetadata:
             architecture=UNKNOWN_ARCHITECTURE,
             classes=self.classes,
             preprocess_version=self.preprocess_version,
+            reads=self.reads,
             input_shape=self.input_shape,
             input_range=self.input_range,
         )
@@ -110,10 +140,12 @@ class ModelMetadata:
         values["input_maximum"] = self.input_range.maximum
         if self.input_range.is_inverted:
             values["input_inverted"] = True
+        # What it was before there was the field is stored as then: equal metadata gives equal text.
         for name in _CONDITION_LIMITS:
             if values[name] is None:
-                # As metadata was stored before there was this field: equal metadata gives equal text.
                 del values[name]
+        if self.reads is Reads.DIGITS:
+            del values["reads"]
         return {_STORED_FIELDS.get(name, name): value for name, value in values.items()}
 
     def to_json(self) -> str:
@@ -130,6 +162,8 @@ class ModelMetadata:
             values = {names[name]: value for name, value in values.items()}
             values["input_range"] = InputRange.with_properties(*input_range)
             values["architecture"] = _ARCHITECTURES.get(values["architecture"], values["architecture"])
+            reads = values.get("reads", Reads.DIGITS)  # metadata of earlier versions does not say it
+            values["reads"] = next((each for each in Reads if each == reads), None)
             values["input_shape"] = tuple(values["input_shape"])
             metadata = cls(**values)
             invalid_fields = _find_invalid_fields(metadata)
@@ -167,16 +201,19 @@ def _find_invalid_fields(metadata: ModelMetadata) -> list[str]:
     Raises TypeError where a value is of a type that cannot be compared.
     """
     threshold, target = metadata.cascade_threshold, metadata.cascade_target
+    reads_numbers = metadata.reads is Reads.NUMBERS
     is_valid = {
         "format_version": metadata.format_version == FORMAT_VERSION,
         # Shown on terminals, so no spaces and no control characters.
         "architecture": _matches(r"[\w.-]{1,40}", metadata.architecture),
-        "classes": metadata.classes in (10, 11),
+        "reads": isinstance(metadata.reads, Reads),
+        "classes": metadata.classes in ((LINE_CLASSES,) if reads_numbers else (10, 11)),
         "preprocess_version": type(metadata.preprocess_version) is int,  # a bool is an int too
-        "input_shape": metadata.input_shape in ((784,), (28, 28), (28, 28, 1)),
+        "input_shape": metadata.input_shape in ((LINE_INPUT_SHAPE,) if reads_numbers else DIGIT_INPUT_SHAPES),
         "temperature": 0.01 <= metadata.temperature <= 100.0,
         "ok_confidence": metadata.ok_confidence is None or 0.0 <= metadata.ok_confidence <= 1.0,
-        "input_maximum": isinstance(metadata.input_range, InputRange),
+        "input_maximum": isinstance(metadata.input_range, InputRange)
+        and (metadata.input_range is InputRange.ONE or not reads_numbers),
         **{name: _is_higher_limit(metadata, getattr(metadata, name)) for name in _CONDITION_LIMITS},
         "cascade_target": target is None or _matches(r"[0-9a-f]{64}", target),
         # A fast model has both a target and a threshold, any other model neither.

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from digitscan.errors import ModelError
+from digitscan.model.ctc import SYMBOL_COUNT
 from digitscan.model.h5_file import read_metadata
 from digitscan.model.input_range import InputRange
-from digitscan.model.metadata import ModelMetadata
+from digitscan.model.metadata import LINE_CLASSES, LINE_INPUT_SHAPE, ModelMetadata, Reads
 from digitscan.model.model_files import resolve_model
 
 # As the first version wrote it for its fast model, which it called "quick".
@@ -24,12 +25,22 @@ OLD_TEXT = (
 )
 
 
+LINE = ModelMetadata(
+    architecture="line",
+    classes=LINE_CLASSES,
+    preprocess_version=3,
+    reads=Reads.NUMBERS,
+    input_shape=LINE_INPUT_SHAPE,
+    ok_confidence=0.9,
+)
+
+
 def test_metadata_is_read_back_as_it_was_written(metadata: ModelMetadata) -> None:
     fast = dataclasses.replace(
         metadata, architecture="cnn-fast", cascade_target="0" * 64, cascade_threshold=0.9
     )
     grouped = dataclasses.replace(metadata, field_ok_confidence=0.97, unclear_ok_confidence=0.98)
-    for written in (metadata, fast, grouped):
+    for written in (metadata, fast, grouped, LINE):
         assert ModelMetadata.from_json(written.to_json()) == written
 
 
@@ -77,6 +88,35 @@ def test_a_value_out_of_range_is_refused_with_the_name_of_its_field(
     metadata: ModelMetadata, changes: dict[str, Any], field: str
 ) -> None:
     text = json.dumps(json.loads(metadata.to_json()) | changes)
+    with pytest.raises(ModelError, match=f"is not valid for this version of digitscan: {field}$"):
+        ModelMetadata.from_json(text)
+
+
+def test_metadata_that_says_nothing_of_it_is_that_of_a_model_of_digits() -> None:
+    assert ModelMetadata.from_json(OLD_TEXT).reads is Reads.DIGITS
+    assert LINE.without_claims().reads is Reads.NUMBERS
+
+
+def test_the_classes_of_a_model_of_numbers_are_the_symbols_of_ctc() -> None:
+    assert LINE_CLASSES == SYMBOL_COUNT
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"reads": "words"}, "reads, classes, input_shape"),
+        ({"reads": ["numbers"]}, "reads, classes, input_shape"),
+        ({"reads": "digits"}, "classes, input_shape"),
+        ({"classes": 11}, "classes"),
+        ({"input_shape": [28, 28, 1]}, "input_shape"),
+        ({"input_shape": [32, 128, 1]}, "input_shape"),
+        ({"input_maximum": 255.0}, "input_maximum"),
+    ],
+)
+def test_a_model_of_numbers_has_the_shapes_of_lines_and_no_model_of_digits_has_them(
+    changes: dict[str, Any], field: str
+) -> None:
+    text = json.dumps(json.loads(LINE.to_json()) | changes)
     with pytest.raises(ModelError, match=f"is not valid for this version of digitscan: {field}$"):
         ModelMetadata.from_json(text)
 

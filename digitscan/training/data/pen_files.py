@@ -206,16 +206,27 @@ def _select(characters: _Characters, is_selected: NDArray[np.bool_]) -> PenStrok
     """Return the digits and non-digits among the selected characters, by writer."""
     non_digit_code_points = [ord(character) for character in WRITTEN_NON_DIGITS]
     is_non_digit = np.isin(characters.labels, non_digit_code_points)
+    digits = tuple(
+        _group_by_writer(characters, is_selected & (characters.labels == ord(str(digit))))
+        for digit in range(10)
+    )
     return PenStrokes(
         characters.points,
         characters.stroke_ends,
         characters.character_ends,
-        tuple(
-            _group_by_writer(characters, is_selected & (characters.labels == ord(str(digit))))
-            for digit in range(10)
-        ),
+        digits,
         _group_by_writer(characters, is_selected & is_non_digit),
+        _list_hands(characters, digits),
     )
+
+
+def _list_hands(
+    characters: _Characters, digits: tuple[tuple[NDArray[np.int64], ...], ...]
+) -> tuple[tuple[NDArray[np.int64], ...], ...]:
+    """Return for each writer who wrote all ten digits the indices of the characters of each digit."""
+    by_writer = [{int(characters.writers[group[0]]): group for group in groups} for groups in digits]
+    complete = set.intersection(*map(set, by_writer))
+    return tuple(tuple(groups[writer] for groups in by_writer) for writer in sorted(complete))
 
 
 def _group_by_writer(

@@ -54,6 +54,8 @@ class PenStrokes:
     """For each digit 0 to 9, and for each writer who wrote it, the indices of the characters."""
     non_digits: tuple[NDArray[np.int64], ...]
     """For each writer who wrote any, the indices of letters and signs that no digit looks like."""
+    hands: tuple[tuple[NDArray[np.int64], ...], ...] = ()
+    """For each writer who wrote all ten digits, the indices of the characters of each digit 0 to 9."""
 
 
 def draw_pen_digit(strokes: PenStrokes, label: int, rng: np.random.Generator) -> GrayImage:
