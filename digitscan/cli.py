@@ -186,7 +186,7 @@ def scan(
     null_separated: NullSeparated = False,
     batch_size: FormerChunkSize = None,
 ) -> None:
-    """Read the digit, or with --numbers the number, in every image of a folder."""
+    """Read the digit or the number in every image of a folder."""
     from digitscan.scanning.given_paths import collect_paths
     from digitscan.scanning.output.config import OutputConfig
     from digitscan.scanning.pipeline import run_scan

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitscan.errors import OutputError
-from digitscan.imaging.version import PREPROCESS_VERSION
+from digitscan.imaging.version import LINE_PREPROCESS_VERSION, PREPROCESS_VERSION
 from digitscan.scanning.config import ScanConfig
 from digitscan.scanning.discovery import list_roots
 from digitscan.scanning.edited_output import restore_format
@@ -55,7 +55,7 @@ def create_manifest(
         current_folder=_resolve(Path()) if is_list else None,
         model=model.digest,
         fast_model=model.fast_model.digest if model.fast_model else None,
-        preprocess_version=PREPROCESS_VERSION,
+        preprocess_version=LINE_PREPROCESS_VERSION if config.numbers else PREPROCESS_VERSION,
         input_maximum=model.metadata.input_range.maximum,
         input_inverted=model.metadata.input_range.is_inverted,
         min_confidence=config.min_confidence,

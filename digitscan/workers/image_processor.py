@@ -19,6 +19,7 @@ from digitscan.workers.protocol import FileLocation, ImageSetup, ModelSetup, Wor
 
 if TYPE_CHECKING:
     from digitscan.imaging.decoded_image import DecodedImage
+    from digitscan.imaging.line_image import LineImage
     from digitscan.imaging.preprocess import Preprocessed
     from digitscan.model.classifier import Cascade, ClassifiedImage, Classifier
     from digitscan.model.metadata import ModelMetadata
@@ -135,14 +136,7 @@ class ImageProcessor:
 
 def load_image_processor(setup: ImageSetup) -> ProcessFiles:
     """Load the models that the supervisor names and return what reads files. Raises ModelError."""
-    import cv2
-
-    from digitscan.system.native_stderr import keep_native_stderr
-
-    limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * setup["max_megapixels"]))
-    # There is one worker for each core: more threads would only compete for them.
-    cv2.setNumThreads(1)
-    keep_native_stderr()
+    prepare_process(setup["max_megapixels"])
     classifier, metadata = load_classifier(setup)
     processor = ImageProcessor(
         classifier,
@@ -152,6 +146,18 @@ def load_image_processor(setup: ImageSetup) -> ProcessFiles:
         FileDecoder(setup["max_megapixels"], setup["max_pages"]),
     )
     return processor.process
+
+
+def prepare_process(max_megapixels: float) -> None:
+    """Limit what this process may use, and keep what libraries print, before it decodes files of a scan."""
+    import cv2
+
+    from digitscan.system.native_stderr import keep_native_stderr
+
+    limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * max_megapixels))
+    # There is one worker for each core: more threads would only compete for them.
+    cv2.setNumThreads(1)
+    keep_native_stderr()
 
 
 def load_classifier(setup: ImageSetup) -> tuple[Classifier | Cascade, ModelMetadata]:
@@ -168,15 +174,21 @@ def load_classifier(setup: ImageSetup) -> tuple[Classifier | Cascade, ModelMetad
 
 def _load_single_classifier(setup: ModelSetup) -> tuple[Classifier, ModelMetadata]:
     from digitscan.model.classifier import Classifier
+
+    compiled, metadata = read_model(setup)
+    return Classifier(compiled, metadata), metadata
+
+
+def read_model(setup: ModelSetup) -> tuple[bytes, ModelMetadata]:
+    """Return the compiled model that the supervisor names, and its metadata. Raises ModelError."""
     from digitscan.model.compiled_cache import read_compiled
     from digitscan.model.metadata import ModelMetadata
 
     metadata = ModelMetadata.from_json(setup["metadata"])
     content = setup["compiled_content"]
     if content is not None:
-        return Classifier(binascii.a2b_base64(content), metadata), metadata
-    compiled = read_compiled(setup["compiled_path"], setup["compiled_digest"])
-    return Classifier(compiled, metadata), metadata
+        return binascii.a2b_base64(content), metadata
+    return read_compiled(setup["compiled_path"], setup["compiled_digest"]), metadata
 
 
 def preload_libraries() -> None:
@@ -210,7 +222,7 @@ def make_row(
     return WorkerRow(digit, confidence, status, "; ".join(notes), None)
 
 
-def make_no_digit_row(result: Preprocessed, decode_notes: tuple[str, ...]) -> WorkerRow:
+def make_no_digit_row(result: Preprocessed | LineImage, decode_notes: tuple[str, ...]) -> WorkerRow:
     """Return the row of an image in which preprocessing found no digit."""
     note = "; ".join((result.rejection or "no digit", *decode_notes, *result.notes))
     return WorkerRow(None, None, Status.NO_DIGIT, note, None)
