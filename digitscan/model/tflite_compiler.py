@@ -14,13 +14,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.model.float_operations import find_float_operations
 from digitscan.model.input_range import InputRange
-from digitscan.model.keras_comparison import measure_disagreement
+from digitscan.model.keras_comparison import measure_disagreement, measure_line_disagreement
+from digitscan.model.known_images import (
+    compose_known_lines,
+    load_calibration_images,
+    load_calibration_lines,
+    load_known_digits,
+)
+from digitscan.model.metadata import LINE_INPUT_SHAPE
 from digitscan.model.space_to_depth import build_space_to_depth_stem
 from digitscan.model.tensorflow_log import silence_tensorflow
 from digitscan.system.signals import defer_signals
@@ -29,10 +35,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CALIBRATION_IMAGES = Path(__file__).resolve().parents[1] / "data" / "calibration_images.npz"
-"""500 preprocessed training images, made by `docs/make_calibration_images.py`."""
 BATCH_SIZE = 8
-"""The images of one run of a compiled model; a fixed size keeps an image's answer bit-identical.
+"""The images of one run of a compiled model of digits; a fixed size keeps an image's answer bit-identical.
 
 Where the CNN reads only the few images that the fast model leaves, larger runs are mostly filled up for
 nothing: with 16, a scan of small images took a tenth longer.
@@ -53,18 +57,25 @@ def compile_model(
     *,
     quantizes: bool = True,
 ) -> bytes:
-    """Return a Keras model of digits compiled for LiteRT, the content of a `.tflite` file.
+    """Return a Keras model of digits or numbers compiled for LiteRT, the content of a `.tflite` file.
 
     The compiled model takes float32 (BATCH_SIZE, 28, 28, 1) in the input range and gives float32 logits
-    (BATCH_SIZE, classes), whatever the Keras model's input shape and last activation are.
-    `calibration_images`, float32 (N, 28, 28, 1) in the same range, tell how large the values between the
-    layers get; by default they are the bundled ones. Without `quantizes`, nothing becomes int8. The same
-    weights and images give the same bytes on one machine.
+    (BATCH_SIZE, classes), whatever the Keras model's input shape and last activation are. One of numbers
+    takes one line, (1, 32, W, 1) of any width, and gives (1, 1, W/4, LINE_CLASSES).
+
+    `calibration_images`, float32 (N, 28, 28, 1), or (N, 32, W, 1) for numbers, in the same range, tell how
+    large the values between the layers get; by default they are the bundled ones. Without `quantizes`,
+    nothing becomes int8. The same weights and images give the same bytes on one machine.
 
     Raises ModelError where the model does not end as a classifier does, cannot be converted, or gives other
     answers than in Keras even in float32.
     """
-    images = load_calibration_images(input_range) if calibration_images is None else calibration_images
+    if calibration_images is not None:
+        images = calibration_images
+    elif _takes_lines(keras_model):
+        images = load_calibration_lines()
+    else:
+        images = load_calibration_images(input_range)
     # Inside the converter an exception that a signal raises is lost, or looks like a fault of the model.
     with silence_tensorflow(), defer_signals():
         try:
@@ -87,44 +98,40 @@ def _compile_as_in_keras(
     Without `images`, which show the range of each layer's values, int8 is not tried. Raises ModelError where
     the one of float32 does not answer as in Keras either.
     """
-    digits, _ = load_known_digits()
     network = _freeze_network(keras_model)
     in_float = bytes(_create_converter(network).convert())
     float_operations = find_float_operations(in_float)
     if images is not None and float_operations is not None:
         # An operation that cannot be quantized, or not be run so, is no reason to refuse the model.
         with contextlib.suppress(Exception):
-            compiled = _quantize(network, _create_batches(images, input_range), float_operations)
-            if measure_disagreement(keras_model, compiled, digits, input_range) <= MAX_DISAGREEMENT:
+            batches = _create_batches(images, input_range, 1 if _takes_lines(keras_model) else BATCH_SIZE)
+            compiled = _quantize(network, batches, float_operations)
+            if _compare_with_keras(keras_model, compiled, input_range)[0] <= MAX_DISAGREEMENT:
                 return compiled
-    disagreement = measure_disagreement(keras_model, in_float, digits, input_range)
+    disagreement, count = _compare_with_keras(keras_model, in_float, input_range)
     if disagreement > MAX_DISAGREEMENT:
         raise ModelError(
             f"compiled for LiteRT, it gives other answers than in Keras for {disagreement:.1%} of "
-            f"{len(digits)} images of digits"
+            f"{count} images of digits"
         )
     return in_float
 
 
-def load_calibration_images(input_range: InputRange) -> NDArray[np.float32]:
-    """Return the bundled calibration images, float32 (500, 28, 28, 1) in an input range."""
-    import numpy as np
+def _takes_lines(keras_model: Any) -> bool:
+    return tuple(keras_model.inputs[0].shape[1:]) == LINE_INPUT_SHAPE
 
+
+def _compare_with_keras(keras_model: Any, compiled: bytes, input_range: InputRange) -> tuple[float, int]:
+    """Return for which share of known images a compiled model answers otherwise, and how many they are."""
+    if _takes_lines(keras_model):
+        lines, _ = compose_known_lines()
+        return measure_line_disagreement(keras_model, compiled, lines), len(lines)
     digits, _ = load_known_digits()
-    images = input_range.apply_polarity(digits)[..., None].astype(np.float32)
-    return (images * np.float32(input_range.maximum / 255.0)).astype(np.float32)
-
-
-def load_known_digits() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the bundled calibration images as they are stored, uint8 (500, 28, 28), and their labels."""
-    import numpy as np
-
-    with np.load(CALIBRATION_IMAGES, allow_pickle=False) as file:
-        return file["images"], file["labels"]
+    return measure_disagreement(keras_model, compiled, digits, input_range), len(digits)
 
 
 def compute_logits(keras_model: Any, images: Any, tensor: Any = None) -> Any:
-    """Return the logits (N, classes) of a Keras model for images of its own input shape, as a tensor.
+    """Return the logits (..., classes) of a Keras model for images of its own input shape, as a tensor.
 
     A softmax at the end is left out, whether it is a layer or an activation. For sigmoids at the end the
     logits are their logarithms, whose softmax is the sigmoids divided by their sum. `tensor` is the tensor of
@@ -150,6 +157,9 @@ def compute_logits(keras_model: Any, images: Any, tensor: Any = None) -> Any:
         return compute_logits(last, _compute_tensor(keras_model, last_input, images))
     if isinstance(last, layers.Dense):
         values = tf.matmul(_compute_tensor(keras_model, last_input, images), last.kernel)
+        values = tf.nn.bias_add(values, last.bias) if last.use_bias else values
+    elif isinstance(last, layers.Conv2D) and _takes_lines(keras_model):
+        values = last.convolution_op(_compute_tensor(keras_model, last_input, images), last.kernel)
         values = tf.nn.bias_add(values, last.bias) if last.use_bias else values
     elif isinstance(last, layers.Activation):
         values = _compute_tensor(keras_model, last_input, images)
@@ -181,24 +191,26 @@ def _check_logits(keras_model: Any, calibration_images: NDArray[np.float32]) -> 
     import numpy as np
     import tensorflow as tf
 
-    images = tf.reshape(
-        tf.constant(calibration_images[:LOGIT_CHECK_COUNT]), (-1, *keras_model.inputs[0].shape[1:])
-    )
+    images = tf.constant(calibration_images[:LOGIT_CHECK_COUNT])
+    if not _takes_lines(keras_model):
+        images = tf.reshape(images, (-1, *keras_model.inputs[0].shape[1:]))
     outputs = np.asarray(keras_model(images, training=False))
     logits = compute_logits(keras_model, images)
-    are_probabilities = (outputs >= 0.0).all() and np.allclose(outputs.sum(axis=1), 1.0, atol=1e-3)
+    are_probabilities = (outputs >= 0.0).all() and np.allclose(outputs.sum(axis=-1), 1.0, atol=1e-3)
     if are_probabilities and not np.allclose(tf.nn.softmax(logits), outputs, atol=1e-3):
         raise ModelError(
             "how its probabilities are computed from logits is not understood: end it in a softmax"
         )
 
 
-def _create_batches(images: NDArray[np.float32], input_range: InputRange) -> NDArray[np.float32]:
-    """Return images as (batches, BATCH_SIZE, 28, 28, 1); the first images fill up the last batch."""
+def _create_batches(
+    images: NDArray[np.float32], input_range: InputRange, batch_size: int
+) -> NDArray[np.float32]:
+    """Return images (N, ...) as (batches, batch_size, ...); the first images fill up the last batch."""
     import numpy as np
 
-    batch_count = -(-len(images) // BATCH_SIZE)
-    batches = np.resize(np.asarray(images, np.float32), (batch_count, BATCH_SIZE, 28, 28, 1))
+    batch_count = -(-len(images) // batch_size)
+    batches = np.resize(np.asarray(images, np.float32), (batch_count, batch_size, *images.shape[1:]))
     # The converter must see the full range of the input.
     batches[0, 0, 0, :2, 0] = 0.0, input_range.maximum
     return batches
@@ -210,9 +222,14 @@ def _freeze_network(keras_model: Any) -> Any:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     concrete_function = tf.function(_build_network(keras_model), autograph=False).get_concrete_function(
-        tf.TensorSpec((BATCH_SIZE, 28, 28, 1), tf.float32)
+        tf.TensorSpec(_get_batch_shape(keras_model), tf.float32)
     )
     return convert_variables_to_constants_v2(concrete_function)
+
+
+def _get_batch_shape(keras_model: Any) -> tuple[int | None, ...]:
+    """Return the shape of the input of a compiled model."""
+    return (1, *LINE_INPUT_SHAPE) if _takes_lines(keras_model) else (BATCH_SIZE, 28, 28, 1)
 
 
 def _create_converter(network: Any) -> Any:
@@ -245,7 +262,7 @@ def _quantize(network: Any, batches: NDArray[np.float32], float_operations: list
 
 
 def _build_network(keras_model: Any) -> Callable[[Any], Any]:
-    """Return the function to compile: from a batch of images, (BATCH_SIZE, 28, 28, 1), to its logits."""
+    """Return the function to compile: from a batch of images, of `_get_batch_shape`, to its logits."""
     import keras
     import tensorflow as tf
 
@@ -257,7 +274,7 @@ def _build_network(keras_model: Any) -> Callable[[Any], Any]:
     def network(values: Any) -> Any:
         if stem:
             return compute_logits(rest, stem.compute(values))
-        if shape != (28, 28, 1):
+        if shape not in ((28, 28, 1), LINE_INPUT_SHAPE):
             values = tf.reshape(values, (BATCH_SIZE, *shape))
         return compute_logits(keras_model, values)
 

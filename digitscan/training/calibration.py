@@ -29,13 +29,9 @@ from digitscan.imaging.condition import Condition
 from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.classifier import Classifier, classify_preprocessed
 from digitscan.model.keras_comparison import measure_disagreement
+from digitscan.model.known_images import load_known_digits
 from digitscan.model.metadata import FAST_CNN, ModelMetadata
-from digitscan.model.tflite_compiler import (
-    MAX_DISAGREEMENT,
-    compile_model,
-    load_known_digits,
-    replace_output_bias,
-)
+from digitscan.model.tflite_compiler import MAX_DISAGREEMENT, compile_model, replace_output_bias
 from digitscan.training.certain_threshold import CONFIDENCE_LEVEL, FIRST_SHARE, count_needed_rows
 from digitscan.training.data.datasets import NOT_A_DIGIT, ScannedImages
 from digitscan.training.distillation import Teacher

@@ -23,10 +23,10 @@ from digitscan.model import (
 )
 from digitscan.model.export import save_model
 from digitscan.model.input_range import InputRange
-from digitscan.model.metadata import ModelMetadata
+from digitscan.model.metadata import LINE_CLASSES, LINE_INPUT_SHAPE, ModelMetadata, Reads
 from digitscan.model.registry import Model
 from digitscan.training.data.sources import load_data
-from tests.support.hostile_models import build_network
+from tests.support.hostile_models import build_line_network, build_network
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +78,40 @@ def saved_model(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trained_models, "user_data_folder", lambda: folder / "data")
         return save_model(small_cnn, metadata, folder / "small.h5", folder / "programs", calibration_images)
+
+
+@pytest.fixture(scope="session")
+def line_metadata() -> ModelMetadata:
+    return ModelMetadata(
+        architecture="line",
+        classes=LINE_CLASSES,
+        preprocess_version=PREPROCESS_VERSION,
+        reads=Reads.NUMBERS,
+        input_shape=LINE_INPUT_SHAPE,
+        ok_confidence=0.8,
+    )
+
+
+@pytest.fixture(scope="session")
+def small_line_network() -> Any:
+    """A Keras model of numbers with random weights, which reads digits in most lines, though wrong ones."""
+    keras.utils.set_random_seed(3)
+    network = build_line_network()
+    kernel, bias = network.layers[-1].get_weights()
+    bias[:10] += 2.0
+    network.layers[-1].set_weights([kernel * 3.0, bias])
+    return network
+
+
+@pytest.fixture(scope="session")
+def saved_line_model(
+    small_line_network: Any, line_metadata: ModelMetadata, tmp_path_factory: pytest.TempPathFactory
+) -> Model:
+    """`small_line_network`, saved as `saved_model` is."""
+    folder = tmp_path_factory.mktemp("saved line")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trained_models, "user_data_folder", lambda: folder / "data")
+        return save_model(small_line_network, line_metadata, folder / "small.h5", folder / "programs")
 
 
 @pytest.fixture(autouse=True)

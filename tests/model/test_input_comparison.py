@@ -16,8 +16,8 @@ from scipy.stats import binomtest
 from digitscan.errors import ModelError
 from digitscan.model.input_comparison import InputComparison, compare_input_ranges, compute_interval
 from digitscan.model.input_range import InputRange
+from digitscan.model.known_images import load_known_digits
 from digitscan.model.registry import load_model
-from digitscan.model.tflite_compiler import load_known_digits
 from tests.support.command import environment, run
 from tests.support.foreign_models import build_reader
 from tests.support.pictures import digit_picture

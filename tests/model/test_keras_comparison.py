@@ -10,14 +10,16 @@ import pytest
 from keras import layers
 from numpy.typing import NDArray
 
+from digitscan.model.ctc import BLANK, find_best_path, merge_separators
 from digitscan.model.input_range import InputRange
-from digitscan.model.keras_comparison import measure_disagreement
+from digitscan.model.keras_comparison import measure_disagreement, measure_line_disagreement
+from digitscan.model.known_images import compose_known_lines
 from digitscan.model.tflite_compiler import compile_model
 from tests.support.hostile_models import build_network
 
 
 def with_bias(network: Any, bias: NDArray[np.float32]) -> Any:
-    """Return a copy of a network that ends in a Dense layer, with another bias there."""
+    """Return a copy of a network with another bias in its last layer."""
     copy = keras.models.clone_model(network)
     copy.set_weights([*network.get_weights()[:-1], bias])
     return copy
@@ -60,3 +62,25 @@ def test_a_compiled_model_that_computes_no_number_disagrees(images: NDArray[np.u
     broken = compiled.replace(bias.tobytes(), np.full(10, np.nan, np.float32).tobytes())
     assert broken != compiled
     assert measure_disagreement(network, broken, images) == 1.0
+
+
+def test_a_compiled_model_of_numbers_agrees_with_its_keras_model_and_not_with_another(
+    small_line_network: Any,
+) -> None:
+    lines, _ = compose_known_lines()
+    compiled = compile_model(small_line_network, quantizes=False)
+    assert measure_line_disagreement(small_line_network, compiled, lines) == 0.0
+    blank = with_bias(small_line_network, np.eye(13, dtype=np.float32)[BLANK] * 1e6)  # it reads no digits
+    outputs = np.asarray(small_line_network(lines[..., None] / np.float32(255), training=False))[:, 0]
+    share = np.mean([find_best_path(merge_separators(steps)) != () for steps in outputs])
+    assert share > 0.9
+    assert measure_line_disagreement(blank, compiled, lines) == share
+
+
+def test_a_compiled_model_of_numbers_that_computes_no_number_disagrees(small_line_network: Any) -> None:
+    bias = np.full(13, 3.0, np.float32)
+    compiled = compile_model(with_bias(small_line_network, bias), quantizes=False)
+    broken = compiled.replace(bias.tobytes(), np.full(13, np.nan, np.float32).tobytes())
+    assert broken != compiled
+    lines, _ = compose_known_lines()
+    assert measure_line_disagreement(small_line_network, broken, lines[:9]) == 1.0

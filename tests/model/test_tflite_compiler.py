@@ -17,15 +17,13 @@ from digitscan.errors import ExitCode, ModelError
 from digitscan.model import tflite_compiler
 from digitscan.model.classifier import Classifier
 from digitscan.model.input_range import InputRange
+from digitscan.model.known_images import CALIBRATION_IMAGES, load_calibration_images
+from digitscan.model.line_classifier import LineClassifier
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import load_model
-from digitscan.model.tflite_compiler import (
-    CALIBRATION_IMAGES,
-    compile_model,
-    load_calibration_images,
-    replace_output_bias,
-)
-from tests.support.hostile_models import build_network, change_config, save_h5
+from digitscan.model.tflite_compiler import compile_model, replace_output_bias
+from digitscan.training.architectures import build_line
+from tests.support.hostile_models import build_line_network, build_network, change_config, save_h5
 
 CALIBRATION_SCRIPT = Path(__file__).parents[2] / "docs" / "make_calibration_images.py"
 
@@ -118,6 +116,30 @@ def test_a_model_that_ends_in_sigmoids_reads_as_in_keras(
     )
     answers = Classifier(compiled, metadata).classify(images).argmax(axis=1)
     assert (expected[np.arange(len(images)), answers] == expected.max(axis=1)).all()
+
+
+def test_a_model_of_numbers_is_compiled_for_lines_of_any_width(line_metadata: ModelMetadata) -> None:
+    keras.utils.set_random_seed(4)
+    network = build_line_network(layers.Conv2D(8, 3, padding="same", activation="relu"))
+    compiled = compile_model(network)
+    # Int8 weights, so that the file is smaller than the float32 one.
+    assert len(compiled) < len(compile_model(network, quantizes=False))
+    classifier = LineClassifier(compiled, line_metadata)
+    for width in (64, 512):
+        lines = np.random.default_rng(width).integers(0, 256, (2, 32, width)).astype(np.uint8)
+        expected = np.asarray(network(lines[..., None] / np.float32(255), training=False))[:, 0]
+        assert np.abs(np.stack(classifier.classify(list(lines))) - expected).max() < 0.05
+
+
+def test_the_network_that_training_makes_for_lines_is_compiled_in_int8(line_metadata: ModelMetadata) -> None:
+    keras.utils.set_random_seed(0)
+    network = build_line()
+    compiled = compile_model(network)
+    assert len(compiled) < network.count_params() * 2
+    line = np.random.default_rng(0).integers(0, 256, (32, 128)).astype(np.uint8)
+    expected = np.asarray(network(line[None, ..., None] / np.float32(255), training=False))[0, 0]
+    (actual,) = LineClassifier(compiled, line_metadata).classify([line])
+    assert np.abs(actual - expected).max() < 0.05
 
 
 @pytest.fixture

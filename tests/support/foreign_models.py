@@ -11,7 +11,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from digitscan.model.input_range import InputRange
-from digitscan.model.tflite_compiler import load_known_digits
+from digitscan.model.known_images import load_known_digits
 
 
 def build_reader(input_range: InputRange, sharpness: float = 1.0) -> Any:

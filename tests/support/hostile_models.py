@@ -34,6 +34,18 @@ def build_network(
     )
 
 
+def build_line_network(*inner: Any, width: int | None = None, classes: int = 13) -> Any:
+    """Return a small Keras model of lines with the layers `inner` at 8 x W/4 places."""
+    return keras.Sequential(
+        [
+            keras.Input((32, width, 1)),
+            layers.Conv2D(8, 5, strides=4, padding="same", activation="relu"),
+            *inner,
+            layers.Conv2D(classes, (8, 1), activation="softmax"),
+        ]
+    )
+
+
 def save_h5(keras_model: Any, folder: Path) -> Path:
     """Save a model as `untrusted.h5` in a folder; return the path."""
     path = folder / "untrusted.h5"
