@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 from digitscan.errors import DigitscanError, ModelError
 from digitscan.model.input_comparison import InputComparison, compare_input_ranges
 from digitscan.model.input_range import InputRange
-from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
+from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata, Reads
 from digitscan.system.child_python import exit_with_parent, python_command
 from digitscan.system.resources import limit_memory
 from digitscan.system.temporary import find_temporary_folder
@@ -197,17 +197,23 @@ def _extend_time_limit() -> None:
 
 
 def run_trial() -> None:
-    """Run the second child process: load the compiled model on stdin, and run it on one batch of images."""
+    """Run the second child process: load the compiled model on stdin, and run it on a few images."""
     import numpy as np
 
     from digitscan.model.classifier import Classifier
+    from digitscan.model.line_classifier import BLOCK_WIDTHS, LineClassifier
 
     exit_with_parent()
     faulthandler.dump_traceback_later(MAX_TRIAL_SECONDS, exit=True)
     metadata = ModelMetadata.from_json(sys.stdin.buffer.readline().decode())
     limit_memory(MAX_TRIAL_MEMORY_BYTES)
-    classifier = Classifier(sys.stdin.buffer.read(), metadata)
-    classifier.classify(np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28))
+    compiled = sys.stdin.buffer.read()
+    pixels = np.arange(32 * BLOCK_WIDTHS[-1], dtype=np.uint8)
+    if metadata.reads is Reads.NUMBERS:
+        lines = pixels.reshape(32, -1)
+        LineClassifier(compiled, metadata).classify([lines[:, :100], lines])
+    else:
+        Classifier(compiled, metadata).classify(pixels[: 2 * 28 * 28].reshape(2, 28, 28))
 
 
 def check_and_compile(
@@ -223,7 +229,8 @@ def check_and_compile(
     `quantizes` is as for `compile_model`. Raises ModelError where the file is refused.
     """
     from digitscan.model.h5_file import load_keras_model, read_metadata, validate_model_file
-    from digitscan.model.tflite_compiler import compile_model, load_known_digits
+    from digitscan.model.known_images import load_known_digits
+    from digitscan.model.tflite_compiler import compile_model
 
     validate_model_file(data)
     metadata = read_metadata(data)
@@ -245,6 +252,6 @@ def check_and_compile(
         raise ModelError("the metadata inside the model does not fit its network")
     compiled = compile_model(keras_model, None, metadata.input_range, quantizes=quantizes)
     comparison = None
-    if metadata.architecture == UNKNOWN_ARCHITECTURE:
+    if metadata.has_unknown_input_range:
         comparison = compare_input_ranges(keras_model, *load_known_digits())
     return Compilation(metadata, compiled, comparison)

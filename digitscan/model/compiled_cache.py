@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from digitscan.errors import ModelError
 from digitscan.model.input_comparison import InputComparison
 from digitscan.model.input_range import InputRange
-from digitscan.model.metadata import UNKNOWN_ARCHITECTURE, ModelMetadata
+from digitscan.model.metadata import ModelMetadata
 from digitscan.model.private_files import (
     check_writable,
     explain_os_errors,
@@ -173,7 +173,7 @@ def _load_entry(folder: Path, stem: str, is_bundled: bool) -> CompiledModel | No
             return None
         metadata = ModelMetadata.from_stored(entry["facts"])
         comparison = None
-        if metadata.architecture == UNKNOWN_ARCHITECTURE:
+        if metadata.has_unknown_input_range:
             # Earlier versions stored none: then the model is compiled again.
             comparison = InputComparison.from_stored(entry["input_comparison"])
     except (OSError, ValueError, KeyError, TypeError, ModelError):

@@ -15,6 +15,8 @@ from typing import Any
 
 from digitscan.errors import ModelError
 from digitscan.model.legacy_config import KERAS_1_CLASSES, update_legacy_config
+from digitscan.model.line_classifier import BLOCK_WIDTHS, PIXELS_PER_STEP
+from digitscan.model.metadata import DIGIT_INPUT_SHAPES, LINE_CLASSES, LINE_INPUT_SHAPE, Reads
 
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
 """Limit on the JSON that describes the network: parsing a longer one takes too much memory."""
@@ -187,17 +189,49 @@ def _count_layer_calls(layer: Any) -> int:
     return call_count * sum(_count_layer_calls(inner) for inner in inner_layers)
 
 
-def validate_shapes(keras_model: Any) -> None:
+def validate_shapes(keras_model: Any, reads: Reads = Reads.DIGITS) -> None:
     """Check the shapes of a Keras model, which need not have weights yet. Raises ModelError.
 
-    Needed is one input, (28, 28, 1), (28, 28) or (784,), and one output of 10 or 11 classes. Between them no
-    tensor may be larger than `MAX_TENSOR_ELEMENTS`.
+    A model that reads single digits needs one input, (28, 28, 1), (28, 28) or (784,), and one output of 10 or
+    11 classes; one that reads numbers those of `LINE_INPUT_SHAPE` and `LINE_CLASSES`. Between them no tensor
+    may be larger than `MAX_TENSOR_ELEMENTS`, for the longest block of a line too.
     """
     input_shape, output_shape = _get_shape(keras_model, "inputs"), _get_shape(keras_model, "outputs")
-    if input_shape not in ((784,), (28, 28), (28, 28, 1)):
+    if reads is Reads.NUMBERS:
+        if input_shape != LINE_INPUT_SHAPE:
+            raise ModelError(f"its input is {input_shape}: needed is {LINE_INPUT_SHAPE} to read numbers")
+        _validate_tensors(_set_width(keras_model, BLOCK_WIDTHS[-1]))
+        return
+    if input_shape == LINE_INPUT_SHAPE:
+        raise ModelError("its input is a line, and it has no metadata that says how to read numbers with it")
+    if input_shape not in DIGIT_INPUT_SHAPES:
         raise ModelError(f"its input is {input_shape}: needed is (28, 28, 1), (28, 28) or (784,)")
     if output_shape not in ((10,), (11,)):
         raise ModelError(f"its output is {output_shape}: needed are 10 classes, or 11 with 'not a digit'")
+    _validate_tensors(keras_model)
+
+
+def _set_width(keras_model: Any, width: int) -> Any:
+    """Return a copy, with other weights, of a model that reads numbers, for lines of one width.
+
+    Of a line of any width, the sizes of tensors are not known. Raises ModelError where there is not one step
+    of `LINE_CLASSES` symbols for each 4 pixels.
+    """
+    import keras
+
+    height, _, channels = LINE_INPUT_SHAPE
+    copy = keras.models.clone_model(keras_model, input_tensors=keras.Input((height, width, channels)))
+    output_shape = _get_shape(copy, "outputs")
+    if output_shape != (1, width // PIXELS_PER_STEP, LINE_CLASSES):
+        raise ModelError(
+            f"its output is {output_shape} for lines of {width} pixels: needed are {LINE_CLASSES} symbols "
+            f"for each {PIXELS_PER_STEP}"
+        )
+    return copy
+
+
+def _validate_tensors(keras_model: Any) -> None:
+    """Check the sizes of all that the layers of a Keras model make, at any depth. Raises ModelError."""
     pending = [keras_model]
     while pending:
         layer = pending.pop()

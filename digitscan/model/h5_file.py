@@ -17,7 +17,7 @@ from digitscan.errors import ModelError
 from digitscan.model.config_validation import summarize_error, validate_shapes
 from digitscan.model.h5_validation import open_h5, read_config, validate_h5, validate_structure
 from digitscan.model.keras_zip import is_zip, read_keras_zip, write_keras_zip
-from digitscan.model.metadata import ModelMetadata
+from digitscan.model.metadata import ModelMetadata, Reads
 from digitscan.model.tensorflow_log import silence_tensorflow
 
 METADATA_GROUP = "digitscan"
@@ -51,9 +51,12 @@ def read_metadata(data: bytes) -> ModelMetadata | None:
 def load_keras_model(data: bytes) -> Any:
     """Validate an `.h5` or `.keras` file and return its Keras model, not compiled for training.
 
-    Raises ModelError. An untrusted file can crash this process, see `validate_h5`.
+    It reads single digits, but for one whose metadata says that it reads numbers. Raises ModelError. An
+    untrusted file can crash this process, see `validate_h5`.
     """
     validate_model_file(data)
+    metadata = read_metadata(data)
+    reads = Reads.DIGITS if metadata is None else metadata.reads
     import keras
     import numpy as np
 
@@ -62,7 +65,7 @@ def load_keras_model(data: bytes) -> Any:
             path = _write_copy(data, Path(folder))
             # The dry run: no variable is allocated, but shapes are compared with those of the file's weights.
             with keras.StatelessScope(initialize_variables=False):
-                validate_shapes(keras.models.load_model(path, compile=False, safe_mode=True))
+                validate_shapes(keras.models.load_model(path, compile=False, safe_mode=True), reads)
             keras_model = keras.models.load_model(path, compile=False, safe_mode=True)
         except ModelError:
             raise

@@ -14,11 +14,13 @@ from pathlib import Path
 from digitscan.errors import ModelError
 from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.compiled_cache import bundled_folder, find_compiled
-from digitscan.model.metadata import FAST_CNN, MAX_MODEL_BYTES, ModelMetadata
+from digitscan.model.metadata import FAST_CNN, MAX_MODEL_BYTES, ModelMetadata, Reads
 from digitscan.model.trained_models import find_trained_model
 
-BUNDLED_MODELS = ("cnn", "mlp", FAST_CNN)
-"""The names of the models that come with digitscan; the first is the default."""
+LINE_MODEL = "line"
+"""The name of the bundled model that reads numbers."""
+BUNDLED_MODELS = ("cnn", "mlp", FAST_CNN, LINE_MODEL)
+"""The names of the models that come with digitscan; the first is the default for single digits."""
 DEFAULT_PATH = Path("models/digits.h5")
 """Where `digitscan train` writes its model by default, and where a scan looks for it."""
 MAX_ACCURACY_LOSS = 0.005
@@ -44,14 +46,16 @@ class ResolvedModel:
         return self.name in BUNDLED_MODELS
 
 
-def resolve_model(name_or_path: str | Path | None = None) -> ResolvedModel:
+def resolve_model(name_or_path: str | Path | None = None, reads: Reads = Reads.DIGITS) -> ResolvedModel:
     """Return the file that `load_model` would load. Raises ModelError if it is missing.
 
-    `models/digits.h5` is the default only if this user trained it, so that a file planted in the current
-    folder is not used unasked, and only if it is not much worse than the bundled model.
+    `models/digits.h5` is the default for single digits only if this user trained it, so that a file planted
+    in the current folder is not used unasked, and only if it is not much worse than the bundled model.
     """
     if name_or_path is not None:
-        return resolve_name(str(name_or_path))
+        return resolve_name(str(name_or_path), reads=reads)
+    if reads is Reads.NUMBERS:
+        return resolve_name(LINE_MODEL)
     message = ""
     if os.path.isfile(DEFAULT_PATH):
         # A file that nobody named and that cannot be read must not end a scan.
@@ -65,7 +69,7 @@ def resolve_model(name_or_path: str | Path | None = None) -> ResolvedModel:
     return resolve_name(BUNDLED_MODELS[0], message)
 
 
-def resolve_name(name: str, message: str = "") -> ResolvedModel:
+def resolve_name(name: str, message: str = "", reads: Reads = Reads.DIGITS) -> ResolvedModel:
     """Return the file of a bundled model's name or a path. Raises ModelError if it is missing."""
     if name in _FORMER_NAMES:
         raise ModelError(f"the bundled model {name!r} is called {_FORMER_NAMES[name]!r} now: give that name")
@@ -76,7 +80,8 @@ def resolve_name(name: str, message: str = "") -> ResolvedModel:
         return ResolvedModel(path, name, message)
     if not os.path.isfile(name):
         problem = "is a folder, not a model file" if os.path.isdir(name) else "does not exist"
-        bundled = " or ".join(BUNDLED_MODELS)
+        names = (LINE_MODEL,) if reads is Reads.NUMBERS else BUNDLED_MODELS[:-1]
+        bundled = " or ".join(names)
         raise ModelError(f"the model {name!r} {problem}: give the path of a .h5 or .keras file, or {bundled}")
     return ResolvedModel(Path(name), name)
 
@@ -90,6 +95,8 @@ def _find_objection(digest: str) -> str:
             "an earlier version of digitscan, or if you trust it, train it again, or name it with "
             f"--model {DEFAULT_PATH} --model-sha256 {digest}"
         )
+    if trained.metadata.reads is Reads.NUMBERS:
+        return f"{DEFAULT_PATH} is not used, because it reads numbers, not single digits"
     if not trained.metadata.is_compatible:
         return f"not used: {describe_incompatible(DEFAULT_PATH, trained.metadata)}"
     accuracy = _get_test_accuracy(trained.metadata)

@@ -31,9 +31,10 @@ from digitscan.model.compiled_cache import (
 )
 from digitscan.model.input_comparison import InputComparison
 from digitscan.model.input_range import InputRange
-from digitscan.model.metadata import FAST_CNN, UNKNOWN_ARCHITECTURE, ModelMetadata
+from digitscan.model.metadata import FAST_CNN, UNKNOWN_ARCHITECTURE, ModelMetadata, Reads
 from digitscan.model.model_files import (
     BUNDLED_MODELS,
+    LINE_MODEL,
     ResolvedModel,
     describe_incompatible,
     read_model_file,
@@ -45,6 +46,7 @@ from digitscan.model.user_calibrations import Calibration, find_calibration
 
 if TYPE_CHECKING:
     from digitscan.model.classifier import Cascade, Classifier
+    from digitscan.model.line_classifier import LineClassifier
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ class Model:
     def load_classifier(self) -> Classifier | Cascade:
         """Return what a scan classifies images with: a `Cascade` where there is a fast model.
 
-        Raises ModelError where a compiled model is missing or damaged, or where the model was trained with
-        another version of preprocessing.
+        Raises ModelError where a compiled model is missing or damaged, or where the model reads numbers or
+        was trained with another version of preprocessing.
 
         >>> import numpy as np
         >>> classifier = load_model("mlp").load_classifier()
@@ -96,12 +98,37 @@ class Model:
         """
         from digitscan.model.classifier import Cascade
 
+        self.check_reads(Reads.DIGITS)
         classifier = _load_single_classifier(self)
         if self.fast_model is None:
             return classifier
         threshold = self.fast_model.metadata.cascade_threshold
         assert threshold is not None  # valid metadata with a cascade target has a threshold
         return Cascade(_load_single_classifier(self.fast_model), threshold, classifier)
+
+    def load_line_classifier(self) -> LineClassifier:
+        """Return what a scan of numbers classifies lines with.
+
+        Raises ModelError as `load_classifier` does, and where the model reads single digits.
+        """
+        from digitscan.model.line_classifier import LineClassifier
+
+        self.check_reads(Reads.NUMBERS)
+        return LineClassifier(self.read_compiled(), self.metadata)
+
+    def check_reads(self, reads: Reads) -> None:
+        """Raise ModelError where the model does not read what is wanted: single digits, or numbers."""
+        if self.metadata.reads is reads:
+            return
+        if reads is Reads.NUMBERS:
+            raise ModelError(
+                f"{self.name} reads single digits: leave out --numbers, or give a model of numbers such as "
+                f"{LINE_MODEL}"
+            )
+        raise ModelError(
+            f"{self.name} reads numbers: give --numbers, or a model of single digits such as "
+            f"{BUNDLED_MODELS[0]}"
+        )
 
 
 def load_model(
@@ -110,12 +137,14 @@ def load_model(
     input_range: InputRange | str | None = None,
     sha256: str | None = None,
     uses_calibration: bool = True,
+    numbers: bool = False,
     log: Callable[[str], object] = lambda message: None,
 ) -> Model:
     """Return a model that is ready to be used, compiling it first where that has not been done yet.
 
     `name_or_path` is the name of a bundled model ("cnn", "mlp", "cnn-fast"), the path of a `.h5` or `.keras`
     file, or None: then it is `models/digits.h5` of the current folder if this user trained it, else "cnn".
+    With `numbers` it is a model that reads numbers, by default the bundled "line".
     `input_range`, such as "0..255", is that of a model that digitscan did not make; by default "0..1".
     `sha256` is the digest that the file must have; whoever gives it vouches for what the model says about
     itself. Without `uses_calibration`, a calibration by the user's pictures is left out; training does so, in
@@ -125,19 +154,24 @@ def load_model(
     happens in a child process, which checks the file before it builds anything from it: it may come from
     anybody.
 
-    Raises ModelError if the model is missing, broken, refused, or not the one that `sha256` names, and
-    UsageError for an `input_range` that there is not, or that contradicts what the model says about itself.
+    Raises ModelError if the model is missing, broken, refused, not the one that `sha256` names, or reads
+    single digits where numbers are wanted, or the other way round; and UsageError for an `input_range` that
+    there is not, or that contradicts what the model says about itself.
 
     >>> import digitscan
     >>> model = digitscan.load_model("mlp")
     >>> model.metadata.classes, model.metadata.input_shape
     (10, (28, 28, 1))
     """
-    resolved = resolve_model(name_or_path)
+    reads = Reads.NUMBERS if numbers else Reads.DIGITS
+    resolved = resolve_model(name_or_path, reads)
     if resolved.message:
         log(resolved.message)
     given_range = None if input_range is None else InputRange.parse(input_range)
     model = _load_resolved(resolved, given_range, sha256, uses_calibration, log)
+    model.check_reads(reads)
+    if numbers:
+        return model
     if model.calibration:
         return model  # the answers of a fast model would not be calibrated
     if model.name == FAST_CNN or not (bundled_folder() / f"{FAST_CNN}.h5").is_file():
@@ -223,7 +257,8 @@ def _compile(
 def load_bundled_models() -> list[Model]:
     """Return the bundled models; those whose files are missing are left out."""
     folder = bundled_folder()
-    return [load_model(name) for name in BUNDLED_MODELS if (folder / f"{name}.h5").is_file()]
+    names = [name for name in BUNDLED_MODELS if (folder / f"{name}.h5").is_file()]
+    return [load_model(name, numbers=name == LINE_MODEL) for name in names]
 
 
 def _find_compiled_for(digest: str, input_range: InputRange | None) -> CompiledModel | None:

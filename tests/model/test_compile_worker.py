@@ -88,6 +88,21 @@ def test_metadata_that_does_not_fit_the_network_is_refused(
         compile_worker.check_and_compile(path.read_bytes(), None)
 
 
+def test_a_model_of_numbers_is_compiled_in_a_child_process_and_tried_on_lines(
+    saved_line_model: Model, line_metadata: ModelMetadata
+) -> None:
+    data = saved_line_model.path.read_bytes()
+    compilation = compile_worker.compile_in_child_process(saved_line_model.path, data, None)
+    assert compilation == (line_metadata, saved_line_model.read_compiled(), None)
+
+
+def test_a_trial_refuses_a_compiled_model_of_digits_with_metadata_of_numbers(
+    saved_model: Model, line_metadata: ModelMetadata
+) -> None:
+    with pytest.raises(ModelError, match="the process that read a few images with it ended with 1"):
+        compile_worker._try_in_child_process(Path("a.h5"), line_metadata, saved_model.read_compiled())
+
+
 def test_legacy_keras_which_runs_code_in_model_files_is_refused(
     saved_model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

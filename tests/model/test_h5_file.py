@@ -13,10 +13,13 @@ import pytest
 from keras import layers
 
 from digitscan.errors import ModelError
-from digitscan.model.h5_file import load_keras_model, read_metadata
+from digitscan.model.h5_file import load_keras_model, read_metadata, to_h5_bytes
+from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model
+from digitscan.training.architectures import build_line
 from tests.support.hostile_models import (
     Change,
+    build_line_network,
     build_network,
     change_config,
     remove_weights,
@@ -102,6 +105,50 @@ def test_other_input_and_output_shapes_are_refused_with_those_that_are_needed(
 ) -> None:
     with pytest.raises(ModelError, match=message):
         load_keras_model(save_h5(build(), tmp_path).read_bytes())
+
+
+def test_a_model_of_numbers_is_loaded_by_its_metadata(saved_line_model: Model) -> None:
+    loaded = load_keras_model(saved_line_model.path.read_bytes())
+    assert loaded.input_shape == (None, 32, None, 1)
+
+
+def test_the_network_that_training_makes_for_lines_is_loaded(line_metadata: ModelMetadata) -> None:
+    network = build_line()
+    loaded = load_keras_model(to_h5_bytes(network, line_metadata))
+    assert all(map(np.array_equal, loaded.get_weights(), network.get_weights()))
+
+
+@pytest.mark.parametrize("save", [lambda model, path: model.save(path / "model.keras"), save_h5])
+def test_a_model_of_numbers_without_metadata_is_refused(
+    small_line_network: Any, tmp_path: Path, save: Callable[[Any, Path], Any]
+) -> None:
+    save(small_line_network, tmp_path)
+    (path,) = tmp_path.glob("*.*")
+    with pytest.raises(ModelError, match="its input is a line, and it has no metadata that says how"):
+        load_keras_model(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (build_network, r"its input is \(28, 28, 1\): needed is \(32, None, 1\) to read numbers"),
+        (lambda: build_line_network(width=64), r"its input is \(32, 64, 1\): needed is \(32, None, 1\)"),
+        (lambda: build_line_network(classes=11), r"its output is \(1, 512, 11\) for lines of 2048 pixels"),
+        (
+            lambda: build_line_network(layers.MaxPooling2D((1, 2))),
+            r"its output is \(1, 256, 13\) for lines of 2048 pixels: needed are 13 symbols for each 4",
+        ),
+        (
+            lambda: build_line_network(layers.UpSampling2D((1, 500)), layers.AveragePooling2D((1, 500))),
+            r"makes \(8, 256000, 8\) of an image: too large, or empty",
+        ),
+    ],
+)
+def test_a_network_that_claims_to_read_numbers_and_has_other_shapes_is_refused(
+    line_metadata: ModelMetadata, build: Callable[[], Any], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        load_keras_model(to_h5_bytes(build(), line_metadata))
 
 
 def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:

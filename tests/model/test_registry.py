@@ -22,6 +22,7 @@ from digitscan.model.classifier import Cascade, Classifier
 from digitscan.model.export import save_model
 from digitscan.model.h5_file import to_h5_bytes
 from digitscan.model.input_range import InputRange
+from digitscan.model.line_classifier import LineClassifier
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.model_files import resolve_model
 from digitscan.model.registry import Model, load_bundled_models, load_model
@@ -74,6 +75,71 @@ def test_a_copy_of_a_bundled_model_is_not_used_unasked_either(
     assert "is not used, because there is no record that you trained it" in messages[0]
     # Its bytes are those of the bundled one, so where it is named it is as good.
     assert load_model(default_path).metadata == saved_model.metadata
+
+
+def test_numbers_are_read_with_the_bundled_model_of_numbers_and_digits_with_that_of_digits(
+    saved_model: Model, saved_line_model: Model, bundled_folder: Path, default_path: Path
+) -> None:
+    bundle(saved_model, bundled_folder, "cnn")
+    bundle(saved_line_model, bundled_folder, "line")
+    numbers = load_model(numbers=True)
+    assert (numbers.name, numbers.metadata) == ("line", saved_line_model.metadata)
+    assert numbers.fast_model is None
+    assert isinstance(numbers.load_line_classifier(), LineClassifier)
+    assert load_model().name == "cnn"
+    assert [model.name for model in load_bundled_models()] == ["cnn", "line"]
+
+
+def test_a_model_of_the_other_kind_is_refused_with_what_to_do(
+    saved_model: Model, saved_line_model: Model, bundled_folder: Path
+) -> None:
+    bundle(saved_model, bundled_folder, "cnn")
+    bundle(saved_line_model, bundled_folder, "line")
+    message = "^cnn reads single digits: leave out --numbers, or give a model of numbers such as line$"
+    with pytest.raises(ModelError, match=message):
+        load_model("cnn", numbers=True)
+    with pytest.raises(ModelError, match=message):
+        load_model("cnn").load_line_classifier()
+    message = "^line reads numbers: give --numbers, or a model of single digits such as cnn$"
+    with pytest.raises(ModelError, match=message):
+        load_model("line")
+    with pytest.raises(ModelError, match=message):
+        load_model(numbers=True).load_classifier()
+
+
+def test_a_model_of_numbers_of_somebody_else_reads_them_for_review(
+    saved_line_model: Model, compiled_paths: list[Path]
+) -> None:
+    for _ in range(2):
+        model = load_model(saved_line_model.path, numbers=True)
+        assert model.metadata == saved_line_model.metadata.without_claims()
+        assert model.metadata.ok_confidence is None
+    assert compiled_paths == [saved_line_model.path]
+
+
+def test_without_the_bundled_model_of_numbers_the_others_are_there(
+    saved_model: Model, bundled_folder: Path, tmp_path: Path
+) -> None:
+    bundle(saved_model, bundled_folder, "cnn")
+    assert [model.name for model in load_bundled_models()] == ["cnn"]
+    with pytest.raises(ModelError, match=r"the bundled model 'line' is missing at .*: install"):
+        load_model(numbers=True)
+    with pytest.raises(ModelError, match=r"give the path of a \.h5 or \.keras file, or line$"):
+        load_model(tmp_path / "none.h5", numbers=True)
+
+
+def test_a_model_of_numbers_is_not_the_default_for_digits_though_this_user_trained_it(
+    saved_model: Model,
+    small_line_network: Any,
+    line_metadata: ModelMetadata,
+    bundled_folder: Path,
+    default_path: Path,
+) -> None:
+    bundle(saved_model, bundled_folder, "cnn")
+    save_model(small_line_network, line_metadata, default_path)
+    messages: list[str] = []
+    assert load_model(log=messages.append).name == "cnn"
+    assert messages == [f"{default_path} is not used, because it reads numbers, not single digits"]
 
 
 @pytest.fixture
