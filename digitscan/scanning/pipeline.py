@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitscan.errors import ExitCode, NoImagesError, OutputError, UsageError
-from digitscan.model.metadata import LINE
 from digitscan.prediction import ImageFile, Prediction
 from digitscan.scanning.config import ScanConfig
 from digitscan.scanning.context import ScanContext
@@ -99,9 +98,10 @@ class Scan(Iterator[Prediction]):
         from digitscan.model.registry import load_model
 
         return load_model(
-            (self.config.model or LINE) if self.config.numbers else self.config.model,
+            self.config.model,
             input_range=self.config.input_range,
             sha256=self.config.model_sha256,
+            numbers=self.config.numbers,
             log=log,
         )
 
