@@ -13,11 +13,11 @@ from pathlib import Path
 
 from digitscan.csv_cells import DIGIT_COLUMN, NUMBER_COLUMN, has_numbers, restore_number, unescape_formula
 from digitscan.errors import DataError
-from digitscan.evaluation.labels import PATH_COLUMN, parse_label, parse_number, read_table
+from digitscan.evaluation.labels import CORRECTED_COLUMN, PATH_COLUMN, parse_label, parse_number, read_table
 from digitscan.evaluation.metrics import FIRST_NUMBER, NO_DIGIT, Answers, Share, compute_share
 from digitscan.prediction import Status
 
-CORRECTED_COLUMN, AUDIT_COLUMN = "corrected", "audit"
+AUDIT_COLUMN = "audit"
 COLUMNS = ("confidence", "status", CORRECTED_COLUMN)
 """What an evaluation needs besides the path and what was read; other columns are not looked at."""
 

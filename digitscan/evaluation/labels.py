@@ -31,7 +31,9 @@ NO_DIGIT_LABEL = "none"
 NO_DIGIT_KEY = "x"
 """What people may type for it, because it is the key on the review page."""
 PATH_COLUMN = "path"
-LABEL_COLUMNS = ("label", "corrected")
+CORRECTED_COLUMN = "corrected"
+"""What people say is right, in the CSV of a scan."""
+LABEL_COLUMNS = ("label", CORRECTED_COLUMN)
 """The names of the column with the labels; the first that there is counts. `digit` is what was read."""
 MAX_CSV_BYTES = 1 << 30
 
@@ -119,7 +121,7 @@ def collect_labelled_files(
     Raises DataError for a label that is none, for two labels of one image, and where no image has one. Also
     for a scan of numbers: these are no labels of digits.
     """
-    if has_numbers(table.columns):
+    if label_column == CORRECTED_COLUMN and has_numbers(table.columns):
         raise DataError(f"{csv_path} holds whole numbers: here labels of single digits are needed")
     files: dict[str, LabelledFile] = {}
     for line, row in table.rows:

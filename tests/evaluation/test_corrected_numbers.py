@@ -11,6 +11,7 @@ from rich.console import Console
 from digitscan.errors import DataError, UsageError
 from digitscan.evaluation.config import EvaluateConfig
 from digitscan.evaluation.corrected_csv import read_corrected_csv
+from digitscan.evaluation.labels import read_truth
 from digitscan.evaluation.metrics import compute_metrics, edit_distance
 from digitscan.evaluation.pipeline import run_evaluation
 from digitscan.training.data.corrections import read_corrections
@@ -102,6 +103,13 @@ def test_a_correction_that_is_no_number_is_refused_with_its_line(write, cell):
 def test_numbers_are_no_labels_for_a_model_of_single_digits(write):
     with pytest.raises(DataError, match="holds whole numbers: here labels of single digits are needed"):
         read_corrections(write(ROWS), None, 11, lambda path, reason: None)
+
+
+def test_labels_of_digits_may_stand_beside_a_column_of_other_numbers(tmp_path, picture):
+    picture.save(tmp_path / "a.png")
+    truth = tmp_path / "truth.csv"
+    truth.write_text("path,number,label\na.png,1234,7\n")
+    assert [file.label for file in read_truth(truth, tmp_path)] == [7]
 
 
 def test_a_model_cannot_be_asked_about_answers_that_are_given(write):
