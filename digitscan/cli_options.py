@@ -394,10 +394,10 @@ TrainedArchitecture = Annotated[
     typer.Option(
         "--arch",
         parser=_parse_architecture,
-        metavar="cnn|mlp|cnn-fast",
+        metavar="cnn|mlp|cnn-fast|line",
         help="The network to train: the CNN, the classic 784-128-64-10 network, or the CNN's fast "
         "companion, which answers first and leaves the doubtful images to the CNN (name the CNN with "
-        "--teacher).",
+        "--teacher), or the reader of whole numbers.",
     ),
 ]
 ModelFile = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The model file to write.")]

@@ -50,6 +50,8 @@ MIN_PART_HEIGHT = 0.35
 """A connected piece of ink of this share of the highest one's height, or more, counts as writing."""
 MIN_EDGE_PART_HEIGHT = 0.75
 """The same for a piece that the picture's upper or lower edge cuts: most are of other lines."""
+MIN_FAINT_SHARE = 0.5
+"""Ink at the ends of the writing may be fainter: above this share of the threshold."""
 MIN_LINE_PARTS = 2
 """Pieces of ink that make a line of writing where there are others above or below it."""
 MIN_LINE_PART_HEIGHT = 0.55
@@ -60,7 +62,7 @@ LINE_END_GAP = 3
 """Pixels of the reduced picture between the end of a box's side and its corner, at most."""
 SIDE_MARGIN = 0.4
 """Paper left at both sides of the writing, as a share of its height."""
-FULL_INK = 1.15
+FULL_INK = 1.1
 """What is darker than the mean of the ink by this factor is full ink."""
 
 
@@ -86,6 +88,8 @@ class _Writing(NamedTuple):
     top: int
     right: int
     bottom: int
+    darkness: float
+    """The mean darkness of its ink in gray levels."""
 
 
 def preprocess_line(gray: NDArray[Any]) -> LineImage:
@@ -163,22 +167,55 @@ def _measure_darkness(darkness: GrayImage) -> tuple[float, float]:
 def _find_writing(darkness: GrayImage, threshold: float) -> _Writing | None:
     """Return where the writing is; None where there are several lines of it."""
     _, mask = cv2.threshold(darkness, threshold, 255, cv2.THRESH_BINARY)
-    boxes = _list_parts(_remove_long_lines(mask))
-    if not len(boxes):
-        boxes = _list_parts(mask)
-    if not len(boxes):
-        return _Writing(0, 0, darkness.shape[1], darkness.shape[0])
-    tall = _select_tall(boxes, darkness.shape)
+    lines = _find_long_lines(mask)
+    rest = darkness
+    if cv2.countNonZero(lines):
+        rest = cv2.subtract(darkness, cv2.dilate(lines, np.ones((5, 5), np.uint8)))
+        # Lines may be far darker than the writing: then the threshold was theirs.
+        lower, contrast = _measure_darkness(rest)
+        threshold = min(threshold, lower) if contrast >= MIN_CONTRAST else threshold
+        _, mask = cv2.threshold(rest, threshold, 255, cv2.THRESH_BINARY)
+        mask = cv2.subtract(mask, _find_long_lines(mask))
+    parts = _list_parts(mask)
+    if not len(parts):
+        rest, parts = darkness, _list_parts(cv2.threshold(darkness, threshold, 255, cv2.THRESH_BINARY)[1])
+    if not len(parts):
+        return _Writing(0, 0, darkness.shape[1], darkness.shape[0], 255.0)
+    tall = _select_tall(parts, darkness.shape)
     if _has_several_lines(tall, darkness.shape[0]):
         return None
     top, bottom = int(tall[:, 1].min()), int((tall[:, 1] + tall[:, 3]).max())
-    return _Writing(int(tall[:, 0].min()), top, int((tall[:, 0] + tall[:, 2]).max()), bottom)
+    left, right = _find_ends(rest, threshold, top, bottom)
+    left, right = min(left, int(tall[:, 0].min())), max(right, int((tall[:, 0] + tall[:, 2]).max()))
+    band = rest[top:bottom, left:right]
+    ink = cv2.threshold(band, threshold, 255, cv2.THRESH_BINARY)[1]
+    return _Writing(left, top, right, bottom, float(cv2.mean(band, ink)[0]) or 255.0)
 
 
-def _remove_long_lines(mask: GrayImage) -> GrayImage:
-    """Return the mask without printed lines: level ones longer than any stroke, and the sides of boxes.
+def _find_ends(darkness: GrayImage, threshold: float, top: int, bottom: int) -> tuple[int, int]:
+    """Return the left and right end of the ink between two rows, also of digits that are fainter.
 
-    It only serves to find the writing. A stroke loses what it shares with a line.
+    Where there is none, the left end is the picture's right one, and the right end its left.
+    """
+    _, mask = cv2.threshold(darkness, MIN_FAINT_SHARE * threshold, 255, cv2.THRESH_BINARY)
+    parts = _list_parts(mask)
+    height, width = darkness.shape
+    first, last = parts[:, 1], parts[:, 1] + parts[:, 3]
+    inside = np.minimum(last, bottom) - np.maximum(first, top)
+    is_side = ((parts[:, 0] <= 1) | (parts[:, 0] + parts[:, 2] >= width - 1)) & (
+        parts[:, 2] <= MAX_LINE_THICKNESS * height
+    )
+    is_writing = (inside >= MIN_PART_HEIGHT * (bottom - top)) & (2 * inside >= parts[:, 3]) & ~is_side
+    found = parts[is_writing]
+    if not len(found):
+        return width, 0
+    return int(found[:, 0].min()), int((found[:, 0] + found[:, 2]).max())
+
+
+def _find_long_lines(mask: GrayImage) -> GrayImage:
+    """Return the printed lines in a mask: level ones longer than any stroke, and the sides of boxes.
+
+    They only do not count for where the writing is: a stroke loses there what it shares with a line.
     """
     height, width = mask.shape
     long_row = max(9, min(width // 2, height))
@@ -187,11 +224,10 @@ def _remove_long_lines(mask: GrayImage) -> GrayImage:
     columns = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((tall_column, 1), np.uint8))
     lines = cv2.max(rows, _select_box_sides(columns, rows))
     if not cv2.countNonZero(lines):
-        return mask
+        return np.asarray(lines, np.uint8)
     thick = max(3, int(MAX_LINE_THICKNESS * height)) | 1
     solid = cv2.morphologyEx(lines, cv2.MORPH_OPEN, np.ones((thick, thick), np.uint8))
-    lines = cv2.dilate(cv2.subtract(lines, solid), np.ones((3, 3), np.uint8))
-    return cv2.subtract(mask, lines)
+    return np.asarray(cv2.dilate(cv2.subtract(lines, solid), np.ones((3, 3), np.uint8)), np.uint8)
 
 
 def _select_box_sides(columns: GrayImage, rows: GrayImage) -> GrayImage:
@@ -273,9 +309,7 @@ def _render(
     ink[: max(0, math.ceil(-top * shrink))] = 0
     ink[math.floor((image.shape[0] - top) * shrink) :] = 0
     ink[:, math.floor((image.shape[1] - left) * shrink) :] = 0
-    threshold, _ = _measure_darkness(ink)
-    strong = float(cv2.mean(ink, cv2.threshold(ink, threshold, 255, cv2.THRESH_BINARY)[1])[0])
-    pixels = cv2.convertScaleAbs(ink, alpha=255.0 / max(1.0, FULL_INK * strong))
+    pixels = cv2.convertScaleAbs(ink, alpha=255.0 / max(1.0, FULL_INK * writing.darkness))
     return LineImage(np.asarray(pixels, np.uint8), notes, digit_size=max(1, round(height * scale_y)))
 
 

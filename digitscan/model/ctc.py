@@ -26,9 +26,9 @@ BLANK = 12
 """The symbol for nothing: between two symbols, and the paper around them."""
 SYMBOL_COUNT = 13
 
-MIN_SYMBOL_PROBABILITY = 5e-4
+MIN_SYMBOL_PROBABILITY = 2e-3
 """The beam search extends labellings only by symbols that are as probable at a step."""
-MIN_RELATIVE_PROBABILITY = 1e-4
+MIN_RELATIVE_PROBABILITY = 1e-3
 """The beam search drops labellings that are less probable than this share of the best."""
 
 Labelling = tuple[int, ...]
@@ -144,12 +144,13 @@ def _extend(
 
 def _prune(beam: dict[Labelling, tuple[float, float]], width: int) -> dict[Labelling, tuple[float, float]]:
     """Return the most probable labellings, scaled so that the best one has probability 1."""
-    totals = {labelling: sum(parts) for labelling, parts in beam.items()}
+    totals = {labelling: blank + longer for labelling, (blank, longer) in beam.items()}
     best = max(totals.values(), default=0.0)
     limit = best * MIN_RELATIVE_PROBABILITY
     kept = [labelling for labelling, total in totals.items() if total > limit]
     if len(kept) > width:
-        kept = sorted(kept, key=lambda labelling: -totals[labelling])[:width]
+        kept.sort(key=totals.__getitem__, reverse=True)
+        del kept[width:]
     return {labelling: (beam[labelling][0] / best, beam[labelling][1] / best) for labelling in kept}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from digitscan.errors import ModelError
-from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.metadata import ModelMetadata
 
 if TYPE_CHECKING:
@@ -59,5 +58,5 @@ def check_compatible(metadata: ModelMetadata) -> None:
     if not metadata.is_compatible:
         raise ModelError(
             f"the model was trained with preprocessing version {metadata.preprocess_version}, "
-            f"this digitscan has version {PREPROCESS_VERSION}: train it again"
+            f"this digitscan has version {metadata.current_version}: train it again"
         )

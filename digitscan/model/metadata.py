@@ -16,7 +16,7 @@ from typing import Any
 
 from digitscan.errors import ModelError
 from digitscan.imaging.condition import Condition
-from digitscan.imaging.version import COMPATIBLE_VERSIONS
+from digitscan.imaging.version import COMPATIBLE_VERSIONS, LINE_PREPROCESS_VERSION, PREPROCESS_VERSION
 from digitscan.model.input_range import InputRange
 
 FORMAT_VERSION = 1
@@ -65,7 +65,8 @@ class ModelMetadata:
     """How many outputs the network has: 10 digits, or 11 where the last one means "not a digit"; of a model
     that reads numbers `LINE_CLASSES`."""
     preprocess_version: int
-    """The `PREPROCESS_VERSION` of the training images; see `COMPATIBLE_VERSIONS`."""
+    """The `PREPROCESS_VERSION` of the training images, see `COMPATIBLE_VERSIONS`; of a model that reads
+    numbers `LINE_PREPROCESS_VERSION`."""
     format_version: int = FORMAT_VERSION
     """The `FORMAT_VERSION` of the code that wrote the metadata."""
     reads: Reads = Reads.DIGITS
@@ -100,7 +101,16 @@ class ModelMetadata:
 
         One without metadata was trained elsewhere, without preprocessing of any version.
         """
-        return self.architecture == UNKNOWN_ARCHITECTURE or self.preprocess_version in COMPATIBLE_VERSIONS
+        if self.architecture == UNKNOWN_ARCHITECTURE:
+            return True
+        if self.reads is Reads.NUMBERS:
+            return self.preprocess_version == LINE_PREPROCESS_VERSION
+        return self.preprocess_version in COMPATIBLE_VERSIONS
+
+    @property
+    def current_version(self) -> int:
+        """The version of today's preprocessing for such a model."""
+        return LINE_PREPROCESS_VERSION if self.reads is Reads.NUMBERS else PREPROCESS_VERSION
 
     @property
     def has_unknown_input_range(self) -> bool:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from digitscan.errors import ModelError
-from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.compiled_cache import bundled_folder, find_compiled
 from digitscan.model.metadata import FAST_CNN, MAX_MODEL_BYTES, ModelMetadata, Reads
 from digitscan.model.trained_models import find_trained_model
@@ -142,6 +141,6 @@ def describe_incompatible(path: Path, metadata: ModelMetadata) -> str:
     source = "" if data == "MNIST" else " --data (the images that it learned from)"
     return (
         f"{path} was trained with preprocessing version {metadata.preprocess_version}, "
-        f"and this digitscan has version {PREPROCESS_VERSION}: train it again with "
+        f"and this digitscan has version {metadata.current_version}: train it again with "
         f"digitscan train --arch {metadata.architecture}{source} -o {path} --overwrite"
     )

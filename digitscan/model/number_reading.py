@@ -29,7 +29,7 @@ from digitscan.model.metadata import ModelMetadata
 from digitscan.model.number_rules import NumberRules
 from digitscan.prediction import Status
 
-SEARCH_WIDTH = 12
+SEARCH_WIDTH = 10
 """How many readings are compared."""
 MIN_RUNNER_UP_SHARE = 0.5
 """A second reading that has this share of the best one's probability is close to it."""

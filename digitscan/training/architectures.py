@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from digitscan.model.metadata import FAST_CNN
+from digitscan.model.metadata import FAST_CNN, LINE, LINE_CLASSES
 
 
 def build_mlp() -> Any:
@@ -109,5 +109,5 @@ def _add_convolution(
 
 ARCHITECTURES: dict[str, Callable[[], Any]] = {"cnn": build_cnn, "mlp": build_mlp, FAST_CNN: build_fast_cnn}
 """The function that builds each network that reads one digit."""
-CLASS_COUNTS = {"cnn": 11, "mlp": 10, FAST_CNN: 11}
-"""The classes of each network: the ten digits, and for eleven also "not a digit"."""
+CLASS_COUNTS = {"cnn": 11, "mlp": 10, FAST_CNN: 11, LINE: LINE_CLASSES}
+"""The classes of each network: the ten digits, for eleven also "not a digit"; of a line, the symbols."""

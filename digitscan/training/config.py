@@ -25,6 +25,7 @@ class Architecture(StrEnum):
     CNN = "cnn"
     MLP = "mlp"
     CNN_FAST = "cnn-fast"
+    LINE = "line"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class TrainConfig:
     """
 
     architecture: str = "cnn"
-    """`cnn`; `mlp`, the classic 784-128-64-10; or `cnn-fast`, which needs the CNN as its one teacher."""
+    """`cnn`; `mlp`, the classic 784-128-64-10; `cnn-fast`, which needs the CNN as its one teacher; or `line`,
+    which reads numbers."""
     output: Path = Path("models/digits.h5")
     """The model file to write. Checkpoints of an unfinished run are written beside it."""
     teachers: tuple[str, ...] = ()
@@ -81,6 +83,8 @@ class TrainConfig:
                 raise UsageError(f"{name} must be at least {minimum}, not {value}")
             if value is not None and value > maximum:
                 raise UsageError(f"{name} must be at most {maximum}, not {value}")
+        if self.architecture == Architecture.LINE and (self.teachers or self.ensemble):
+            raise UsageError("line learns from composed numbers alone: leave out teachers and ensembles")
         if self.ensemble:
             self._check_ensemble()
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from digitscan.errors import ModelError, UsageError
-from digitscan.model.metadata import FAST_CNN
+from digitscan.model.metadata import FAST_CNN, LINE
 from digitscan.model.model_files import BUNDLED_MODELS
 from digitscan.model.registry import Model, load_model
 from digitscan.training.architectures import ARCHITECTURES, CLASS_COUNTS
@@ -45,6 +45,7 @@ from digitscan.training.data.sources import load_data
 from digitscan.training.distillation import Teacher, compute_distillation_targets, load_teachers
 from digitscan.training.ensemble import build_ensemble, load_members
 from digitscan.training.libraries import import_training_libraries, set_training_environment
+from digitscan.training.line_pipeline import train_line
 from digitscan.training.missing_digits import describe_digits, exclude_digits, load_other_digits
 from digitscan.training.outputs import (
     bundled_compiled_folder,
@@ -54,7 +55,7 @@ from digitscan.training.outputs import (
     describe_run,
     log_unwritable_folders,
 )
-from digitscan.training.plots import plot_run
+from digitscan.training.plots import plot_curves, plot_run
 from digitscan.training.recipes import Recipe, check_pens_are_drawn, resolve_recipe
 from digitscan.training.report import (
     Log,
@@ -64,7 +65,15 @@ from digitscan.training.report import (
     show_activity,
     write_plots,
 )
-from digitscan.training.trainer import NO_HISTORY, Metrics, TargetFunction, TrainingResult, evaluate, fit
+from digitscan.training.trainer import (
+    NO_HISTORY,
+    DigitTask,
+    Metrics,
+    TargetFunction,
+    TrainingResult,
+    evaluate,
+    fit,
+)
 from digitscan.version import __version__
 
 
@@ -116,6 +125,15 @@ def run_training(config: TrainConfig, recipe: Recipe | None = None) -> Model:
         _collect_dependencies(config, recipe, data, pens, teachers),
         config.resume,
     )
+    if config.architecture == LINE:
+        with _suggest_resuming(checkpoint_file, log):
+            model, result = train_line(config, recipe, data, pens, checkpoint_file, log)
+            checkpoint_file.remove()
+        if config.plots is not None:
+            write_plots(plot_curves(result.history), config.plots, config.overwrite)
+            log(f"Plots: {config.plots}")
+        log_output(model.path, config.output, log)
+        return model
     datasets = _split(data, pens)
     _log_start(config, recipe, datasets, checkpoint_file, log)
     with _suggest_resuming(checkpoint_file, log):
@@ -233,8 +251,7 @@ def _train(
             else fit(
                 _build_network(config.architecture, config.seed),
                 recipe,
-                generator,
-                _target_function(config.architecture, teachers),
+                DigitTask(generator, _target_function(config.architecture, teachers), recipe.batch_size),
                 checkpoint_file,
                 log,
                 config.quiet,

@@ -49,19 +49,34 @@ def plot_run(
         raise OutputError(f"the plots cannot be drawn ({error}); the model is saved") from error
 
 
+def plot_curves(history: Mapping[str, Sequence[float]]) -> dict[str, bytes]:
+    """Return the PNG of each plot by epoch. Raises OutputError where they cannot be drawn."""
+    try:
+        return draw_in_own_process(_plot_curves, history)
+    except DrawingError as error:
+        raise OutputError(f"the plots cannot be drawn ({error}); the model is saved") from error
+
+
+def _plot_curves(history: Mapping[str, Sequence[float]]) -> dict[str, bytes]:
+    metrics = ("accuracy", "loss")
+    return {
+        name: plot_training(history, metric)
+        for name, metric in zip(PLOT_NAMES, metrics, strict=False)
+        if history[metric]
+    }
+
+
 def _plot_all(
     history: Mapping[str, Sequence[float]],
     images: NDArray[np.uint8],
     labels: NDArray[Any],
     probabilities: NDArray[Any],
 ) -> dict[str, bytes]:
-    curves = [plot_training(history, metric) for metric in ("accuracy", "loss") if history[metric]]
-    pngs = [
-        *curves,
+    pngs = (
         plot_sample_predictions(images, labels, probabilities),
         plot_confusion_matrix(labels, probabilities.argmax(axis=1)),
-    ]
-    return dict(zip(PLOT_NAMES[-len(pngs) :], pngs, strict=True))
+    )
+    return {**_plot_curves(history), **dict(zip(PLOT_NAMES[-len(pngs) :], pngs, strict=True))}
 
 
 def plot_training(history: Mapping[str, Sequence[float]], metric: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from digitscan.errors import UsageError
-from digitscan.model.metadata import FAST_CNN
+from digitscan.model.metadata import FAST_CNN, LINE
 from digitscan.training.config import TrainConfig
 from digitscan.training.data.augment import NO_AUGMENTATION, AugmentationConfig
 
@@ -40,6 +40,7 @@ RECIPES = {
     FAST_CNN: Recipe(
         epochs=36, batch_size=128, patience=15, learning_rate=3e-3, augmentation=AugmentationConfig()
     ),
+    LINE: Recipe(epochs=28, batch_size=16, patience=15, learning_rate=2e-3, epochs_per_dataset=4),
 }
 """The recipe of each architecture."""
 
@@ -69,8 +70,10 @@ def resolve_recipe(config: TrainConfig, recipe: Recipe | None = None) -> Recipe:
 def check_pens_are_drawn(config: TrainConfig, recipe: Recipe) -> None:
     """Raise UsageError where pen strokes are given to a recipe that draws nothing from them."""
     augmentation = recipe.augmentation
+    if config.architecture == LINE:
+        return
     if config.pens and not (augmentation and (augmentation.pen_digits or augmentation.pen_non_digits)):
         raise UsageError(
             f"{config.architecture} learns from the digits of MNIST or --data only: leave out --pens, "
-            "or train cnn or cnn-fast"
+            "or train cnn, cnn-fast or line"
         )

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from shutil import get_terminal_size
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,39 @@ class Metrics(NamedTuple):
     accuracy: float
 
 
+class Batches(Protocol):
+    """The batches of an epoch, in their order: inputs and targets of the same length."""
+
+    @property
+    def image_count(self) -> int:
+        """The number of images of all batches."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[Any]]]: ...
+
+
+class Task(Protocol):
+    """What a network learns: its images, its loss, and how it is validated."""
+
+    @property
+    def dataset_seconds(self) -> float:
+        """How long the images of an epoch with new ones take to be made."""
+
+    @property
+    def calibration_seconds(self) -> float:
+        """How long the images for calibration take to be made."""
+
+    def load_epoch(self, epoch: int) -> Batches:
+        """Return the batches of an epoch. Epochs count from 0, and are taken one after another."""
+
+    def compile(self, keras_model: Any, optimizer: Any) -> None:
+        """Give a network its optimizer, its loss and the metric `accuracy`; an epoch has been loaded."""
+
+    def evaluate(self, keras_model: Any) -> Metrics:
+        """Return loss and accuracy of a network on the validation images."""
+
+
 @dataclass(frozen=True)
 class TrainingResult:
     """A Keras model with the weights of its best epoch, and how the training went."""
@@ -73,8 +106,7 @@ NO_HISTORY: Mapping[str, list[float]] = {name: [] for name in HISTORY_COLUMNS}
 def fit(
     keras_model: Any,
     recipe: Recipe,
-    generator: AugmentedDataGenerator,
-    compute_targets: TargetFunction,
+    task: Task,
     checkpoint_file: CheckpointFile,
     log: Callable[[str], object],
     quiet: bool = False,
@@ -85,18 +117,17 @@ def fit(
     written.
     """
     first_epoch = checkpoint_file.first_epoch
-    loader = _EpochLoader(generator, compute_targets, recipe.batch_size)
     start = time.perf_counter()
-    batches = loader.load(first_epoch)
+    batches = task.load_epoch(first_epoch)
     loading_seconds = time.perf_counter() - start
-    _compile(keras_model, recipe, len(batches), batches.targets)
+    task.compile(keras_model, create_optimizer(recipe, len(batches)))
     checkpoint_file.restore(keras_model)
     history = _History(keras_model, checkpoint_file.previous)
     image_count, start = 0, time.perf_counter()
     estimate = _DurationEstimate(
         loading_seconds,
-        generator.dataset_seconds / recipe.epochs_per_dataset,
-        generator.calibration_seconds + FINISHING_SECONDS,
+        task.dataset_seconds / recipe.epochs_per_dataset,
+        task.calibration_seconds + FINISHING_SECONDS,
         recipe.epochs - first_epoch,
         len(batches),
     )
@@ -104,17 +135,17 @@ def fit(
         for epoch in range(first_epoch, recipe.epochs):
             if history.has_stalled(recipe.patience):
                 break
-            batches = loader.load(epoch)
+            batches = task.load_epoch(epoch)
             metrics = fit_one_epoch(keras_model, batches, progress)
             if not math.isfinite(metrics.loss):
                 raise TrainingError(
                     f"the loss became {metrics.loss} in epoch {epoch + 1}: there is no model; "
                     "look at the data, or try another --seed or --batch-size"
                 )
-            validation_metrics = evaluate(keras_model, generator.validation)
+            validation_metrics = task.evaluate(keras_model)
             history.append(metrics, validation_metrics, keras_model)
             progress.end_epoch(validation_metrics)
-            image_count += len(batches.order)
+            image_count += batches.image_count
             seconds = checkpoint_file.previous_seconds + time.perf_counter() - start
             checkpoint_file.save(
                 keras_model, history.columns, history.best_weights, history.best_epoch, seconds
@@ -128,7 +159,7 @@ def fit(
     return TrainingResult(keras_model, history.columns, image_count / seconds)
 
 
-def fit_one_epoch(keras_model: Any, batches: EpochBatches, progress: _Progress) -> Metrics:
+def fit_one_epoch(keras_model: Any, batches: Batches, progress: _Progress) -> Metrics:
     """Train a compiled network on the batches of one epoch; return the means over the epoch's images."""
     progress.start_epoch()
     loss_sum = accuracy_sum = 0.0
@@ -161,13 +192,12 @@ def to_model_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return images[..., None].astype(np.float32) / np.float32(255.0)
 
 
-def _compile(keras_model: Any, recipe: Recipe, step_count: int, targets: NDArray[Any]) -> None:
-    """Give a Keras model its optimizer, and the loss for targets that are labels or probabilities."""
+def create_optimizer(recipe: Recipe, step_count: int) -> Any:
+    """Return the optimizer of a recipe, see `Recipe`, for epochs of so many steps."""
     import keras
 
     learning_rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.epochs * step_count)
-    loss = "sparse_categorical_crossentropy" if targets.ndim == 1 else "categorical_crossentropy"
-    keras_model.compile(keras.optimizers.Adam(learning_rate), loss, metrics=["accuracy"])
+    return keras.optimizers.Adam(learning_rate)
 
 
 @dataclass(frozen=True)
@@ -179,6 +209,11 @@ class EpochBatches:
     order: NDArray[np.int64]
     batch_size: int
 
+    @property
+    def image_count(self) -> int:
+        """The number of images of all batches."""
+        return len(self.order)
+
     def __len__(self) -> int:
         return math.ceil(len(self.order) / self.batch_size)
 
@@ -188,20 +223,46 @@ class EpochBatches:
             yield to_model_input(self.images[indices]), self.targets[indices]
 
 
-class _EpochLoader:
-    """Loads the batches of each epoch; computes the targets of a dataset once, for all epochs that use it."""
+class DigitTask:
+    """The task of reading one digit, from the images of a generator: see `Task`.
+
+    The targets of a dataset are computed once, for all epochs that use it.
+    """
 
     def __init__(
         self, generator: AugmentedDataGenerator, compute_targets: TargetFunction, batch_size: int
     ) -> None:
+        """Take what the images come from, and how their targets are computed."""
         self._generator, self._compute_targets, self._batch_size = generator, compute_targets, batch_size
         self._dataset: Dataset | None = None
+        self._targets: NDArray[Any] = np.zeros(0)
 
-    def load(self, epoch: int) -> EpochBatches:
+    @property
+    def dataset_seconds(self) -> float:
+        """See `Task`."""
+        return self._generator.dataset_seconds
+
+    @property
+    def calibration_seconds(self) -> float:
+        """See `Task`."""
+        return self._generator.calibration_seconds
+
+    def load_epoch(self, epoch: int) -> EpochBatches:
+        """Return the batches of an epoch; see `AugmentedDataGenerator.load_epoch`."""
         dataset, order = self._generator.load_epoch(epoch)
         if dataset is not self._dataset:
             self._dataset, self._targets = dataset, self._compute_targets(dataset)
         return EpochBatches(dataset.images, self._targets, order, self._batch_size)
+
+    def compile(self, keras_model: Any, optimizer: Any) -> None:
+        """Give a network its optimizer, and the loss for targets that are labels or probabilities."""
+        is_labels = self._targets.ndim == 1
+        loss = "sparse_categorical_crossentropy" if is_labels else "categorical_crossentropy"
+        keras_model.compile(optimizer, loss, metrics=["accuracy"])
+
+    def evaluate(self, keras_model: Any) -> Metrics:
+        """Return loss and accuracy of a network on the validation images."""
+        return evaluate(keras_model, self._generator.validation)
 
 
 class _History:

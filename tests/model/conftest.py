@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 from numpy.typing import NDArray
 
-from digitscan.imaging.version import PREPROCESS_VERSION
+from digitscan.imaging.version import LINE_PREPROCESS_VERSION, PREPROCESS_VERSION
 from digitscan.model import (
     compile_worker,
     compiled_cache,
@@ -85,7 +85,7 @@ def line_metadata() -> ModelMetadata:
     return ModelMetadata(
         architecture="line",
         classes=LINE_CLASSES,
-        preprocess_version=PREPROCESS_VERSION,
+        preprocess_version=LINE_PREPROCESS_VERSION,
         reads=Reads.NUMBERS,
         input_shape=LINE_INPUT_SHAPE,
         ok_confidence=0.8,

@@ -13,7 +13,7 @@ import pytest
 
 import digitscan
 from digitscan.errors import ExitCode
-from digitscan.imaging.version import PREPROCESS_VERSION
+from digitscan.imaging.version import LINE_PREPROCESS_VERSION
 from digitscan.model.export import save_model
 from digitscan.model.metadata import LINE_CLASSES, LINE_INPUT_SHAPE, ModelMetadata, Reads
 from digitscan.scanning.output.csv_format import CsvReader
@@ -25,7 +25,7 @@ HEADER = ["path", "number", "confidence", "status", "note"]
 METADATA = ModelMetadata(
     architecture="line",
     classes=LINE_CLASSES,
-    preprocess_version=PREPROCESS_VERSION,
+    preprocess_version=LINE_PREPROCESS_VERSION,
     reads=Reads.NUMBERS,
     input_shape=LINE_INPUT_SHAPE,
     ok_confidence=0.02,

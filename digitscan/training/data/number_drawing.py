@@ -34,12 +34,16 @@ MAX_DIGITS = 12
 """Digits of the longest number; longer lines are read by the same columns."""
 LENGTH_SHARES = (0.0, 0.1, 0.16, 0.16, 0.16, 0.14, 0.1, 0.06, 0.04, 0.03, 0.02, 0.02, 0.01)
 """The share of the numbers that have 0, 1, 2, ... digits."""
+MAX_OVERLAPPING = 8
+"""Longer numbers do not overlap: nobody could read them."""
 MIXED_HANDS = 0.12
 """The share of the numbers whose digits are of many hands: harder than any, as stamps and corrections are."""
 GROUPED = 0.22
 """The share of the numbers of three digits or more with points between groups, as in 1.250."""
 MIN_INK, MIN_INK_PIXELS = 120, 40
 """Strokes are not made thinner where fewer pixels would have so much ink: they would be invisible."""
+MIN_DARKEST = 190.0
+"""The darkest pixel of each digit has this value, of 255, or more: one pen wrote all of a number."""
 MIN_GLYPH_INK = 80
 """Pixels of a glyph that are brighter count when it is placed beside another."""
 MAX_SLANT = 0.45
@@ -102,7 +106,7 @@ def draw_number(sources: HandwritingSources, rng: np.random.Generator) -> DrawnN
     """Return a random number of one to MAX_DIGITS digits."""
     length = int(rng.choice(len(LENGTH_SHARES), p=LENGTH_SHARES))
     digits = _choose_digits(length, rng)
-    spacing = _choose_spacing(rng)
+    spacing = _choose_spacing(length, rng)
     symbols = digits if spacing.pitch is not None else _add_separators(digits, rng)
     hands = [_choose_hand(sources, rng)]
     is_mixed = rng.random() < MIXED_HANDS
@@ -149,10 +153,13 @@ def _choose_digits(length: int, rng: np.random.Generator) -> list[int]:
     return digits
 
 
-def _choose_spacing(rng: np.random.Generator) -> _Spacing:
+def _choose_spacing(length: int, rng: np.random.Generator) -> _Spacing:
+    """Return how digits follow each other: in cells, overlapping, touching or apart. Long ones are apart."""
     choice = rng.random()
     if choice < 0.12:
         return _Spacing(0.0, 0.0, rng.uniform(0.75, 1.6))
+    if length > MAX_OVERLAPPING:
+        choice = max(choice, 0.3)
     low, high = (-0.17, -0.01) if choice < 0.3 else (-0.04, 0.1) if choice < 0.6 else (0.08, 0.5)
     return _Spacing(rng.uniform(low, high), rng.uniform(0.0, 0.1))
 
@@ -218,7 +225,11 @@ def _draw_symbol(symbol: int, draw_digit_in_hand: _DrawDigit, rng: np.random.Gen
     if symbol == MINUS:
         return _draw_dashes(rng)
     height = DIGIT_HEIGHT * min(1.3, max(0.75, rng.normal(1.0, 0.07)))
-    return _scale_glyph(draw_digit_in_hand(symbol, rng), height)
+    glyph = _scale_glyph(draw_digit_in_hand(symbol, rng), height)
+    darkest = cv2.minMaxLoc(glyph)[1]
+    if darkest >= MIN_DARKEST:
+        return glyph
+    return np.asarray(cv2.convertScaleAbs(glyph, alpha=MIN_DARKEST / max(1.0, darkest)), np.uint8)
 
 
 def _scale_glyph(glyph: GrayImage, height: float) -> GrayImage:

@@ -86,7 +86,7 @@ def put_on_paper(number: DrawnNumber, sources: HandwritingSources, rng: np.rando
     cell = place.grow(DIGIT_HEIGHT * rng.uniform(0.02, 0.3))
     tilt = np.deg2rad(rng.normal(0.0, 0.7))
     sheet = Sheet(np.zeros(ink.shape, np.uint8), cell, place, tilt)
-    pen_darkness = 1.0 - 0.75 * rng.random() ** 1.5
+    pen_darkness = 1.0 - 0.65 * rng.random() ** 1.5
     _draw_paper(sheet, pen_darkness, rng)
     _draw_prints(sheet, number, rng)
     if rng.random() < NEIGHBOURS:
