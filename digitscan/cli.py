@@ -26,6 +26,7 @@ from digitscan.cli_options import (
     CopyReview,
     Corrections,
     CsvFile,
+    DigitConfidence,
     EnsembleMembers,
     Epochs,
     EvaluatedSource,
@@ -49,6 +50,9 @@ from digitscan.cli_options import (
     ModelSha256,
     NoPlots,
     NullSeparated,
+    NumberCheck,
+    NumberLength,
+    Numbers,
     Overwrite,
     PageFile,
     Patience,
@@ -154,6 +158,10 @@ def scan(
     model: ScanModel = None,
     min_confidence: MinConfidence = None,
     probabilities: Probabilities = False,
+    numbers: Numbers = ScanConfig.numbers,
+    length: NumberLength = None,
+    check: NumberCheck = ScanConfig.check,
+    digit_confidence: DigitConfidence = ScanConfig.digit_confidence,
     overwrite: Overwrite = False,
     resume: ResumeScan = False,
     retry_errors: RetryErrors = False,
@@ -178,7 +186,7 @@ def scan(
     null_separated: NullSeparated = False,
     batch_size: FormerChunkSize = None,
 ) -> None:
-    """Read the digit in every image of a folder."""
+    """Read the digit or the number in every image of a folder."""
     from digitscan.scanning.given_paths import collect_paths
     from digitscan.scanning.output.config import OutputConfig
     from digitscan.scanning.pipeline import run_scan
@@ -190,6 +198,10 @@ def scan(
         model_sha256=model_sha256,
         min_confidence=min_confidence,
         probabilities=probabilities,
+        numbers=numbers,
+        length=length,
+        check=check,
+        digit_confidence=digit_confidence,
         max_megapixels=max_megapixels,
         max_pages=max_pages,
         frames=frames,

@@ -257,6 +257,32 @@ MinConfidence = Annotated[
 Probabilities = Annotated[
     bool, typer.Option("--probabilities", help="Add the columns p0 to p9: the probability of each digit.")
 ]
+Numbers = Annotated[
+    bool, typer.Option("--numbers", help="Read each image as one number of several digits, such as 407.")
+]
+NumberLength = Annotated[
+    str | None,
+    typer.Option(
+        "--length",
+        metavar="5|1-3|2,4-6",
+        help="How many digits the numbers have; a number of another length is never ok.",
+    ),
+]
+NumberCheck = Annotated[
+    str | None,
+    typer.Option(
+        "--check",
+        metavar="luhn",
+        help="The check digit with which the numbers end; a number that fails it is never ok.",
+    ),
+]
+DigitConfidence = Annotated[
+    bool,
+    typer.Option(
+        "--digit-confidence",
+        help="Add the column digit_confidence, with the confidence of each digit of a number.",
+    ),
+]
 MaxMegapixels = Annotated[
     float,
     typer.Option(

@@ -46,6 +46,41 @@ def skip_separator_line(text: str) -> str:
     return _SEPARATOR_LINE.sub("", text)
 
 
+DIGIT_COLUMN, NUMBER_COLUMN = "digit", "number"
+"""The names of the column with what was read: a single digit, or a whole number."""
+_LEADING_ZEROS = "with leading zeros: "
+# The first note of that kind, but not what a note `before: ...` says of an older reading.
+_LEADING_ZEROS_NOTE = re.compile(rf"\A(?:(?!before: )[^;]*; )*{_LEADING_ZEROS}(0[0-9]+)(?=;|\Z)")
+
+
+def has_numbers(columns: Iterable[str]) -> bool:
+    """Tell from the columns of a scan's CSV, in lower case, whether whole numbers were read."""
+    names = {*columns}
+    return NUMBER_COLUMN in names and DIGIT_COLUMN not in names
+
+
+def note_leading_zeros(number: str) -> tuple[str, ...]:
+    """Return the note of a number that a spreadsheet would cut, from which `restore_number` has it whole.
+
+    >>> note_leading_zeros("007"), note_leading_zeros("70"), note_leading_zeros("0")
+    (('with leading zeros: 007',), (), ())
+    """
+    return (_LEADING_ZEROS + number,) if len(number) > 1 and number.startswith("0") else ()
+
+
+def restore_number(cell: str, note: str) -> str:
+    """Return the number of a cell that a spreadsheet may have made another of: `7` or `7.0` of `007`.
+
+    The leading zeros are in the note. A cell in which a person has written another number stays as it is.
+
+    >>> restore_number("7.0", "faint; with leading zeros: 007")
+    '007'
+    """
+    number = cell.strip().removesuffix(".0").removesuffix(",0")
+    noted = _LEADING_ZEROS_NOTE.search(note)
+    return noted[1] if noted and number == (noted[1].lstrip("0") or "0") else number
+
+
 def escape_formula(text: str) -> str:
     """Return the text as a cell that no spreadsheet runs: with `'` before what looks like a formula.
 

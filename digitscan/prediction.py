@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 NOT_UTF8 = "name is not UTF-8"
 """The note of a file whose name had to be shown with escapes, see `path_to_text`."""
+MAX_NUMBER_DIGITS = 1024
+"""The most digits of a number: more than any picture of a line has."""
 
 
 _PAGE = re.compile(r"(?<!#)((?:##)*)#([1-9][0-9]{0,8})\Z")
@@ -44,15 +46,28 @@ class Prediction:
 
     A page of a file with several is `forms.tif#2`; a file that is named like that is `forms.tif##2`."""
     digit: int | None
-    """0 to 9; None if `status` is NO_DIGIT or ERROR."""
+    """0 to 9; None if `status` is NO_DIGIT or ERROR, and in a scan of numbers."""
     confidence: float | None
-    """The calibrated probability, 0 to 1, that `digit` is right; None if there is no digit."""
+    """The calibrated probability, 0 to 1, that `digit` or all of `number` is right; None if there is none."""
     status: Status
     """Whether a person must look at this row."""
     note: str = ""
     """What was found and changed, between which digits the model doubts, or why there is no digit."""
     probabilities: tuple[float, ...] | None = None
     """The probabilities of the ten digits, if they were asked for and the picture reached the network."""
+    number: str | None = None
+    """In a scan of numbers, the digits 0-9 with all leading zeros; None if there are none."""
+    digit_confidences: tuple[float, ...] | None = None
+    """The probability, 0 to 1, that each digit of `number` is right, if they were asked for."""
+
+
+def is_number(text: str) -> bool:
+    """Tell whether text is what a scan reads as a number: 1 to MAX_NUMBER_DIGITS digits 0-9, nothing else.
+
+    >>> is_number("007"), is_number("4.5"), is_number("٣")
+    (True, False, False)
+    """
+    return 0 < len(text) <= MAX_NUMBER_DIGITS and text.isascii() and text.isdigit()
 
 
 class Folder(NamedTuple):

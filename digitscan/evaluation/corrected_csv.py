@@ -1,23 +1,25 @@
 """A CSV of a scan in which a person has said what is right: in the column `corrected`.
 
 An empty cell was not looked at; a digit is what the image shows, also where it confirms; `none` is no digit.
+In a scan of whole numbers it is the number.
 A column `audit` marks rows that were drawn at random from the `ok` rows: they tell how good those are.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from digitscan.csv_cells import unescape_formula
+from digitscan.csv_cells import DIGIT_COLUMN, NUMBER_COLUMN, has_numbers, restore_number, unescape_formula
 from digitscan.errors import DataError
-from digitscan.evaluation.labels import parse_label, read_table
-from digitscan.evaluation.metrics import NO_DIGIT, Answers, Share, compute_share
+from digitscan.evaluation.labels import CORRECTED_COLUMN, PATH_COLUMN, parse_label, parse_number, read_table
+from digitscan.evaluation.metrics import FIRST_NUMBER, NO_DIGIT, Answers, Share, compute_share
 from digitscan.prediction import Status
 
-CORRECTED_COLUMN, AUDIT_COLUMN = "corrected", "audit"
-COLUMNS = ("path", "digit", "confidence", "status", CORRECTED_COLUMN)
-"""What an evaluation needs; other columns are not looked at."""
+AUDIT_COLUMN = "audit"
+COLUMNS = ("confidence", "status", CORRECTED_COLUMN)
+"""What an evaluation needs besides the path and what was read; other columns are not looked at."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,15 @@ def read_corrected_csv(path: Path) -> CorrectedCsv:
     import numpy as np
 
     table = read_table(path)
-    missing = [name for name in COLUMNS if name not in table.columns]
+    labels = _NumberLabels() if has_numbers(table.columns) else None
+    read_column = DIGIT_COLUMN if labels is None else NUMBER_COLUMN
+    missing = [name for name in (PATH_COLUMN, read_column, *COLUMNS) if name not in table.columns]
     if missing:
         hint = ": correct the rows first, see digitscan review" if missing == [CORRECTED_COLUMN] else ""
         raise DataError(f"{path} has no column named {' or '.join(missing)}{hint}")
     rows: dict[str, _Row] = {}
     for line, cells in table.rows:
-        row = _parse_row(cells, path, line)
+        row = _parse_row(cells, path, line, labels)
         if row is None:
             continue
         if rows.setdefault(row.name, row).label != row.label:
@@ -61,10 +65,27 @@ def read_corrected_csv(path: Path) -> CorrectedCsv:
         np.array([row.confidence for row in looked_at], np.float64),
         np.array([row.is_ok for row in looked_at], np.bool_),
         np.array([row.may_be_ok for row in looked_at], np.bool_),
+        None if labels is None else labels.numbers,
     )
     audited = [row for row in looked_at if row.is_audited]
     wrong_count = sum(row.label != row.prediction for row in audited)
     return CorrectedCsv(answers, compute_share(wrong_count, len(audited)) if audited else None)
+
+
+class _NumberLabels:
+    """The label of each number of a CSV, as `Answers` has them."""
+
+    def __init__(self) -> None:
+        self._labels: dict[str, int] = {"": NO_DIGIT}
+
+    def encode(self, number: str | None) -> int | None:
+        """Return the label that stands for a number, NO_DIGIT for ""; None for None."""
+        return None if number is None else self._labels.setdefault(number, NO_DIGIT + len(self._labels))
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The numbers, of which the first has the label FIRST_NUMBER."""
+        return tuple(self._labels)[FIRST_NUMBER - NO_DIGIT :]
 
 
 @dataclass(frozen=True)
@@ -78,30 +99,54 @@ class _Row:
     is_audited: bool
 
 
-def _parse_row(cells: dict[str, str], path: Path, line: int) -> _Row | None:
-    """Return a row that was looked at; None for one that was not."""
-    label = parse_label(cells[CORRECTED_COLUMN], path, line)
+def _parse_row(cells: dict[str, str], path: Path, line: int, labels: _NumberLabels | None) -> _Row | None:
+    """Return a row that was looked at; None for one that was not. `labels` is None for single digits."""
+    if labels is None:
+        label, prediction = (
+            parse_label(cells[name], path, line) for name in (CORRECTED_COLUMN, DIGIT_COLUMN)
+        )
+    else:
+        corrected, number = restore_numbers(cells, path, line)
+        label, prediction = labels.encode(corrected), labels.encode(number)
     if label is None:
         return None
-    digit = parse_label(cells["digit"], path, line)
     status = cells["status"].strip().lower()
     if status not in {*Status}:
         raise DataError(f"{path}, line {line}: {status!r} is no status: expected {', '.join(Status)}")
     return _Row(
         unescape_formula(cells["path"]),
         label,
-        NO_DIGIT if digit is None else digit,
+        NO_DIGIT if prediction is None else prediction,
         _parse_confidence(cells["confidence"], path, line),
         status == Status.OK,
-        digit is not None and (status == Status.OK or _is_only_doubtful(cells.get("note", ""))),
+        prediction is not None and (status == Status.OK or _is_only_doubtful(cells.get("note", ""))),
         bool(cells.get(AUDIT_COLUMN, "").strip()),
     )
+
+
+def restore_numbers(cells: dict[str, str], path: Path, line: int) -> tuple[str | None, str | None]:
+    """Return what is right and what was read in a row of a scan of numbers, as `parse_number` does.
+
+    Where a spreadsheet has taken the leading zeros from what was read, it has done so with what is right.
+    Raises DataError.
+    """
+    note = cells.get("note", "")
+    cell = cells[NUMBER_COLUMN]
+    whole = restore_number(cell, note)
+    corrected = cells.get(CORRECTED_COLUMN, "")
+    if whole != cell.strip():
+        corrected = restore_number(corrected, note)
+    return parse_number(corrected, path, line), parse_number(whole, path, line)
 
 
 def _is_only_doubtful(note: str) -> bool:
     """Tell whether a row needs review for its confidence alone: with a lower threshold it would be `ok`."""
     reason = note.partition(";")[0].strip()
-    return reason.startswith("between ") or reason in {"doubtful", "model not calibrated"}
+    return (
+        reason.startswith("between ")
+        or reason in {"doubtful", "model not calibrated"}
+        or re.fullmatch(r"\d+ or \d+", reason) is not None
+    )
 
 
 def _parse_confidence(cell: str, path: Path, line: int) -> float:

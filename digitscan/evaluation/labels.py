@@ -11,10 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from digitscan.csv_cells import detect_delimiter, skip_separator_line, unescape_formula
+from digitscan.csv_cells import (
+    detect_delimiter,
+    has_numbers,
+    restore_number,
+    skip_separator_line,
+    unescape_formula,
+)
 from digitscan.errors import DataError, DigitscanError, ImageError
 from digitscan.evaluation.metrics import NO_DIGIT
-from digitscan.prediction import add_page, name_to_path
+from digitscan.prediction import add_page, is_number, name_to_path
 from digitscan.system.file_filter import is_leftover
 from digitscan.system.files import describe_os_error, open_regular_file
 from digitscan.workers.page_counter import list_pages
@@ -25,7 +31,9 @@ NO_DIGIT_LABEL = "none"
 NO_DIGIT_KEY = "x"
 """What people may type for it, because it is the key on the review page."""
 PATH_COLUMN = "path"
-LABEL_COLUMNS = ("label", "corrected")
+CORRECTED_COLUMN = "corrected"
+"""What people say is right, in the CSV of a scan."""
+LABEL_COLUMNS = ("label", CORRECTED_COLUMN)
 """The names of the column with the labels; the first that there is counts. `digit` is what was read."""
 MAX_CSV_BYTES = 1 << 30
 
@@ -110,8 +118,11 @@ def collect_labelled_files(
 ) -> list[LabelledFile]:
     """Return the images of a table that have a label in a column; `find_picture` says where that of a row is.
 
-    Raises DataError for a label that is none, for two labels of one image, and where no image has one.
+    Raises DataError for a label that is none, for two labels of one image, and where no image has one. Also
+    for a scan of numbers: these are no labels of digits.
     """
+    if label_column == CORRECTED_COLUMN and has_numbers(table.columns):
+        raise DataError(f"{csv_path} holds whole numbers: here labels of single digits are needed")
     files: dict[str, LabelledFile] = {}
     for line, row in table.rows:
         label, name = parse_label(row[label_column], csv_path, line), row[PATH_COLUMN]
@@ -154,6 +165,25 @@ def parse_label(cell: str, path: Path, line: int) -> int | None:
         return int(digit)
     raise DataError(
         f"{path}, line {line}: {cell!r} is no label: expected 0 to 9, {NO_DIGIT_LABEL} for no digit, "
+        "or an empty cell"
+    )
+
+
+def parse_number(cell: str, path: Path, line: int) -> str | None:
+    """Return the number in a cell, "" where it says that there is none, None if it is empty.
+
+    Raises DataError, with the line, for anything else.
+    """
+    text = cell.strip().lower()
+    if not text:
+        return None
+    if text in {NO_DIGIT_LABEL, NO_DIGIT_KEY}:
+        return ""
+    number = restore_number(text, "")  # without the decimals that a spreadsheet adds
+    if is_number(number):
+        return number
+    raise DataError(
+        f"{path}, line {line}: {cell!r} is no number: expected digits, {NO_DIGIT_LABEL} for no number, "
         "or an empty cell"
     )
 

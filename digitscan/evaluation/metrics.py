@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 NO_DIGIT = 10
 """The label of an image that shows no digit, and the prediction for one in which none was read."""
+FIRST_NUMBER = NO_DIGIT + 1
+"""The first label that stands for a whole number, see `Answers.numbers`."""
 CONFIDENCE_LEVEL = 0.95
 """Of an interval: it holds the true value with this probability."""
 CALIBRATION_BINS = 10
@@ -57,6 +59,9 @@ class Answers:
     """Whether the status was `ok`."""
     may_be_ok: NDArray[np.bool_]
     """Whether it would be `ok` with a threshold of 0: some images need review however sure the model is."""
+    numbers: tuple[str, ...] | None = None
+    """Of images of whole numbers: those that the labels and predictions from FIRST_NUMBER on stand for, in
+    order; NO_DIGIT stands for no number. None of images of single digits."""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -67,6 +72,10 @@ class Answers:
         """Whether the label was read; of an image without a digit, whether none was."""
         is_right: NDArray[np.bool_] = self.predictions == self.labels
         return is_right
+
+    def find_number(self, label: int) -> str:
+        """Return the number that a label or a prediction stands for, "" for none."""
+        return "" if self.numbers is None or label == NO_DIGIT else self.numbers[label - FIRST_NUMBER]
 
 
 @dataclass(frozen=True)
@@ -122,8 +131,12 @@ class Metrics:
     """Of the images that show no digit, those with status `ok`."""
     digits: tuple[DigitScores, ...]
     """Of each digit that an image shows."""
-    confusion: NDArray[np.int64]
-    """(11, 11): how many images of each label were read as what; NO_DIGIT is the last row and column."""
+    confusion: NDArray[np.int64] | None
+    """(11, 11): how many images of each label were read as what; NO_DIGIT is the last row and column. None of
+    whole numbers."""
+    digit_error_rate: float | None
+    """Of whole numbers: how many digits were read wrong, left out or added, for each digit that is there.
+    None of single digits."""
     calibration_error: float
     """The mean distance of confidence and accuracy over the bins (ECE, Guo et al. 2017); nan of no images."""
     calibration: tuple[CalibrationBin, ...]
@@ -154,7 +167,7 @@ def compute_metrics(answers: Answers) -> Metrics:
     """Return all scores. Images without a digit count only where that is said."""
     is_digit = answers.labels != NO_DIGIT
     is_right, is_read = answers.is_right, answers.predictions != NO_DIGIT
-    confusion = count_confusions(answers.labels, answers.predictions)
+    is_single = answers.numbers is None
     error, bins = compute_calibration(answers.confidences[is_digit & is_read], is_right[is_digit & is_read])
     return Metrics(
         accuracy=_share_of(is_right, is_digit),
@@ -163,12 +176,44 @@ def compute_metrics(answers: Answers) -> Metrics:
         rejected=_share_of(~is_read, is_digit),
         negatives_rejected=_share_of(~is_read, ~is_digit),
         negatives_ok=_share_of(answers.is_ok, ~is_digit),
-        digits=_score_digits(answers),
-        confusion=confusion,
+        digits=_score_digits(answers) if is_single else (),
+        confusion=count_confusions(answers.labels, answers.predictions) if is_single else None,
+        digit_error_rate=None if is_single else compute_digit_error_rate(answers),
         calibration_error=error,
         calibration=bins,
         coverage=tuple(measure_coverage(answers, threshold) for threshold in COVERAGE_THRESHOLDS),
     )
+
+
+def compute_digit_error_rate(answers: Answers) -> float:
+    """Return the edit distance of all numbers and what was read, for each digit of the numbers.
+
+    It is the character error rate of text recognition. Images without a number are left out; nan if there is
+    no other.
+    """
+    pairs = [
+        (answers.find_number(label), answers.find_number(prediction))
+        for label, prediction in zip(answers.labels.tolist(), answers.predictions.tolist(), strict=True)
+        if label != NO_DIGIT
+    ]
+    digit_count = sum(len(number) for number, _ in pairs)
+    return sum(edit_distance(*pair) for pair in pairs) / digit_count if digit_count else float("nan")
+
+
+def edit_distance(first: str, second: str) -> int:
+    """Return how many characters must be changed, added or taken away (Levenshtein 1966).
+
+    >>> edit_distance("407", "4017"), edit_distance("407", "401"), edit_distance("407", "")
+    (1, 1, 3)
+    """
+    distances: list[int] = [*range(len(second) + 1)]
+    for row, character in enumerate(first, 1):
+        previous, distances[0] = distances[0], row
+        for column, other in enumerate(second, 1):
+            change = previous + (character != other)
+            previous = distances[column]
+            distances[column] = min(change, previous + 1, distances[column - 1] + 1)
+    return distances[-1]
 
 
 def compute_calibration(

@@ -189,7 +189,7 @@ def _write_results(result: _Result, folder: Path, overwrite: bool) -> None:
     from digitscan.evaluation.figures import DrawingError, draw_in_own_process
     from digitscan.evaluation.report import to_json_values
 
-    mistakes = _list_mistakes(result)
+    mistakes = _list_mistakes(result) if result.answers.numbers is None else []
     try:
         pngs = draw_in_own_process(_plot, result.answers, result.evaluation, mistakes)
     except DrawingError as error:
@@ -200,7 +200,7 @@ def _write_results(result: _Result, folder: Path, overwrite: bool) -> None:
 
 
 def _plot(answers: Answers, evaluation: Evaluation, mistakes: list[Mistake]) -> dict[str, bytes]:
-    """Return the PNGs; runs in a process of its own."""
+    """Return the PNGs; runs in a process of its own. Those that only digits have are left out of numbers."""
     from digitscan.evaluation.metrics import NO_DIGIT
     from digitscan.evaluation.plots import (
         plot_calibration,
@@ -209,6 +209,9 @@ def _plot(answers: Answers, evaluation: Evaluation, mistakes: list[Mistake]) -> 
         plot_mistakes,
     )
 
+    if answers.numbers is not None:
+        curves = plot_calibration(evaluation.metrics.calibration), plot_coverage(answers)
+        return dict(zip(PLOT_NAMES[1:3], curves, strict=True))
     is_digit = answers.labels != NO_DIGIT
     pngs = (
         plot_confusion_matrix(answers.labels[is_digit], answers.predictions[is_digit]),

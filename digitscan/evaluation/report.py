@@ -12,6 +12,8 @@ from digitscan.evaluation.metrics import NO_DIGIT, CoveragePoint, Metrics, Share
 from digitscan.system.log import escape_control_characters
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import Console
     from rich.table import Table
 
@@ -47,10 +49,12 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     title = f"{evaluation.source}, read by {evaluation.reader}"
     console.print(Text(escape_control_characters(title), style="bold"))
     console.print(_create_scores_table(evaluation))
-    console.print(_create_confusion_table(evaluation.metrics))
-    if not evaluation.metrics.digits:
+    if evaluation.metrics.confusion is not None:
+        console.print(_create_confusion_table(evaluation.metrics.confusion))
+    if not evaluation.metrics.accuracy.total:
         return
-    console.print(_create_digits_table(evaluation.metrics))
+    if evaluation.metrics.digits:
+        console.print(_create_digits_table(evaluation.metrics))
     console.print(_create_coverage_table(evaluation.metrics))
     for line in _describe(evaluation):
         console.print(Text(escape_control_characters(line)))
@@ -59,7 +63,8 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
 def to_json_values(evaluation: Evaluation) -> dict[str, Any]:
     """Return the scores as values that JSON has: shares of nothing are None."""
     values = asdict(evaluation)
-    values["metrics"]["confusion"] = evaluation.metrics.confusion.tolist()
+    confusion = evaluation.metrics.confusion
+    values["metrics"]["confusion"] = None if confusion is None else confusion.tolist()
     _add_share_values(values, evaluation)
     result = _replace_nan(values)
     assert isinstance(result, dict)
@@ -108,17 +113,21 @@ def _create_scores_table(evaluation: Evaluation) -> Table:
             )
     if not math.isnan(evaluation.metrics.calibration_error):
         table.add_row("calibration error", _percent(evaluation.metrics.calibration_error))
+    error_rate = evaluation.metrics.digit_error_rate
+    if error_rate is not None and not math.isnan(error_rate):
+        table.add_row("digit error rate", _percent(error_rate))
     return table
 
 
 def _list_shares(evaluation: Evaluation) -> Iterator[tuple[str, Share]]:
     metrics = evaluation.metrics
-    yield "digits read right", metrics.accuracy
-    yield "digits that are ok", metrics.ok
+    what = _name_what_is_read(metrics)
+    yield f"{what} read right", metrics.accuracy
+    yield f"{what} that are ok", metrics.ok
     yield "wrong among these", metrics.wrong_ok
-    yield "digits taken for none", metrics.rejected
-    yield "non-digits found out", metrics.negatives_rejected
-    yield "non-digits that are ok", metrics.negatives_ok
+    yield f"{what} taken for none", metrics.rejected
+    yield f"non-{what} found out", metrics.negatives_rejected
+    yield f"non-{what} that are ok", metrics.negatives_ok
     if evaluation.audit:
         yield "wrong in the audit", evaluation.audit
 
@@ -137,17 +146,20 @@ def _create_digits_table(metrics: Metrics) -> Table:
     return table
 
 
-def _create_confusion_table(metrics: Metrics) -> Table:
+def _name_what_is_read(metrics: Metrics) -> str:
+    return "digits" if metrics.digit_error_rate is None else "numbers"
+
+
+def _create_confusion_table(confusion: NDArray[np.int64]) -> Table:
     """Return the confusion matrix without labels that no image has; cells of 0 are empty."""
     from rich import box
     from rich.table import Table
 
-    confusion = metrics.confusion.tolist()
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("is \\ read as", justify="right", no_wrap=True)
     for label in range(NO_DIGIT + 1):
         table.add_column(name_label(label), justify="right", no_wrap=True)
-    for label, counts in enumerate(confusion):
+    for label, counts in enumerate(confusion.tolist()):
         if any(counts):
             cells = [
                 "" if not count else f"[green]{count}[/]" if label == prediction else f"[red]{count}[/]"
@@ -162,7 +174,12 @@ def _create_coverage_table(metrics: Metrics) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD)
-    for title in ("--min-confidence", "digits ok", "wrong among these", "95 % interval"):
+    for title in (
+        "--min-confidence",
+        f"{_name_what_is_read(metrics)} ok",
+        "wrong among these",
+        "95 % interval",
+    ):
         table.add_column(title, justify="right", no_wrap=True)
     for point in metrics.coverage:
         wrong = _percent(point.wrong.value) if point.wrong.total else ""

@@ -12,8 +12,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from digitscan.prediction import MAX_NUMBER_DIGITS
 from digitscan.review.rows import ReviewedRows
-from digitscan.review.sprites import COLUMNS_PER_SPRITE, PICTURE_SIDE, ROWS_PER_SPRITE
+from digitscan.review.sprites import COLUMNS_PER_SPRITE, DIGIT_PLACE, NUMBER_PLACE, ROWS_PER_SPRITE
 
 PAGE_FOLDER = Path(__file__).with_name("page")
 INLINE = "data-base64:"
@@ -35,6 +36,7 @@ def render_page(
         loader=FileSystemLoader(PAGE_FOLDER), autoescape=True, undefined=StrictUndefined
     )
     style, script = ((PAGE_FOLDER / file).read_text(encoding="utf-8") for file in ("review.css", "review.js"))
+    place = NUMBER_PLACE if rows.has_numbers else DIGIT_PLACE
     data = {
         "name": name,
         "digest": rows.digest,
@@ -45,7 +47,10 @@ def render_page(
         "audit": [*audit],
         "sprites": [*sprites],
         "has_picture": has_picture,
-        "side": PICTURE_SIDE,
+        "has_numbers": rows.has_numbers,
+        "width": place.width,
+        "height": place.height,
+        "input_side": place.input_side,
         "per_sprite": ROWS_PER_SPRITE,
         "columns_per_sprite": COLUMNS_PER_SPRITE,
     }
@@ -57,7 +62,9 @@ def render_page(
         style_hash=_hash_for_policy(style),
         script_hash=_hash_for_policy(script),
         data=Markup(_escape_json(data)),  # no character of it ends the element
-        picture_side=PICTURE_SIDE,
+        place=place,
+        has_numbers=rows.has_numbers,
+        max_digits=MAX_NUMBER_DIGITS,
         audit_count=len(audit),
     )
 

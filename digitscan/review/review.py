@@ -38,7 +38,8 @@ def run_review(config: ReviewConfig) -> None:
     _check_free(config.output, config.overwrite)
     rows = read_rows(config.csv, config.images)
     audit = _draw_audit(rows, config.audit)
-    model = load_model(config.model, log=log)
+    # Of numbers only the pictures are shown, which do not depend on the model.
+    model = load_model(None if rows.has_numbers else config.model, log=log)
     folder = _files_folder(config.output) if len(rows.cells) > MAX_INLINE_ROWS else None
     if folder:
         _create_folder(folder)
@@ -59,12 +60,13 @@ def _write_page(
     from tqdm import tqdm
 
     from digitscan.review.page import render_page
-    from digitscan.review.sprites import make_sprites
+    from digitscan.review.sprites import DIGIT_PLACE, NUMBER_PLACE, make_sprites
 
+    place = NUMBER_PLACE if rows.has_numbers else DIGIT_PLACE
     addresses, flags = [], []
     # None: no bar where stderr is no terminal.
     with tqdm(total=len(rows.pictures), unit=" pictures", disable=None, leave=False) as bar:
-        for number, sprite in enumerate(make_sprites(rows.pictures, model), 1):
+        for number, sprite in enumerate(make_sprites(rows.pictures, model, place), 1):
             flags.append(sprite.has_picture)
             addresses.append(_store_sprite(sprite.png, folder, number))
             bar.update(len(sprite.has_picture))

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from digitscan.csv_cells import DIGIT_COLUMN, NUMBER_COLUMN, has_numbers
 from digitscan.errors import DataError
-from digitscan.evaluation.corrected_csv import AUDIT_COLUMN, CORRECTED_COLUMN
-from digitscan.evaluation.labels import NO_DIGIT_LABEL, parse_label, read_table
+from digitscan.evaluation.corrected_csv import AUDIT_COLUMN, restore_numbers
+from digitscan.evaluation.labels import CORRECTED_COLUMN, NO_DIGIT_LABEL, parse_label, read_table
 from digitscan.evaluation.metrics import NO_DIGIT
 from digitscan.evaluation.picture_paths import create_picture_finder
 from digitscan.prediction import NOT_UTF8, Status
 from digitscan.workers.protocol import FileLocation
 
-NEEDED_COLUMNS = ("path", "digit", "confidence", "status", "note")
+NEEDED_COLUMNS = ("path", "confidence", "status", "note")
+"""The columns that are needed besides the one with what was read."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class ReviewedRows:
     """The SHA-256 of the file: the page keeps corrections under it."""
     has_mark: bool
     """Whether the file begins with the mark by which Excel recognizes UTF-8."""
+    has_numbers: bool = False
+    """Whether whole numbers were read, not single digits."""
 
 
 def read_rows(csv: Path, images: Path | None) -> ReviewedRows:
@@ -44,7 +48,10 @@ def read_rows(csv: Path, images: Path | None) -> ReviewedRows:
     Raises DataError for a file that is no such CSV, and for corrections that are no labels.
     """
     table = read_table(csv)
-    missing = [name for name in NEEDED_COLUMNS if name not in table.columns]
+    is_of_numbers = has_numbers(table.columns)
+    first, *others = NEEDED_COLUMNS
+    needed = (first, NUMBER_COLUMN if is_of_numbers else DIGIT_COLUMN, *others)
+    missing = [name for name in needed if name not in table.columns]
     if missing:
         raise DataError(f"{csv} is not a CSV of digitscan: it has no column named {' or '.join(missing)}")
     find_picture = create_picture_finder(csv, images)
@@ -56,7 +63,8 @@ def read_rows(csv: Path, images: Path | None) -> ReviewedRows:
                 f"{csv}, line {line}: {row['status']!r} is no status: expected {', '.join(Status)}"
             )
         pictures.append(find_picture(row["path"], NOT_UTF8 not in row["note"]))
-        cells.append([*_normalize(row, status, csv, line).values()])
+        read = _normalize_number(row, csv, line) if is_of_numbers else _normalize_digit(row, csv, line)
+        cells.append([*{**row, **read, "status": status}.values()])
         if status == Status.OK:
             ok_indices.append(index)
         if row.get(AUDIT_COLUMN, "").strip():
@@ -64,16 +72,33 @@ def read_rows(csv: Path, images: Path | None) -> ReviewedRows:
     if not cells:
         raise DataError(f"{csv} has no rows")
     return ReviewedRows(
-        table.header, table.columns, cells, pictures, ok_indices, audit_indices, table.digest, table.has_mark
+        table.header,
+        table.columns,
+        cells,
+        pictures,
+        ok_indices,
+        audit_indices,
+        table.digest,
+        table.has_mark,
+        is_of_numbers,
     )
 
 
-def _normalize(row: dict[str, str], status: str, csv: Path, line: int) -> dict[str, str]:
-    """Return the cells with digit, status and correction as a scan and the page write them."""
-    normal = {**row, "status": status, "digit": _to_cell(parse_label(row["digit"], csv, line))}
+def _normalize_digit(row: dict[str, str], csv: Path, line: int) -> dict[str, str]:
+    """Return the cells with the digit and its correction as a scan and the page write them."""
+    normal = {DIGIT_COLUMN: _to_cell(parse_label(row[DIGIT_COLUMN], csv, line))}
     if CORRECTED_COLUMN in row:
         label = parse_label(row[CORRECTED_COLUMN], csv, line)
         normal[CORRECTED_COLUMN] = NO_DIGIT_LABEL if label == NO_DIGIT else _to_cell(label)
+    return normal
+
+
+def _normalize_number(row: dict[str, str], csv: Path, line: int) -> dict[str, str]:
+    """Return the same cells of a whole number."""
+    corrected, number = restore_numbers(row, csv, line)
+    normal = {NUMBER_COLUMN: number or ""}
+    if CORRECTED_COLUMN in row:
+        normal[CORRECTED_COLUMN] = NO_DIGIT_LABEL if corrected == "" else corrected or ""
     return normal
 
 

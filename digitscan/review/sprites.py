@@ -19,8 +19,19 @@ from digitscan.workers.protocol import FileLocation
 if TYPE_CHECKING:
     from digitscan.model.registry import Model
 
-PICTURE_SIDE = 104
-"""Pixels on each side of the square for a picture."""
+
+class Place(NamedTuple):
+    """The size of a row's place in a sprite, in pixels."""
+
+    width: int
+    """Of the picture."""
+    height: int
+    input_side: int
+    """Of what the model saw, which is square; 0 if that is not shown."""
+
+
+DIGIT_PLACE = Place(104, 104, IMAGE_SIZE)
+NUMBER_PLACE = Place(224, 104, 0)
 ROWS_PER_SPRITE = 100
 COLUMNS_PER_SPRITE = 10
 SPRITES_AT_A_TIME = 20
@@ -37,42 +48,47 @@ class Sprite(NamedTuple):
     has_picture: str
 
 
-def make_sprites(pictures: Sequence[FileLocation], model: Model) -> Iterator[Sprite]:
+def make_sprites(
+    pictures: Sequence[FileLocation], model: Model, place: Place = DIGIT_PLACE
+) -> Iterator[Sprite]:
     """Yield the sprites of the pictures in order. Raises ModelError, and DigitscanError as a scan does."""
     step = ROWS_PER_SPRITE * SPRITES_AT_A_TIME
     for start in range(0, len(pictures), step):
         part = pictures[start : start + step]
-        explanations = explain_images(part, model, picture_side=PICTURE_SIDE, findings=False)
+        explanations = explain_images(part, model, picture_side=place.width, findings=False)
         for first in range(0, len(explanations), ROWS_PER_SPRITE):
             shown = explanations[first : first + ROWS_PER_SPRITE]
-            yield _draw([(each.picture, each.model_input) for each in shown])
+            yield _draw([(each.picture, each.model_input) for each in shown], place)
 
 
-def _draw(pictures: Sequence[tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]]) -> Sprite:
+def _draw(
+    pictures: Sequence[tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]], place: Place
+) -> Sprite:
     """Return the sprite of some pictures and of what the model saw of each."""
-    width = PICTURE_SIDE + IMAGE_SIZE
+    width = place.width + place.input_side
     rows = -(-len(pictures) // COLUMNS_PER_SPRITE)
-    sprite = np.full((rows * PICTURE_SIDE, COLUMNS_PER_SPRITE * width), BACKGROUND, np.uint8)
+    sprite = np.full((rows * place.height, COLUMNS_PER_SPRITE * width), BACKGROUND, np.uint8)
     flags = []
     for index, (picture, model_input) in enumerate(pictures):
-        top, left = (index // COLUMNS_PER_SPRITE) * PICTURE_SIDE, (index % COLUMNS_PER_SPRITE) * width
-        input_flag = ONLY_PICTURE if model_input is None else BOTH_PICTURES
+        top, left = (index // COLUMNS_PER_SPRITE) * place.height, (index % COLUMNS_PER_SPRITE) * width
+        shows_input = model_input is not None and place.input_side > 0
+        input_flag = BOTH_PICTURES if shows_input else ONLY_PICTURE
         flags.append(NO_PICTURE if picture is None else input_flag)
         if picture is not None:
-            fitted = _fit(picture)
-            y = top + (PICTURE_SIDE - fitted.shape[0]) // 2
-            x = left + (PICTURE_SIDE - fitted.shape[1]) // 2
+            fitted = _fit(picture, place)
+            y = top + (place.height - fitted.shape[0]) // 2
+            x = left + (place.width - fitted.shape[1]) // 2
             sprite[y : y + fitted.shape[0], x : x + fitted.shape[1]] = fitted
-        if model_input is not None:
-            x = left + PICTURE_SIDE
+        if model_input is not None and shows_input:
+            x = left + place.width
             sprite[top : top + IMAGE_SIZE, x : x + IMAGE_SIZE] = model_input
     return Sprite(cv2.imencode(".png", sprite)[1].tobytes(), "".join(flags))
 
 
-def _fit(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the picture with a longer side of PICTURE_SIDE; a small one is enlarged."""
+def _fit(picture: NDArray[np.uint8], place: Place) -> NDArray[np.uint8]:
+    """Return the picture as large as it fits into its place; a small one is enlarged."""
     height, width = picture.shape
-    scale = PICTURE_SIDE / max(height, width)
+    scale = min(place.width / width, place.height / height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     return np.asarray(cv2.resize(picture, size, interpolation=interpolation), np.uint8)

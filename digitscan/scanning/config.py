@@ -12,6 +12,7 @@ from pathlib import Path
 from digitscan.errors import UsageError
 from digitscan.imaging.formats import MAX_MEGAPIXELS, MAX_PAGES
 from digitscan.model.input_range import InputRange
+from digitscan.model.number_rules import NumberRules
 from digitscan.system.file_filter import FileFilter, check_pattern
 
 MAX_CHUNK_SIZE = 4096
@@ -37,7 +38,8 @@ class ScanConfig:
     """
 
     model: str | Path | None = None
-    """A bundled model's name or a `.h5` file; None is the user's own `models/digits.h5`, else `cnn`."""
+    """A bundled model's name or a `.h5` file; None is the user's own `models/digits.h5`, else `cnn`; for
+    numbers it is `line`."""
     input_range: InputRange | None = None
     """The input of a model that digitscan did not make, such as "0..255"; None is 0..1."""
     model_sha256: str | None = None
@@ -47,6 +49,14 @@ class ScanConfig:
     """The confidence, 0 to 1, from which a row is `ok`; None is the model's own threshold."""
     probabilities: bool = False
     """Whether each row has the probabilities of all ten digits."""
+    numbers: bool = False
+    """Whether each picture is read as one number of several digits, not as a single digit."""
+    length: str | int | None = None
+    """How many digits the numbers have, as far as it is known: 5, "1-3" or "2,4-6"; None: any number."""
+    check: str | None = None
+    """The check digit with which the numbers end: "luhn"; None: there is none."""
+    digit_confidence: bool = False
+    """Whether each row of a number has the confidence of each digit."""
     max_megapixels: float = MAX_MEGAPIXELS
     """Larger pictures are not decoded: their row is an error."""
     max_pages: int = MAX_PAGES
@@ -71,6 +81,11 @@ class ScanConfig:
         """What tells which files of a folder are skipped."""
         return FileFilter(self.include, self.exclude, self.hidden)
 
+    @property
+    def number_rules(self) -> NumberRules:
+        """What is known of the numbers beforehand."""
+        return NumberRules.parse(None if self.length is None else str(self.length), self.check)
+
     def __post_init__(self) -> None:
         """Check types and ranges, so that a wrong value fails here and not in a worker.
 
@@ -82,7 +97,9 @@ class ScanConfig:
         _check_integer(self, "workers", 1)
         _check_integer(self, "max_pages", 1)
         _check_integer(self, "chunk_size", 1, MAX_CHUNK_SIZE)
-        object.__setattr__(self, "probabilities", bool(self.probabilities))
+        for name in ("probabilities", "numbers", "digit_confidence"):
+            object.__setattr__(self, name, bool(getattr(self, name)))
+        _check_numbers(self)
         if self.frames not in {*Frames}:
             raise UsageError(f"frames must be {' or '.join(Frames)}, not {self.frames!r}")
         object.__setattr__(self, "frames", Frames(self.frames))
@@ -117,6 +134,23 @@ def _check_integer(config: ScanConfig, name: str, minimum: int, maximum: float =
     if not minimum <= number <= maximum or isinstance(value, bool):
         raise UsageError(f"{name} must be a whole number {_format_limits(minimum, maximum)}, not {value!r}")
     object.__setattr__(config, name, number)
+
+
+def _check_numbers(config: ScanConfig) -> None:
+    """Check what is only for numbers, and keep the length as text without blanks."""
+    for name in ("length", "check", "digit_confidence"):
+        if getattr(config, name) not in (None, False) and not config.numbers:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} is for whole numbers: add --numbers")
+    if config.numbers and config.probabilities:
+        raise UsageError(
+            "--probabilities are those of single digits: for --numbers there is --digit-confidence"
+        )
+    if config.length is not None:
+        if isinstance(config.length, bool) or not isinstance(config.length, str | int):
+            raise UsageError(f"length must be such as 5, '1-3' or '2,4-6', not {config.length!r}")
+        object.__setattr__(config, "length", "".join(str(config.length).split()))
+    _ = config.number_rules  # raises UsageError where there is no such length or check
 
 
 def _check_patterns(config: ScanConfig, name: str) -> None:

@@ -66,9 +66,15 @@ def _is_in_order(sink: OutputSink, csv_format: CsvFormat, roots: Sequence[str]) 
     try:
         for row in reader.rows() if reader else ():
             position = positions.of_row(row.prediction)
-            if (last is not None and position < last) or len(row.cells) != len(csv_format.columns):
+            if (last is not None and position < last) or not _is_whole(row, csv_format):
                 return False
             last = position
     except OutputError:
         return False
     return True
+
+
+def _is_whole(row: CsvRow, csv_format: CsvFormat) -> bool:
+    """Tell whether a row has all cells, and its number the leading zeros that a spreadsheet takes away."""
+    has_zeros = not csv_format.numbers or row.cells[1] == (row.prediction.number or "")
+    return has_zeros and len(row.cells) == len(csv_format.columns)

@@ -56,6 +56,6 @@ def _exists(file: str, folder: Folder | None) -> bool:
 
 
 def _is_same(old: Prediction, new: Prediction) -> bool:
-    if old.digit is None or new.digit is None:
-        return old.digit is new.digit
-    return old.digit == new.digit and round(old.confidence or 0.0, 4) == round(new.confidence or 0.0, 4)
+    if (old.digit, old.number) != (new.digit, new.number):
+        return False
+    return round(old.confidence or 0.0, 4) == round(new.confidence or 0.0, 4)

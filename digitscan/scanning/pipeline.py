@@ -101,6 +101,7 @@ class Scan(Iterator[Prediction]):
             self.config.model,
             input_range=self.config.input_range,
             sha256=self.config.model_sha256,
+            numbers=self.config.numbers,
             log=log,
         )
 
@@ -277,6 +278,7 @@ def _print_summary(
         skipped=scan.stats.skipped,
         unreadable_folders=tuple(scan.stats.unreadable_folders),
         poor_accuracy=describe_poor_accuracy(scan.model),
+        numbers=scan.config.numbers,
         is_calibrated=metadata.ok_confidence is not None or scan.config.min_confidence is not None,
     )
     print_summary(counts, context, console)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitscan.errors import OutputError
-from digitscan.imaging.version import PREPROCESS_VERSION
+from digitscan.imaging.version import LINE_PREPROCESS_VERSION, PREPROCESS_VERSION
 from digitscan.scanning.config import ScanConfig
 from digitscan.scanning.discovery import list_roots
 from digitscan.scanning.edited_output import restore_format
@@ -38,7 +38,13 @@ def create_manifest(
     paths: Sequence[Path], model: Model, config: ScanConfig, output_config: OutputConfig
 ) -> ScanManifest:
     """Return what the rows of a scan depend on."""
-    csv_format = CsvFormat(config.probabilities, output_config.raw, output_config.excel)
+    csv_format = CsvFormat(
+        config.probabilities,
+        output_config.raw,
+        output_config.excel,
+        config.numbers,
+        config.digit_confidence,
+    )
     is_list = len(paths) > MAX_STORED_PATHS
     return ScanManifest(
         digitscan=__version__,
@@ -49,7 +55,7 @@ def create_manifest(
         current_folder=_resolve(Path()) if is_list else None,
         model=model.digest,
         fast_model=model.fast_model.digest if model.fast_model else None,
-        preprocess_version=PREPROCESS_VERSION,
+        preprocess_version=LINE_PREPROCESS_VERSION if config.numbers else PREPROCESS_VERSION,
         input_maximum=model.metadata.input_range.maximum,
         input_inverted=model.metadata.input_range.is_inverted,
         min_confidence=config.min_confidence,
@@ -61,6 +67,9 @@ def create_manifest(
         include=config.include,
         exclude=config.exclude,
         hidden=config.hidden,
+        numbers=config.numbers,
+        length=None if config.length is None else str(config.length),
+        check=config.check,
         columns=csv_format.columns,
         raw=csv_format.raw,
         excel=csv_format.excel,

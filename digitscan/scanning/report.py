@@ -43,11 +43,11 @@ class SummaryCounts:
     previous_rows: int = 0
     """Rows that an earlier, interrupted scan had written."""
     images: Counter[int] = field(default_factory=Counter)
-    """Rows with a digit, by digit."""
+    """Rows with a digit, by digit; rows with a number, by its length."""
     review: Counter[int] = field(default_factory=Counter)
     """Of these, the rows with status `review`."""
     confidence_sums: dict[int, float] = field(default_factory=dict)
-    """The sums of the confidence, by digit."""
+    """The sums of the confidence, likewise."""
     no_digit: Counter[str] = field(default_factory=Counter)
     """Rows without a digit, by reason."""
     errors: Counter[str] = field(default_factory=Counter)
@@ -58,12 +58,13 @@ class SummaryCounts:
     def add(self, rows: Iterable[Prediction]) -> None:
         """Count some rows."""
         for row in rows:
-            if row.digit is not None:
-                self.images[row.digit] += 1
-                confidence_sum = self.confidence_sums.get(row.digit, 0.0)
-                self.confidence_sums[row.digit] = confidence_sum + (row.confidence or 0.0)
+            group = row.digit if row.number is None else len(row.number)
+            if group is not None:
+                self.images[group] += 1
+                confidence_sum = self.confidence_sums.get(group, 0.0)
+                self.confidence_sums[group] = confidence_sum + (row.confidence or 0.0)
                 if row.status is Status.REVIEW:
-                    self.review[row.digit] += 1
+                    self.review[group] += 1
             elif row.status is Status.NO_DIGIT:
                 self.no_digit[row.note.partition(";")[0]] += 1
             else:
@@ -99,6 +100,8 @@ class SummaryContext:
     unreadable_folders: tuple[str, ...] = ()
     csv: Path | None = None
     """The file with the rows; None if they went to a stream."""
+    numbers: bool = False
+    """Whether numbers were read, not single digits."""
     is_calibrated: bool = True
     """Whether rows can be `ok`: by the model's threshold or by --min-confidence."""
     poor_accuracy: str = ""
@@ -128,13 +131,14 @@ def print_summary(counts: SummaryCounts, context: SummaryContext, console: Conso
 
     console.print(Text(f"Read by {escape_control_characters(context.model)}", style="bold"))
     if counts.images:
-        console.print(_digits_table(counts))
+        console.print(_rows_table(counts, "digits" if context.numbers else "digit"))
     lines = [*_rows_lines(counts), *_files_lines(context), *_run_lines(counts, context)]
     console.print(Padding(_lines_table(lines), (0, 0, 0, 2), expand=False))
     console.print(Text())
 
 
-def _digits_table(counts: SummaryCounts) -> Table:
+def _rows_table(counts: SummaryCounts, title: str) -> Table:
+    """Return a table of the rows by digit, or by how many digits a number has, as the title says."""
     from rich import box
     from rich.table import Table
 
@@ -142,7 +146,7 @@ def _digits_table(counts: SummaryCounts) -> Table:
     mean_confidence = sum(counts.confidence_sums.values()) / total
     review = counts.review.total()
     table = Table(box=box.SIMPLE_HEAD, show_footer=len(counts.images) > 1)
-    table.add_column("digit", footer="all", justify="right")
+    table.add_column(title, footer="all", justify="right")
     table.add_column("images", footer=f"{total:,}", justify="right")
     table.add_column("mean confidence", footer=f"{mean_confidence:.3f}", justify="right")
     table.add_column("to review", footer=f"{review:,}" if review else "", justify="right")

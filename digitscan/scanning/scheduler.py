@@ -18,7 +18,15 @@ from digitscan.prediction import ImageFile, Prediction, Status
 from digitscan.scanning.config import ScanConfig
 from digitscan.system.folders import join_path
 from digitscan.system.resources import count_usable_cores
-from digitscan.workers.protocol import WorkerRow, create_image_setup
+from digitscan.workers.protocol import (
+    NO_ROW,
+    ImageSetup,
+    NumberSetup,
+    WorkerRow,
+    create_image_setup,
+    create_number_setup,
+    parse_worker_row,
+)
 from digitscan.workers.supervisor import ProcessFactory, Task
 from digitscan.workers.worker_pool import QUEUED_TASKS_PER_WORKER, WorkerPool
 
@@ -74,9 +82,7 @@ class Scheduler(WorkerPool):
         """
         self._config = config
         super().__init__(
-            create_image_setup(
-                model, config.min_confidence, config.probabilities, config.max_megapixels, config.max_pages
-            ),
+            _create_setup(model, config),
             config.timeout,
             config.workers or count_usable_cores(),
             process_factory,
@@ -218,13 +224,35 @@ class _Chunk:
 
     def set_row(self, position: int, row: Sequence[Any]) -> None:
         """Set the row of a file from the values of a WorkerRow, which come out of JSON as a list."""
-        digit, confidence, status, note, probabilities = row
+        digit, confidence, status, note, probabilities, number, digit_confidences = row
+        if number is not None:
+            digit, confidence, status, note, probabilities, number, digit_confidences = _check_row(row)
         file = self.files[position]
         if file.notes:
             note = "; ".join((note, *file.notes) if note else file.notes)
         ten = tuple(probabilities) if probabilities else None
-        self.rows[position] = Prediction(file.name, digit, confidence, _STATUSES[status], note, ten)
+        each = tuple(digit_confidences) if digit_confidences else None
+        status = _STATUSES[status]
+        self.rows[position] = Prediction(file.name, digit, confidence, status, note, ten, number, each)
         self.missing -= 1
+
+
+def _create_setup(model: Model, config: ScanConfig) -> ImageSetup | NumberSetup:
+    """Return what the workers of a scan must know."""
+    limits = config.max_megapixels, config.max_pages
+    if config.numbers:
+        return create_number_setup(
+            model, config.number_rules, config.min_confidence, config.digit_confidence, *limits
+        )
+    return create_image_setup(model, config.min_confidence, config.probabilities, *limits)
+
+
+def _check_row(row: Sequence[Any]) -> WorkerRow:
+    """Return the row of a number, or an error: a picture that has taken over a worker may send any text."""
+    try:
+        return parse_worker_row(row)
+    except (TypeError, ValueError, ArithmeticError, LookupError):
+        return WorkerRow(None, None, Status.ERROR, NO_ROW, None)
 
 
 def _size_in_bytes(file: ImageFile) -> int:

@@ -221,8 +221,8 @@ class _FileMerge:
             return old_row
         self._counts.changed_rows += 1
         if self._is_edited:
-            digit = "no digit" if old.digit is None else str(old.digit)
-            before = BEFORE_NOTE + ", ".join(filter(None, (digit, old.status.value, old.note)))
+            value = old.number or ("no digit" if old.digit is None else str(old.digit))
+            before = BEFORE_NOTE + ", ".join(filter(None, (value, old.status.value, old.note)))
             new_row = _mark_for_review(new_row, before)
         return CsvRow(new_row, extra_cells=old_row.extra_cells)
 
@@ -244,9 +244,10 @@ def _reads_as(old: Prediction, new: Prediction) -> bool:
     is_same_status = old.status is new.status or (separator and new.status is Status.OK)
     return bool(
         is_same_status
-        and (old.digit, note.removeprefix("; ")) == (new.digit, new.note)
+        and (old.digit, old.number, note.removeprefix("; ")) == (new.digit, new.number, new.note)
         and _round(old.confidence) == _round(new.confidence)
         and [*map(_round, old.probabilities or ())] == [*map(_round, new.probabilities or ())]
+        and [*map(_round, old.digit_confidences or ())] == [*map(_round, new.digit_confidences or ())]
     )
 
 

@@ -15,6 +15,7 @@ from digitscan.workers.image_processor import (
     SetCurrent,
     describe_error,
     load_classifier,
+    make_error_row,
     make_no_digit_row,
     make_row,
 )
@@ -95,7 +96,7 @@ class Explainer:
             try:
                 read = self._read(index, file)
             except Exception as error:
-                rows[index] = ExplainedRow(WorkerRow(None, None, Status.ERROR, describe_error(error), None))
+                rows[index] = ExplainedRow(make_error_row(describe_error(error)))
                 continue
             if read.result.pixels is None:
                 row = make_no_digit_row(read.result, read.image.notes)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from digitscan.system.resources import count_usable_cores
-from digitscan.workers.protocol import FileLocation
+from digitscan.workers.protocol import NO_ROW, FileLocation
 from digitscan.workers.supervisor import ProcessFactory, Task
 from digitscan.workers.worker_pool import WorkerPool
 
@@ -23,7 +23,6 @@ _MIN_FILES_FOR_WORKER = 64
 """Another worker takes a quarter of a second to start: it is worth that for so many files."""
 _CHUNK_SIZE = 16
 """Files of a task."""
-_NO_ROW = "crashed the decoder: the process that read it gave no answer of ours"
 
 Row = TypeVar("Row")
 
@@ -95,4 +94,4 @@ class _FileReader(WorkerPool, Generic[Row]):
         try:
             return self._parse_row(values)
         except (TypeError, ValueError, ArithmeticError, LookupError):
-            return _NO_ROW
+            return NO_ROW

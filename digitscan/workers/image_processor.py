@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import binascii
 import contextlib
-import errno
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from digitscan.errors import ImageError
-from digitscan.imaging.formats import MAX_PAGES
 from digitscan.prediction import Status
-from digitscan.system.files import describe_os_error
-from digitscan.system.folders import FolderOpener
 from digitscan.system.resources import limit_memory
+from digitscan.workers.file_decoder import FileDecoder
 from digitscan.workers.protocol import FileLocation, ImageSetup, ModelSetup, WorkerRow
 
 if TYPE_CHECKING:
     from digitscan.imaging.decoded_image import DecodedImage
+    from digitscan.imaging.line_image import LineImage
     from digitscan.imaging.preprocess import Preprocessed
     from digitscan.model.classifier import Cascade, ClassifiedImage, Classifier
     from digitscan.model.metadata import ModelMetadata
@@ -56,9 +54,7 @@ class ImageProcessor:
     metadata: ModelMetadata
     min_confidence: float | None
     probabilities: bool
-    max_megapixels: float
-    max_pages: int = MAX_PAGES
-    _folders: FolderOpener = field(default_factory=FolderOpener)
+    decoder: FileDecoder
 
     def process(self, files: Sequence[FileLocation], set_current: SetCurrent) -> list[WorkerRow]:
         """Return one row for each file, in order.
@@ -66,21 +62,18 @@ class ImageProcessor:
         `set_current` is called with the index of a file before it is read, and with the number of files
         before work on several files together.
         """
-        from digitscan.imaging.decode import decode_image
+        from digitscan.imaging.decoded_image import MIN_SHORT_SIDE
 
-        rows: list[WorkerRow] = [_error_row("")] * len(files)
+        rows: list[WorkerRow] = [make_error_row("")] * len(files)
         preprocessed: list[_PreprocessedFile] = []
         decoded: list[tuple[int, DecodedImage]] = []
         buffered_pixels = 0
         for index, file in enumerate(files):
             set_current(index)
             try:
-                path, dir_fd = self._locate(file)
-                if file.page > self.max_pages:
-                    raise ImageError(self._describe_left_out_pages(path, dir_fd))
-                image = decode_image(path, self.max_megapixels, dir_fd=dir_fd, page=file.page)
+                image = self.decoder.decode(file, MIN_SHORT_SIDE)
             except Exception as error:
-                rows[index] = _error_row(describe_error(error))
+                rows[index] = make_error_row(describe_error(error))
                 continue
             decoded.append((index, image))
             buffered_pixels += image.pixels.size
@@ -93,21 +86,6 @@ class ImageProcessor:
         self._classify(rows, preprocessed)
         return rows
 
-    def _describe_left_out_pages(self, path: str, dir_fd: int | None) -> str:
-        from digitscan.imaging.pages import count_pages
-
-        count = count_pages(path, dir_fd, True, self.max_megapixels)
-        return f"too many pages: {count:,} (--max-pages is {self.max_pages:,})"
-
-    def _locate(self, file: FileLocation) -> tuple[str, int | None]:
-        """Return the path of a file, and the open folder in which it begins. Raises ImageError."""
-        try:
-            return self._folders.locate(file.path, file.folder)
-        except OSError as error:
-            if error.errno in {errno.ENOTDIR, errno.ELOOP}:
-                raise ImageError("its folder was replaced by a link or a file") from None
-            raise ImageError(describe_os_error(error)) from None
-
     def _preprocess(
         self,
         files: Sequence[FileLocation],
@@ -117,7 +95,6 @@ class ImageProcessor:
         set_current: SetCurrent,
     ) -> None:
         """Add the pictures that may be a digit to `preprocessed`; the others get their row."""
-        from digitscan.imaging.decode import decode_image
         from digitscan.imaging.decoded_image import MIN_SHORT_SIDE_CLOSE_UP
         from digitscan.imaging.preprocess import MIN_DIGIT_SIZE, preprocess
         from digitscan.imaging.preprocess_batch import is_batchable, preprocess_batch
@@ -133,13 +110,10 @@ class ImageProcessor:
                     set_current(index)
                     result = preprocess(image.pixels)
                 if image.is_reduced and 0 < result.digit_size < MIN_DIGIT_SIZE:
-                    path, dir_fd = self._locate(files[index])
-                    close_up = decode_image(
-                        path, self.max_megapixels, MIN_SHORT_SIDE_CLOSE_UP, dir_fd, files[index].page
-                    )
+                    close_up = self.decoder.decode(files[index], MIN_SHORT_SIDE_CLOSE_UP)
                     result = preprocess(close_up.pixels)
             except Exception as error:
-                rows[index] = _error_row(describe_error(error))
+                rows[index] = make_error_row(describe_error(error))
                 continue
             if result.pixels is None:
                 rows[index] = make_no_digit_row(result, image.notes)
@@ -162,24 +136,28 @@ class ImageProcessor:
 
 def load_image_processor(setup: ImageSetup) -> ProcessFiles:
     """Load the models that the supervisor names and return what reads files. Raises ModelError."""
-    import cv2
-
-    from digitscan.system.native_stderr import keep_native_stderr
-
-    limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * setup["max_megapixels"]))
-    # There is one worker for each core: more threads would only compete for them.
-    cv2.setNumThreads(1)
-    keep_native_stderr()
+    prepare_process(setup["max_megapixels"])
     classifier, metadata = load_classifier(setup)
     processor = ImageProcessor(
         classifier,
         metadata,
         setup["min_confidence"],
         setup["probabilities"],
-        setup["max_megapixels"],
-        setup["max_pages"],
+        FileDecoder(setup["max_megapixels"], setup["max_pages"]),
     )
     return processor.process
+
+
+def prepare_process(max_megapixels: float) -> None:
+    """Limit what this process may use, and keep what libraries print, before it decodes files of a scan."""
+    import cv2
+
+    from digitscan.system.native_stderr import keep_native_stderr
+
+    limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * max_megapixels))
+    # There is one worker for each core: more threads would only compete for them.
+    cv2.setNumThreads(1)
+    keep_native_stderr()
 
 
 def load_classifier(setup: ImageSetup) -> tuple[Classifier | Cascade, ModelMetadata]:
@@ -196,15 +174,21 @@ def load_classifier(setup: ImageSetup) -> tuple[Classifier | Cascade, ModelMetad
 
 def _load_single_classifier(setup: ModelSetup) -> tuple[Classifier, ModelMetadata]:
     from digitscan.model.classifier import Classifier
+
+    compiled, metadata = read_model(setup)
+    return Classifier(compiled, metadata), metadata
+
+
+def read_model(setup: ModelSetup) -> tuple[bytes, ModelMetadata]:
+    """Return the compiled model that the supervisor names, and its metadata. Raises ModelError."""
     from digitscan.model.compiled_cache import read_compiled
     from digitscan.model.metadata import ModelMetadata
 
     metadata = ModelMetadata.from_json(setup["metadata"])
     content = setup["compiled_content"]
     if content is not None:
-        return Classifier(binascii.a2b_base64(content), metadata), metadata
-    compiled = read_compiled(setup["compiled_path"], setup["compiled_digest"])
-    return Classifier(compiled, metadata), metadata
+        return binascii.a2b_base64(content), metadata
+    return read_compiled(setup["compiled_path"], setup["compiled_digest"]), metadata
 
 
 def preload_libraries() -> None:
@@ -238,13 +222,14 @@ def make_row(
     return WorkerRow(digit, confidence, status, "; ".join(notes), None)
 
 
-def make_no_digit_row(result: Preprocessed, decode_notes: tuple[str, ...]) -> WorkerRow:
+def make_no_digit_row(result: Preprocessed | LineImage, decode_notes: tuple[str, ...]) -> WorkerRow:
     """Return the row of an image in which preprocessing found no digit."""
     note = "; ".join((result.rejection or "no digit", *decode_notes, *result.notes))
     return WorkerRow(None, None, Status.NO_DIGIT, note, None)
 
 
-def _error_row(note: str) -> WorkerRow:
+def make_error_row(note: str) -> WorkerRow:
+    """Return the row of a file that could not be read; the note says why."""
     return WorkerRow(None, None, Status.ERROR, note, None)
 
 

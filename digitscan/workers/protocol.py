@@ -24,9 +24,10 @@ from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 from digitscan.imaging.formats import MAX_MEGAPIXELS, MAX_PAGES
-from digitscan.prediction import Folder, ImageFile, Status
+from digitscan.prediction import Folder, ImageFile, Status, is_number
 
 if TYPE_CHECKING:
+    from digitscan.model.number_rules import NumberRules
     from digitscan.model.registry import Model
 
 CURRENT_FILE = struct.Struct("<II")
@@ -34,6 +35,9 @@ CURRENT_FILE = struct.Struct("<II")
 
 An index equal to the number of files says that the worker works on all of them together.
 """
+
+NO_ROW = "crashed the decoder: the process that read it gave no answer of ours"
+"""The note of a file for which a worker has sent something that is no row."""
 
 _LENGTH = struct.Struct(">I")
 _MAX_FRAME_BYTES = 1 << 29  # a setup may hold a compiled model, and that MAX_MODEL_BYTES
@@ -57,6 +61,8 @@ class WorkerRow(NamedTuple):
     status: str
     note: str
     probabilities: list[float] | None
+    number: str | None = None
+    digit_confidences: list[float] | None = None
 
 
 def parse_worker_row(values: Any) -> WorkerRow:
@@ -64,15 +70,21 @@ def parse_worker_row(values: Any) -> WorkerRow:
 
     Raises TypeError, ValueError, ArithmeticError or LookupError for anything else.
     """
-    digit, confidence, status, note, probabilities = values
+    digit, confidence, status, note, probabilities, number, digit_confidences = values
     if digit is not None and digit not in range(10):
         raise ValueError("no digit")
+    if number is not None and not (isinstance(number, str) and is_number(number)):
+        raise ValueError("no number")
+    if digit_confidences is not None and len(digit_confidences) != len(number or ""):
+        raise ValueError("not one confidence for each digit")
     return WorkerRow(
         None if digit is None else int(digit),
         None if confidence is None else parse_probability(confidence),
         Status(status),
         str(note),
         None if probabilities is None else [*map(parse_probability, probabilities)],
+        number,
+        None if digit_confidences is None else [*map(parse_probability, digit_confidences)],
     )
 
 
@@ -98,7 +110,14 @@ class ModelSetup(TypedDict):
 class WorkerSetup(TypedDict):
     """What every worker must know before its first task."""
 
-    does: Literal["read images", "explain images", "detect kinds", "count pages", "preprocess images"]
+    does: Literal[
+        "read images",
+        "read numbers",
+        "explain images",
+        "detect kinds",
+        "count pages",
+        "preprocess images",
+    ]
     shared_path: str | None
     """The file to map as shared memory; None for a forked worker, which has that already."""
 
@@ -118,6 +137,18 @@ class ImageSetup(WorkerSetup):
     fast_model: ModelSetup | None
     min_confidence: float | None
     probabilities: bool
+    max_megapixels: float
+    max_pages: int
+
+
+class NumberSetup(WorkerSetup):
+    """What a worker that reads numbers must know; the settings are as in `ScanConfig`."""
+
+    model: ModelSetup
+    rules: dict[str, Any]
+    """What `NumberRules.to_stored` returns."""
+    min_confidence: float | None
+    digit_confidence: bool
     max_megapixels: float
     max_pages: int
 
@@ -157,6 +188,27 @@ def create_image_setup(
         fast_model=_create_model_setup(model.fast_model) if model.fast_model else None,
         min_confidence=min_confidence,
         probabilities=probabilities,
+        max_megapixels=max_megapixels,
+        max_pages=max_pages,
+        shared_path=None,  # each worker has its own
+    )
+
+
+def create_number_setup(
+    model: Model,
+    rules: NumberRules,
+    min_confidence: float | None,
+    digit_confidence: bool = False,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    max_pages: int = MAX_PAGES,
+) -> NumberSetup:
+    """Return the setup of workers that read numbers with a model; the arguments are as in `ScanConfig`."""
+    return NumberSetup(
+        does="read numbers",
+        model=_create_model_setup(model),
+        rules=rules.to_stored(),
+        min_confidence=min_confidence,
+        digit_confidence=digit_confidence,
         max_megapixels=max_megapixels,
         max_pages=max_pages,
         shared_path=None,  # each worker has its own

@@ -42,6 +42,10 @@ def load_processor(setup: Any) -> ProcessFiles:
         from digitscan.workers.page_counts import load_page_counter
 
         return load_page_counter(setup)
+    if setup["does"] == "read numbers":
+        from digitscan.workers.number_processor import load_number_processor
+
+        return load_number_processor(setup)
     from digitscan.workers.explainer import load_explainer
     from digitscan.workers.preprocessor import load_preprocessor
 

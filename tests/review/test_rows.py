@@ -112,3 +112,29 @@ def test_each_page_of_a_file_is_found_and_a_file_that_is_named_like_one(write):
     )
     assert paths_of(rows) == [Path("x/a.tif"), Path("x/a.tif"), Path("x/b#2")]
     assert [picture.page for picture in rows.pictures] == [1, 2, 0]
+
+
+def test_numbers_that_a_spreadsheet_changed_are_as_a_scan_and_the_page_write_them(write):
+    header = "path,number,confidence,status,note,corrected\n"
+    rows = read_rows(
+        write(
+            header
+            + "a.png,7.0,0.9,OK,with leading zeros: 007,7\n"
+            + "b.png,,,no-digit,,X\n"
+            + "c.png,007,0.9,ok,with leading zeros: 007,7\n"
+            + "d.png,12,0.9,ok,,\n"
+        ),
+        Path("x"),
+    )
+    assert rows.has_numbers and rows.ok_indices == [0, 2, 3]
+    assert [(row[1], row[3], row[5]) for row in rows.cells] == [
+        ("007", "ok", "007"),
+        ("", "no-digit", "none"),
+        ("007", "ok", "7"),
+        ("12", "ok", ""),
+    ]
+
+
+def test_a_cell_that_is_no_number_is_refused_with_its_line(write):
+    with pytest.raises(DataError, match=r"line 2: '4\.5' is no number"):
+        read_rows(write("path,number,confidence,status,note\na.png,4.5,0.9,ok,\n"), Path("x"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from digitscan.errors import UsageError
+from digitscan.model.number_rules import Check, NumberRules
 from digitscan.scanning.config import ScanConfig
 
 
@@ -26,6 +27,20 @@ from digitscan.scanning.config import ScanConfig
         ({"chunk_size": 5000}, "chunk_size must be a whole number from 1 to 4096, not 5000"),
         ({"input_range": "0..2"}, "input_range must be one of 0..1, 0..255, 1..0, 255..0, not '0..2'"),
         ({"exclude": ["a", "/"]}, "'/' is an empty pattern: name files as in '*.jpg' or 'drafts/'"),
+        ({"length": 3}, "--length is for whole numbers: add --numbers"),
+        ({"check": "luhn"}, "--check is for whole numbers: add --numbers"),
+        ({"digit_confidence": True}, "--digit-confidence is for whole numbers: add --numbers"),
+        (
+            {"numbers": True, "probabilities": True},
+            "--probabilities are those of single digits: for --numbers there is --digit-confidence",
+        ),
+        (
+            {"numbers": True, "length": "a"},
+            "a length is a count of digits such as 5, 1-3 or 2,4-6, not 'a'",
+        ),
+        ({"numbers": True, "length": True}, "length must be such as 5, '1-3' or '2,4-6', not True"),
+        ({"numbers": True, "length": 2.0}, "length must be such as 5, '1-3' or '2,4-6', not 2.0"),
+        ({"numbers": True, "check": "sum"}, "the check must be one of luhn, not 'sum'"),
         ({"include": 3}, "include must be patterns such as '*.jpg', not 3"),
         ({"include": [3]}, "include must be patterns such as '*.jpg', not [3]"),
     ],
@@ -45,3 +60,17 @@ def test_numbers_of_numpy_become_those_of_python():
 def test_one_pattern_may_be_given_as_it_is():
     config = ScanConfig(include="*.png", exclude=["a*", "b*"])
     assert (config.include, config.exclude) == (("*.png",), ("a*", "b*"))
+
+
+@pytest.mark.parametrize("length", [0, "0", "5-3", 65, "65", "1-", "", "1,,2", "-3", -3])
+def test_a_length_that_no_number_can_have_is_a_usage_error(length):
+    with pytest.raises(UsageError, match="length"):
+        ScanConfig(numbers=True, length=length)
+
+
+def test_a_length_may_be_a_number_and_is_kept_without_blanks():
+    assert ScanConfig(numbers=True, length=5).length == "5"
+    config = ScanConfig(numbers=True, length=" 2, 4 - 6 ", check="luhn")
+    assert config.length == "2,4-6"
+    assert config.number_rules == NumberRules(((2, 2), (4, 6)), Check.LUHN)
+    assert ScanConfig(numbers=True).number_rules == NumberRules()

@@ -35,6 +35,10 @@ def digit(value, confidence=0.9, status=Status.OK):
     return Prediction("a.png", value, confidence, status)
 
 
+def number(value, confidence=0.9, status=Status.OK):
+    return Prediction("a.png", None, confidence, status, number=value)
+
+
 def failed(path, note):
     return Prediction(path, None, None, Status.ERROR, note)
 
@@ -42,6 +46,16 @@ def failed(path, note):
 def cells(text, first):
     (line,) = [line.split() for line in text.splitlines() if line.split()[:1] == [first]]
     return line
+
+
+def test_numbers_are_counted_by_how_many_digits_they_have():
+    rows = [number("407"), number("007", 0.5, Status.REVIEW), number("0" * 16), failed("b.png", "empty file")]
+    text = summary(rows, numbers=True)
+    assert cells(text, "digits") == ["digits", "images", "mean", "confidence", "to", "review"]
+    assert cells(text, "3") == ["3", "2", "0.700", "1"]
+    assert cells(text, "16") == ["16", "1", "0.900"]
+    assert cells(text, "all") == ["all", "3", "0.767", "1"]
+    assert "2.0 s for 4 images" in text
 
 
 def test_the_first_line_says_which_model_answered():

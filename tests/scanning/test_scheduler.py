@@ -14,6 +14,7 @@ from digitscan.model.registry import load_model
 from digitscan.prediction import ImageFile, Status
 from digitscan.scanning.config import ScanConfig
 from digitscan.scanning.scheduler import MAX_IN_FLIGHT, Scheduler, predict
+from digitscan.workers.protocol import NO_ROW
 from digitscan.workers.supervisor import ProcessFactory, SpawnedProcess
 
 CRASHED = "crashed the decoder: the process that read it ended"
@@ -60,6 +61,22 @@ def test_rows_come_in_order_for_any_number_of_workers_and_chunk_size(predict_tex
     rows = predict_texts(count_up(300), workers=workers, chunk_size=chunk_size)
     assert [row.path for row in rows] == [f"{index:04d}" for index in range(300)]
     assert digits_or_notes(rows) == [index % 10 for index in range(300)]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_numbers_come_in_order_with_the_confidence_of_each_digit(predict_texts, workers):
+    rows = predict_texts([f"{index:03}" for index in range(100)], numbers=True, workers=workers, chunk_size=7)
+    assert [row.number for row in rows] == [f"{index:03}" for index in range(100)]
+    assert {(row.digit, row.status, row.digit_confidences) for row in rows} == {
+        (None, Status.OK, (0.5, 0.5, 0.5))
+    }
+
+
+def test_a_worker_that_sends_something_else_than_a_number_costs_the_row_of_that_file_alone(predict_texts):
+    rows = predict_texts(["407", "=1+1", "1;2", "empty file", "5"], numbers=True, workers=1)
+    assert [row.number for row in rows] == ["407", None, None, None, "5"]
+    assert [row.status for row in rows] == ["ok", "error", "error", "error", "ok"]
+    assert [row.note for row in rows[1:4]] == [NO_ROW, NO_ROW, "empty file"]
 
 
 @pytest.mark.parametrize("places", [(0,), (15,), (8,), (31,), (0, 1, 2), (14, 15, 16), tuple(range(32))])

@@ -1,5 +1,6 @@
 """An output is brought up to date: what is new or has changed is read, and all rows are in order."""
 
+import dataclasses
 import os
 import time
 
@@ -256,3 +257,29 @@ def test_every_file_and_every_old_row_has_one_row_in_order(found, written, chang
         is_new = name in found and (name in changed or name not in written)
         assert (row.cells == ()) == is_new
         assert row.extra_cells == (("mine",) if name in written else ("",))
+
+
+def numbers(*texts, note=""):
+    return [
+        Prediction(f"{index}.png", None, 0.9, Status.OK, note, number=text, digit_confidences=(0.9, 0.8))
+        for index, text in enumerate(texts)
+    ]
+
+
+def test_a_number_that_reads_differently_has_its_new_row_and_the_others_stay_as_they_are():
+    old = [CsvRow(row, ("as", "it", "was"), ("seen",)) for row in numbers("07", "17", "40")]
+    counts = UpdateCounts()
+    merged = list(merge_rows(old, numbers("07", "11", "40"), (), ("remark",), False, counts))
+    assert [bool(row.cells) for row in merged] == [True, False, True]
+    changed = merged[1].prediction
+    assert (changed.number, changed.status, changed.note) == ("11", "review", "before: 17, ok")
+    assert merged[1].extra_cells == ("seen",) and counts.changed_rows == 1
+
+
+def test_a_number_whose_digits_are_as_sure_as_before_reads_the_same():
+    old = [CsvRow(row, ("as", "it", "was")) for row in numbers("17")]
+    new = [dataclasses.replace(row, digit_confidences=(0.9, 0.80001)) for row in numbers("17")]
+    counts = UpdateCounts()
+    assert [*merge_rows(old, new, (), (), True, counts)] == old
+    new = [dataclasses.replace(row, digit_confidences=(0.9, 0.7)) for row in numbers("17")]
+    assert [row.prediction.note for row in merge_rows(old, new, (), (), True, counts)] == ["before: 17, ok"]

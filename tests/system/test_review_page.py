@@ -23,6 +23,15 @@ HOSTILE = [
     "'\" onmouseover=alert(1) \u202e&amp;.png",
     "=cmd|'/c calc'!A1.png",
 ]
+COLUMNS = ("path", "digit", "confidence", "status", "note", "corrected")
+NUMBER_COLUMNS = ("path", "number", "confidence", "status", "note", "corrected")
+NUMBER_ROWS = [
+    ("a.png", "407", "0.9990", "ok", "", ""),
+    ("b.png", "17", "0.5000", "review", "17 or 11", ""),
+    ("c.png", "007", "0.4000", "review", "doubtful; with leading zeros: 007", ""),
+    ("d.png", "", "", "no-digit", "blank", ""),
+    ("e.png", "1234567890123456", "0.9500", "ok", "", "1234567890123456"),
+]
 ROWS = [
     ("a.png", "7", "0.9990", "ok", "", ""),
     ("b.png", "1", "0.5000", "review", "between 1 and 7", ""),
@@ -56,7 +65,7 @@ def page(browser):
     context.close()
 
 
-def write_csv(path, rows, columns=("path", "digit", "confidence", "status", "note", "corrected")):
+def write_csv(path, rows, columns=COLUMNS):
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
@@ -68,8 +77,8 @@ def write_csv(path, rows, columns=("path", "digit", "confidence", "status", "not
 def review(tmp_path, page):
     """A function that makes the review page of some rows, with pictures of a seven, and opens it."""
 
-    def review(rows=ROWS, **settings):
-        source = write_csv(tmp_path / "predictions.csv", rows)
+    def review(rows=ROWS, columns=COLUMNS, **settings):
+        source = write_csv(tmp_path / "predictions.csv", rows, columns)
         for row in rows:
             if row[3] != "error" and "/" not in row[0]:
                 digit_picture().save(tmp_path / row[0])
@@ -339,3 +348,74 @@ def test_a_page_without_its_pictures_still_takes_corrections(tmp_path, page):
     page.keyboard.press("5")
     expect(page.locator("#progress")).to_have_text("1 of 2,001 doubtful rows looked at, 1 in all")
     page.problems.clear()  # the browser says which pictures it does not find
+
+
+def test_a_number_is_typed_and_enter_takes_it(review):
+    page = review(NUMBER_ROWS, NUMBER_COLUMNS)
+    assert answers(page) == [
+        "c.png: 007, review, 0.4000",
+        "b.png: 17, review, 0.5000",
+        "d.png: none, no-digit",
+    ]
+    page.keyboard.type("00")
+    expect(page.locator("#number")).to_be_focused()
+    page.keyboard.type("17a-")
+    expect(page.locator("#number")).to_have_value("0017")
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Enter")
+    expect(page.locator("#path")).to_have_text("b.png")
+    expect(page.locator("#number")).to_have_value("")
+    page.keyboard.press("Enter")  # right as read
+    page.keyboard.type("5")
+    page.keyboard.press("x")
+    assert answers(page) == [
+        "c.png: 007, review, 0.4000, corrected to 001",
+        "b.png: 17, review, 0.5000, corrected to 17",
+        "d.png: none, no-digit, corrected to none",
+    ]
+    _, rows = download(page)
+    assert [row[-1] for row in rows] == ["corrected", "", "17", "001", "none", "1234567890123456"]
+
+
+def test_a_typed_number_can_be_given_up_and_a_correction_taken_back(review):
+    page = review(NUMBER_ROWS, NUMBER_COLUMNS)
+    page.keyboard.type("12")
+    page.keyboard.press("Escape")
+    expect(page.locator("#grid")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#path")).to_have_text("b.png")
+    page.keyboard.type("12")
+    page.get_by_role("button", name="correct", exact=True).click()
+    page.keyboard.press("u")
+    expect(page.locator("#answer")).to_have_text("17, review, 0.5000")
+    page.keyboard.type("34")
+    page.keyboard.press("ArrowDown")  # moves: what was typed is for the row that was left
+    expect(page.locator("#number")).to_have_value("")
+    _, rows = download(page)
+    assert [row[-1] for row in rows] == ["corrected", "", "", "", "", "1234567890123456"]
+
+
+def test_numbers_are_found_and_sorted_and_what_the_browser_keeps_is_there_again(review):
+    page = review(NUMBER_ROWS, NUMBER_COLUMNS)
+    page.locator("#view").select_option("all")
+    page.locator("#order").select_option("read")
+    order = [text.partition(":")[0] for text in answers(page)]
+    assert order == ["b.png", "c.png", "a.png", "d.png", "e.png"]
+    page.locator("#search").fill("4567")
+    assert answers(page) == ["e.png: 1234567890123456, ok, 0.9500, corrected to 1234567890123456"]
+    page.locator("#search").fill("")
+    page.locator("#grid").focus()
+    page.keyboard.press("Home")
+    page.keyboard.type("99")
+    page.keyboard.press("Enter")
+    page.reload()
+    assert "b.png: 17, review, 0.5000, corrected to 99" in answers(page)
+
+
+def test_the_page_of_numbers_is_accessible_and_shows_wide_pictures(review, tmp_path):
+    page = review(NUMBER_ROWS, NUMBER_COLUMNS)
+    assert Axe().run(page).response["violations"] == []
+    wide = page.locator(".card .shot").first.bounding_box()
+    assert wide["width"] > 2 * wide["height"] - 10
+    assert page.locator("#model-input").count() == 0
+    assert page.locator("#picture").evaluate("canvas => [canvas.width, canvas.height]") == [224, 104]

@@ -13,6 +13,7 @@ from digitscan.imaging.preprocess import preprocess
 from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model.metadata import ModelMetadata
 from digitscan.prediction import Folder
+from digitscan.workers.file_decoder import FileDecoder
 from digitscan.workers.image_processor import MAX_BUFFERED_PIXELS, ImageProcessor
 from digitscan.workers.protocol import CURRENT_FILE, FileLocation, read_frame, write_frame
 from tests.imaging.drawing import INK, draw_box, draw_line, draw_strokes, make_paper, write
@@ -52,7 +53,7 @@ WIDE, NARROW = range(18, 29), range(1, 18)
 
 @pytest.fixture
 def processor():
-    return ImageProcessor(_RecordingClassifier(), METADATA, None, False, 64.0)
+    return ImageProcessor(_RecordingClassifier(), METADATA, None, False, FileDecoder())
 
 
 def test_a_digit_that_is_small_in_a_large_jpeg_is_decoded_again_at_a_larger_scale(processor, tmp_path):
@@ -175,7 +176,7 @@ def test_what_is_beside_a_digit_is_named_and_reviewed_and_a_box_is_only_named(
     ids=["with its line", "without its line", "neither"],
 )
 def test_a_digit_on_a_line_is_read_with_or_without_it_as_the_classifier_likes(tmp_path, widths, expected):
-    processor = ImageProcessor(_InkWidthClassifier(widths), METADATA, None, False, 64.0)
+    processor = ImageProcessor(_InkWidthClassifier(widths), METADATA, None, False, FileDecoder())
     (row,) = processor.process([FileLocation(save(draw_rule(write_seven()), tmp_path))], lambda index: None)
     assert row[:4] == expected
 

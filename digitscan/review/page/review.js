@@ -4,10 +4,10 @@
   const find = (id) => document.getElementById(id);
   const column = (name) => data.columns.indexOf(name);  // in lower case; data.header is as in the file
   const PATH = column("path"), CONFIDENCE = column("confidence"), STATUS = column("status"), NOTE = column("note");
-  const READ = column("digit");
-  const LABELS = new Set([..."0123456789", "none"]);
+  const READ = column(data.has_numbers ? "number" : "digit");
+  const isLabel = (value) => value === "none" || (data.has_numbers ? /^[0-9]{1,1024}$/ : /^[0-9]$/).test(value);
   const CORRECTED = column("corrected");
-  const CARD_WIDTH = 120, CARD_HEIGHT = 156, SPARE_ROWS = 2;
+  const CARD_WIDTH = data.width + 16, CARD_HEIGHT = data.height + 52, SPARE_ROWS = 2;
   const STATUS_ORDER = { review: 0, "no-digit": 1, error: 2, ok: 3 };
   const audit = new Set(data.audit);
   const storageKey = "digitscan-review:" + data.digest;
@@ -21,7 +21,7 @@
     try {
       const pairs = JSON.parse(localStorage.getItem(storageKey) || "[]");
       // Other pages may write there as well, in some browsers.
-      return new Map(pairs.filter(([index, value]) => index in data.rows && (value === null || LABELS.has(value))));
+      return new Map(pairs.filter(([index, value]) => index in data.rows && (value === null || isLabel(value))));
     } catch { return new Map(); }  // A browser may keep nothing for files; the page works without it.
   }
 
@@ -67,7 +67,7 @@
 
   function isShown(index) {
     const row = data.rows[index];
-    const view = find("view").value, digit = find("digit").value, status = find("status").value;
+    const view = find("view").value, digit = find("digit")?.value, status = find("status").value;
     if (view === "doubtful" && row[STATUS] === "ok") return false;
     if (view === "audit" && !audit.has(index)) return false;
     if (view === "corrected" && !corrections.has(index)) return false;
@@ -75,7 +75,8 @@
     if (status && row[STATUS] !== status) return false;
     if ((Number(row[CONFIDENCE].replace(",", ".")) || 0) > Number(find("confidence").value || 1)) return false;
     const text = find("search").value.toLowerCase();
-    return !text || (row[PATH] + "\n" + row[NOTE]).toLowerCase().includes(text);
+    const searched = [row[PATH], row[NOTE], ...(data.has_numbers ? [row[READ]] : [])];
+    return !text || searched.join("\n").toLowerCase().includes(text);
   }
 
   function filter() {
@@ -86,8 +87,9 @@
     if (order === "doubt") {
       const doubts = new Map(shown.map((index) => [index, doubt(index)]));
       shown.sort((a, b) => doubts.get(a) - doubts.get(b) || a - b);
-    } else if (order === "digit") {
-      shown.sort((a, b) => (readIn(a) < readIn(b) ? -1 : readIn(a) > readIn(b) ? 1 : a - b));
+    } else if (order === "read") {
+      const key = (index) => String(readIn(index).length).padStart(4, "0") + readIn(index);  // short numbers first
+      shown.sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : a - b));
     }
     find("count").textContent = shown.length.toLocaleString("en") + (shown.length === 1 ? " row" : " rows");
     find("grid").scrollTop = 0;
@@ -111,8 +113,8 @@
 
   function placeOf(index) {
     const slot = index % data.per_sprite;
-    const x = (slot % data.columns_per_sprite) * (data.side + 28);
-    return [Math.floor(index / data.per_sprite), x, Math.floor(slot / data.columns_per_sprite) * data.side];
+    const x = (slot % data.columns_per_sprite) * (data.width + data.input_side);
+    return [Math.floor(index / data.per_sprite), x, Math.floor(slot / data.columns_per_sprite) * data.height];
   }
 
   function draw(canvas, index, isInput) {
@@ -123,8 +125,8 @@
     const image = new Image();
     image.onload = () => {
       if (shown[selected] !== index) return;
-      const left = isInput ? x + data.side : x, side = isInput ? 28 : data.side;
-      context.drawImage(image, left, y, side, side, 0, 0, canvas.width, canvas.height);
+      const [left, width, height] = isInput ? [x + data.width, data.input_side, data.input_side] : [x, data.width, data.height];
+      context.drawImage(image, left, y, width, height, 0, 0, canvas.width, canvas.height);
     };
     image.src = spriteUrl(number);
   }
@@ -205,6 +207,7 @@
 
   function select(position) {
     isFinished = false;
+    if (data.has_numbers) find("number").value = "";
     selected = Math.min(Math.max(0, position), Math.max(0, shown.length - 1));
     const grid = find("grid"), top = Math.floor(selected / columnCount()) * CARD_HEIGHT;
     if (top < grid.scrollTop) grid.scrollTop = top;
@@ -222,8 +225,10 @@
     for (const button of find("keys").querySelectorAll("[data-value]")) {
       button.setAttribute("aria-pressed", String(!isEmpty && corrections.get(index) === button.dataset.value));
     }
-    if (isEmpty) for (const id of ["picture", "model-input"]) find(id).getContext("2d").clearRect(0, 0, 1e4, 1e4);
-    else { draw(find("picture"), index, false); draw(find("model-input"), index, true); }
+    for (const canvas of document.querySelectorAll("figure canvas")) {
+      if (isEmpty) canvas.getContext("2d").clearRect(0, 0, 1e4, 1e4);
+      else draw(canvas, index, canvas.id === "model-input");
+    }
   }
 
   function correct(value) {
@@ -235,6 +240,25 @@
       isFinished = true;
       find("answer").textContent += ". That was the last row: move to correct another.";
     }
+  }
+
+  /** Take the number that was typed; what was read is right if none was. */
+  function correctToTyped() {
+    const typed = find("number").value;
+    find("grid").focus();
+    if (typed) correct(typed);
+    else confirmRow();
+  }
+
+  /** Return whether a key is one of the number that is typed, or ends it. */
+  function typesNumber(event) {
+    const field = find("number");
+    const isInField = event.target === field;
+    if (event.key === "Enter" && (isInField || field.value)) { if (!event.repeat) correctToTyped(); }
+    else if (event.key === "Escape" && isInField) { field.value = ""; find("grid").focus(); }
+    else if (/^[0-9]$/.test(event.key) && !isInField) { field.value += event.key; field.focus(); }
+    else return false;
+    return true;
   }
 
   function confirmRow() {
@@ -305,8 +329,12 @@
   // --- keys and buttons ----------------------------------------------------------------------------------
 
   function onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT)$/.test(event.target.tagName)) return;
+    const isInNumber = event.target.id === "number";
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (/^(INPUT|SELECT)$/.test(event.target.tagName) && !isInNumber) return;
     if (event.target.tagName === "BUTTON" && (event.key === "Enter" || event.key === " ")) return;
+    if (data.has_numbers && typesNumber(event)) { event.preventDefault(); return; }
+    if (isInNumber && !/^(x|u|Arrow(Up|Down)|Page(Up|Down))$/i.test(event.key)) return;  // the field's own keys
     const page = columnCount() * Math.max(1, Math.floor(find("grid").clientHeight / CARD_HEIGHT));
     const moves = {
       ArrowRight: 1, ArrowLeft: -1, ArrowDown: columnCount(), ArrowUp: -columnCount(), PageDown: page, PageUp: -page,
@@ -327,9 +355,11 @@
     const button = event.target.closest("button");
     if (!button) return;
     if (button.id === "undo") undo();
+    else if (button.id === "set") correctToTyped();
     else if (button.id === "confirm") confirmRow();
     else correct(button.dataset.value);
   });
+  find("number")?.addEventListener("input", (event) => { event.target.value = event.target.value.replace(/[^0-9]/g, ""); });
   find("download").addEventListener("click", download);
   find("filters").addEventListener("submit", (event) => event.preventDefault());
   find("filters").addEventListener("input", () => { forgetCards(); filter(); });

@@ -17,39 +17,66 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from digitscan.csv_cells import SEPARATOR, STARTS_FORMULA, escape_formula, unescape_formula
+from digitscan.csv_cells import (
+    DIGIT_COLUMN,
+    NUMBER_COLUMN,
+    SEPARATOR,
+    STARTS_FORMULA,
+    escape_formula,
+    has_numbers,
+    restore_number,
+    unescape_formula,
+)
 from digitscan.errors import ImageError, OutputError
-from digitscan.prediction import Prediction, Status
+from digitscan.prediction import Prediction, Status, is_number
 from digitscan.system.files import open_regular_file
 from digitscan.system.log import escape_control_characters
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-COLUMNS = ("path", "digit", "confidence", "status", "note")
+COLUMNS = ("path", DIGIT_COLUMN, "confidence", "status", "note")
 PROBABILITY_COLUMNS = tuple(f"p{digit}" for digit in range(10))
+NUMBER_COLUMNS = ("path", NUMBER_COLUMN, "confidence", "status", "note")
+DIGIT_CONFIDENCE_COLUMN = "digit_confidence"
 
 _NEEDS_QUOTES = re.compile(rf'{SEPARATOR}|"')
-_HEADERS = (COLUMNS + PROBABILITY_COLUMNS, COLUMNS)
+_HEADERS = (
+    COLUMNS + PROBABILITY_COLUMNS,
+    COLUMNS,
+    (*NUMBER_COLUMNS, DIGIT_CONFIDENCE_COLUMN),
+    NUMBER_COLUMNS,
+)
 """What a scan writes into the first line, the longest first."""
 _STATUS_CELL = re.compile(f",({'|'.join(Status)}),")
-_CELLS = (r"\d?", r"[\d.]*", "|".join(Status))
-"""What a scan writes into the second, third and fourth cell of a row, as patterns."""
+_CELLS = (r"[\d.]*", "|".join(Status))
+"""What a scan writes into the third and fourth cell of a row, as patterns."""
+_DIGIT_CELL, _NUMBER_CELL = r"\d?", r"\d*"
+"""The same for the second cell."""
 _LINE_ENDS = ("\n", "\r")
 _MAX_ROW_CHARACTERS = 1 << 20
 
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """The options of the CSV: columns p0 to p9, text without the guard against formulas, Excel's mark."""
+    """The options of the CSV."""
 
     probabilities: bool = False
+    """Whether there are the columns p0 to p9."""
     raw: bool = False
+    """Whether text has no guard against formulas."""
     excel: bool = False
+    """Whether the file begins with the mark by which Excel recognizes UTF-8."""
+    numbers: bool = False
+    """Whether whole numbers were read, not single digits."""
+    digit_confidence: bool = False
+    """Whether there is a column with the confidence of each digit of a number."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, in order."""
+        if self.numbers:
+            return (*NUMBER_COLUMNS, DIGIT_CONFIDENCE_COLUMN) if self.digit_confidence else NUMBER_COLUMNS
         return COLUMNS + PROBABILITY_COLUMNS if self.probabilities else COLUMNS
 
 
@@ -106,15 +133,18 @@ class CsvWriter:
         return [_quote(cell) for cell in (*row.cells, *row.extra_cells)]
 
     def _cells(self, row: Prediction) -> Sequence[str]:
+        value = row.number if self._format.numbers else row.digit
         cells = [
             self._text_cell(row.path),
-            "" if row.digit is None else str(row.digit),
+            "" if value is None else str(value),
             "" if row.confidence is None else f"{row.confidence:.4f}",
             row.status,
             self._text_cell(row.note) if row.note else "",
         ]
         if self._format.probabilities:
             cells += [f"{p:.4f}" for p in row.probabilities] if row.probabilities else [""] * 10
+        if self._format.digit_confidence:
+            cells.append(" ".join([f"{confidence:.4f}" for confidence in row.digit_confidences or ()]))
         return cells + self._no_extra_cells if self._no_extra_cells else cells
 
     def _text_cell(self, text: str) -> str:
@@ -165,6 +195,7 @@ class CsvReader:
         """The columns that people have added. Known once the first line is read."""
         self.lacks_newline = False
         """Whether the last row is whole but for its line end, as some editors leave it. Known as above."""
+        self._has_numbers = False
         self.may_be_cut = written_bytes is not None
         """Whether a scan may have left an incomplete row."""
         self._path = path
@@ -245,6 +276,7 @@ class CsvReader:
                 f"{self._path}: not a CSV of digitscan: its first line is not {','.join(COLUMNS)}. "
                 "Name another file with -o"
             )
+        self._has_numbers = has_numbers(own)
         self.extra_columns = (*cells[len(own) :],)
         return len(own)
 
@@ -252,7 +284,8 @@ class CsvReader:
         if len(cells) != columns + len(self.extra_columns):
             raise ValueError(f"{len(cells)} cells instead of {columns + len(self.extra_columns)}")
         own = cells[:columns]
-        return CsvRow(parse_cells(own, self._to_text), (*own,), (*cells[columns:],))
+        prediction = parse_cells(own, self._has_numbers, self._to_text)
+        return CsvRow(prediction, (*own,), (*cells[columns:],))
 
     def _ends_in_incomplete_row(self) -> bool:
         """Return whether what follows the whole rows is one incomplete row that a scan left."""
@@ -263,17 +296,26 @@ class CsvReader:
         if len(rest) > _MAX_ROW_CHARACTERS:
             return False
         data = rest.encode(errors="surrogateescape")
-        if not (_is_beginning_of_row(rest) if self.whole_bytes else _is_beginning_of_header(data)):
+        is_ours = (
+            _is_beginning_of_row(rest, self._has_numbers)
+            if self.whole_bytes
+            else _is_beginning_of_header(data)
+        )
+        if not is_ours:
             return False
         self.incomplete_bytes = len(data)
         return True
 
 
-def parse_cells(cells: Sequence[str], to_text: Callable[[str], str] = unescape_formula) -> Prediction:
+def parse_cells(
+    cells: Sequence[str], numbers: bool = False, to_text: Callable[[str], str] = unescape_formula
+) -> Prediction:
     """Return the prediction in the cells of a scan's columns; `to_text` takes the guard off text.
 
-    Raises ValueError for cells that no scan has written.
+    `numbers` says whether the second one is a number. Raises ValueError for cells that no scan has written.
     """
+    if numbers:
+        return _parse_number_cells(cells, to_text)
     path, digit, confidence, status, note, *probabilities = cells
     if len(digit) > 1 or not (confidence == "" or 0.0 <= float(confidence) <= 1.0):
         raise ValueError(f"{digit} with confidence {confidence} is no digit and a number from 0 to 1")
@@ -287,10 +329,31 @@ def parse_cells(cells: Sequence[str], to_text: Callable[[str], str] = unescape_f
     )
 
 
-def is_cut_row(cells: Sequence[str]) -> bool:
+def _parse_number_cells(cells: Sequence[str], to_text: Callable[[str], str]) -> Prediction:
+    """Return the prediction in the cells of a scan of numbers; see `parse_cells`."""
+    path, cell, confidence, status, note, *digit_confidences = cells
+    note = to_text(note)
+    number = restore_number(cell, note)
+    if number and not is_number(number):
+        raise ValueError(f"{cell} is no number of digits 0-9; a spreadsheet rounds long ones")
+    if confidence and not 0.0 <= float(confidence) <= 1.0:
+        raise ValueError(f"the confidence {confidence} is no number from 0 to 1")
+    each = digit_confidences[0].split() if digit_confidences else ()
+    return Prediction(
+        to_text(path),
+        None,
+        float(confidence) if confidence else None,
+        Status(status),
+        note,
+        number=number or None,
+        digit_confidences=tuple(map(float, each)) or None,
+    )
+
+
+def is_cut_row(cells: Sequence[str], numbers: bool) -> bool:
     """Tell whether cells may be a row that a killed scan left incomplete, and a spreadsheet filled up."""
     end = max((index for index, cell in enumerate(cells) if cell), default=0) + 1
-    return _are_beginnings_of_cells([*cells[1:end]])
+    return _are_beginnings_of_cells([*cells[1:end]], numbers)
 
 
 def _is_beginning_of_header(data: bytes) -> bool:
@@ -298,7 +361,7 @@ def _is_beginning_of_header(data: bytes) -> bool:
     return any((mark + line).startswith(data) for line in lines for mark in (b"", codecs.BOM_UTF8))
 
 
-def _is_beginning_of_row(text: str) -> bool:
+def _is_beginning_of_row(text: str, numbers: bool) -> bool:
     """Return whether text may be the beginning of a row that a killed scan left, and nothing that people add.
 
     It is one row, whose cells are what a scan writes as far as they go. Only a name or a note has line ends,
@@ -318,14 +381,15 @@ def _is_beginning_of_row(text: str) -> bool:
         rows = list(csv.reader(io.StringIO(text, newline="")))
     except csv.Error:
         return False
-    return len(rows) == 1 and _are_beginnings_of_cells(rows[0][1:])
+    return len(rows) == 1 and _are_beginnings_of_cells(rows[0][1:], numbers)
 
 
-def _are_beginnings_of_cells(cells: list[str]) -> bool:
+def _are_beginnings_of_cells(cells: list[str], numbers: bool) -> bool:
     """Tell whether a scan may have written these cells behind a path, the last one perhaps not whole."""
+    patterns = (_NUMBER_CELL if numbers else _DIGIT_CELL, *_CELLS)
     *whole, last = cells or [""]
-    if not all(re.fullmatch(pattern, cell) for pattern, cell in zip(_CELLS, whole, strict=False)):
+    if not all(re.fullmatch(pattern, cell) for pattern, cell in zip(patterns, whole, strict=False)):
         return False
     if len(whole) == 2:
         return any(status.startswith(last) for status in Status)
-    return len(whole) > 2 or bool(re.fullmatch(_CELLS[len(whole)], last))
+    return len(whole) > 2 or bool(re.fullmatch(patterns[len(whole)], last))

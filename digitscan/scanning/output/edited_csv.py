@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from digitscan.csv_cells import detect_delimiter, skip_separator_line, unescape_formula
+from digitscan.csv_cells import detect_delimiter, restore_number, skip_separator_line, unescape_formula
 from digitscan.errors import ImageError, OutputError
 from digitscan.scanning.output.csv_format import CsvFormat, CsvRow, is_cut_row, parse_cells
 from digitscan.system.files import open_regular_file
@@ -55,7 +55,7 @@ def read_edited_csv(path: Path, csv_format: CsvFormat, may_be_cut: bool) -> Edit
             rows.append(_parse_row(own_cells, extra_cells, any(cells[len(header) :]), csv_format))
         except ValueError as error:
             cut = _damage_error(path, line, error)
-            if not may_be_cut or any(extra_cells) or not is_cut_row(own_cells):
+            if not may_be_cut or any(extra_cells) or not is_cut_row(own_cells, csv_format.numbers):
                 raise cut from None
     return _drop_nameless_columns(rows, [header[index].strip() for index in extra_columns])
 
@@ -111,16 +111,16 @@ def _parse_row(
     """Return a row with its cells as a scan writes them. Raises ValueError for what is no row."""
     if has_more_cells:
         raise ValueError("it has more cells than there are columns")
-    path, digit, confidence, status, note, *probabilities = cells
+    path, value, confidence, status, note, *more = cells
     own = (
         path,
-        digit.strip().removesuffix(".0").removesuffix(",0"),
+        restore_number(value, note),
         _format_number(confidence),
         status.strip().lower(),
         note,
-        *map(_format_number, probabilities),
+        *(" ".join(map(_format_number, cell.split())) for cell in more),
     )
-    prediction = parse_cells(own, str if csv_format.raw else unescape_formula)
+    prediction = parse_cells(own, csv_format.numbers, str if csv_format.raw else unescape_formula)
     if not path:
         raise ValueError("it has no path")
     return CsvRow(prediction, own, extra_cells)

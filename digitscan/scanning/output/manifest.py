@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from digitscan.errors import ImageError, OutputError
-from digitscan.scanning.output.csv_format import PROBABILITY_COLUMNS, CsvFormat
+from digitscan.scanning.output.csv_format import DIGIT_CONFIDENCE_COLUMN, PROBABILITY_COLUMNS, CsvFormat
 from digitscan.scanning.output.written_state import StateField, WrittenState, format_state
 from digitscan.system.files import open_regular_file, write_atomic
 
@@ -41,6 +41,9 @@ _LATER_NAMES = frozenset(
         "include",
         "exclude",
         "hidden",
+        "numbers",
+        "length",
+        "check",
     }
 )
 """What the first versions did not store."""
@@ -92,6 +95,12 @@ class ScanManifest:
     exclude: tuple[str, ...]
     hidden: bool
     """Whether hidden files are read; with `include` and `exclude`, which files of a folder have rows."""
+    numbers: bool
+    """Whether whole numbers are read, not single digits."""
+    length: str | None
+    """How many digits the numbers have, as in ScanConfig."""
+    check: str | None
+    """Which check digit they have."""
     columns: tuple[str, ...]
     raw: bool
     excel: bool
@@ -99,7 +108,13 @@ class ScanManifest:
     @property
     def csv_format(self) -> CsvFormat:
         """The format of the rows."""
-        return CsvFormat(PROBABILITY_COLUMNS[0] in self.columns, self.raw, self.excel)
+        return CsvFormat(
+            PROBABILITY_COLUMNS[0] in self.columns,
+            self.raw,
+            self.excel,
+            self.numbers,
+            DIGIT_CONFIDENCE_COLUMN in self.columns,
+        )
 
     def to_json(self) -> bytes:
         """Return the settings as they are stored."""
@@ -183,6 +198,7 @@ def check_manifest(output: Path, manifest: ScanManifest, adds_paths: bool = Fals
         )
     stored = {_FIELD_NAMES.get(name, name): value for name, value in stored.items()}
     expected = json.loads(json.dumps(dataclasses.asdict(manifest)))
+    _check_mode(output, bool(stored.get("numbers")), manifest.numbers)
     free_names = _FREE_NAMES | (
         {"roots", "path_list"} if adds_paths and _has_all(stored, expected) else set()
     )
@@ -204,6 +220,14 @@ def check_manifest(output: Path, manifest: ScanManifest, adds_paths: bool = Fals
         _find_old_place(stored, expected),
         any(stored.get(name) != expected[name] for name in ("roots", "path_list")),
     )
+
+
+def _check_mode(output: Path, holds_numbers: bool, reads_numbers: bool) -> None:
+    """Raise OutputError where single digits would come behind numbers, or numbers behind digits."""
+    if holds_numbers == reads_numbers:
+        return
+    held, hint = ("numbers", "add --numbers") if holds_numbers else ("single digits", "leave out --numbers")
+    raise OutputError(f"{output} holds {held}: {hint}, or name another file with -o")
 
 
 def _has_all(stored: Mapping[str, object], expected: Mapping[str, object]) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from digitscan.errors import DataError
-from digitscan.evaluation.corrected_csv import CORRECTED_COLUMN
 from digitscan.evaluation.labels import (
+    CORRECTED_COLUMN,
     PATH_COLUMN,
     LabelledFile,
     collect_labelled_files,

@@ -37,6 +37,9 @@ MANIFEST = ScanManifest(
     include=(),
     exclude=(),
     hidden=False,
+    numbers=False,
+    length=None,
+    check=None,
     columns=("path", "digit", "confidence", "status", "note"),
     raw=False,
     excel=False,
@@ -62,6 +65,7 @@ def test_the_stored_names_are_those_of_older_versions(tmp_path):
     later = {"started": 1e9, "is_calibrated": True, "include": [], "exclude": [], "hidden": False}
     later |= {"path_list": None, "current_folder": None, "max_pages": 1000, "frames": "first"}
     later |= {"input_inverted": False, "calibration": None}
+    later |= {"numbers": False, "length": None, "check": None}
     assert json.loads(MANIFEST.to_json()) == {**STORED_BY_OLDER_VERSIONS, **later}
     manifest_path(tmp_path / "rows.csv").write_text(json.dumps(STORED_BY_OLDER_VERSIONS))
     check_manifest(tmp_path / "rows.csv", MANIFEST)
@@ -83,6 +87,32 @@ def test_a_difference_is_named_in_the_words_of_the_settings(tmp_path, change, me
     with pytest.raises(OutputError) as caught:
         check_manifest(tmp_path / "rows.csv", dataclasses.replace(MANIFEST, **change))
     assert message in str(caught.value)
+
+
+NUMBERS = dataclasses.replace(
+    MANIFEST,
+    numbers=True,
+    length="5",
+    model="c" * 64,
+    columns=("path", "number", "confidence", "status", "note"),
+)
+
+
+def test_an_output_of_digits_and_one_of_numbers_do_not_go_on_as_the_other(tmp_path):
+    output = started(tmp_path)
+    for stored in (MANIFEST.to_json(), json.dumps(STORED_BY_OLDER_VERSIONS).encode()):
+        manifest_path(output).write_bytes(stored)
+        with pytest.raises(OutputError) as caught:
+            check_manifest(output, NUMBERS)
+        assert str(caught.value) == (
+            f"{output} holds single digits: leave out --numbers, or name another file with -o"
+        )
+    manifest_path(output).write_bytes(NUMBERS.to_json())
+    check_manifest(output, NUMBERS)
+    with pytest.raises(OutputError, match=r"rows.csv holds numbers: add --numbers, or name another file"):
+        check_manifest(output, MANIFEST)
+    with pytest.raises(OutputError, match='length was "5" and is none'):
+        check_manifest(output, dataclasses.replace(NUMBERS, length=None))
 
 
 def started(tmp_path, content=None):
