@@ -96,7 +96,10 @@ class NumberProcessor:
         from digitscan.model.number_reading import decide_number, read_number
 
         reading = read_number(probabilities, self.rules, self.metadata.temperature)
-        decision = decide_number(reading, self.metadata, self.min_confidence, file.needs_review)
+        cell_count = file.line.cell_count
+        # Each cell is for one digit: more of them were read where a line was taken for a digit.
+        needs_review = file.needs_review or 0 < cell_count < len(reading.number)
+        decision = decide_number(reading, self.metadata, self.min_confidence, needs_review)
         zeros = note_leading_zeros(decision.number or "")
         notes = (decision.note, *file.notes, *file.line.notes, *reading.notes, *zeros)
         return WorkerRow(

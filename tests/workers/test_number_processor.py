@@ -208,3 +208,24 @@ def test_a_bug_that_one_file_meets_does_not_cost_the_others_their_rows(create, f
     rows = process(create(), files)
     assert rows[3][2:4] == ("error", "unexpected: RuntimeError")
     assert rows[:3] + rows[4:] == before[:3] + before[4:]
+
+
+def test_more_digits_than_cells_are_for_review(create, tmp_path):
+    picture = Image.new("L", (220, 90), 235)
+    draw = ImageDraw.Draw(picture)
+    for left in (30, 80):
+        draw.rectangle((left, 15, left + 50, 75), outline=60)
+    draw.rectangle((60, 30, 68, 62), fill=20)
+    picture.save(tmp_path / "cells.png")
+    files = [FileLocation(str(tmp_path / "cells.png"))]
+
+    class ThreeDigits(_BarCounter):
+        def _read(self, line):
+            steps = [BLANK, 1, BLANK, 2, BLANK, 3, BLANK]
+            return np.where(np.eye(SYMBOL_COUNT)[steps], 0.999, 0.0001).astype(np.float32)
+
+    processor = create()
+    object.__setattr__(processor, "classifier", ThreeDigits())
+    (row,) = process(processor, files)
+    assert (row.number, row.status) == ("123", "review")
+    assert "in a row of 2 cells" in row.note
