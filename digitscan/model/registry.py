@@ -69,6 +69,8 @@ class Model:
     """The content of that file where it could not be written; else None."""
     fast_model: Model | None = None
     """A smaller model that answers in this one's place where it is confident enough, if there is one."""
+    digit_model: Model | None = None
+    """Of a model that reads numbers: the one that reads those of one digit."""
     input_comparison: InputComparison | None = None
     """How well a model without metadata of its own reads in each input range; else None."""
     calibration: Calibration | None = None
@@ -171,7 +173,8 @@ def load_model(
     model = _load_resolved(resolved, given_range, sha256, uses_calibration, log)
     model.check_reads(reads)
     if numbers:
-        return model
+        # Bundled, whatever the user has trained: what is known of the numbers' confidences includes it.
+        return dataclasses.replace(model, digit_model=load_model(BUNDLED_MODELS[0], uses_calibration=False))
     if model.calibration:
         return model  # the answers of a fast model would not be calibrated
     if model.name == FAST_CNN or not (bundled_folder() / f"{FAST_CNN}.h5").is_file():

@@ -55,6 +55,7 @@ def create_manifest(
         current_folder=_resolve(Path()) if is_list else None,
         model=model.digest,
         fast_model=model.fast_model.digest if model.fast_model else None,
+        digit_model=model.digit_model.digest if model.digit_model else None,
         preprocess_version=LINE_PREPROCESS_VERSION if config.numbers else PREPROCESS_VERSION,
         input_maximum=model.metadata.input_range.maximum,
         input_inverted=model.metadata.input_range.is_inverted,

@@ -141,7 +141,7 @@ def load_explainer(setup: ExplainSetup) -> ProcessFiles:
 
     limit_memory(BASE_MEMORY_BYTES + int(MEMORY_BYTES_PER_PIXEL * 1e6 * setup["max_megapixels"]))
     cv2.setNumThreads(1)
-    classifier, metadata = load_classifier(setup)
+    classifier, metadata = load_classifier(setup["model"], setup["fast_model"])
     return Explainer(classifier, metadata, setup).process
 
 

@@ -137,7 +137,7 @@ class ImageProcessor:
 def load_image_processor(setup: ImageSetup) -> ProcessFiles:
     """Load the models that the supervisor names and return what reads files. Raises ModelError."""
     prepare_process(setup["max_megapixels"])
-    classifier, metadata = load_classifier(setup)
+    classifier, metadata = load_classifier(setup["model"], setup["fast_model"])
     processor = ImageProcessor(
         classifier,
         metadata,
@@ -160,14 +160,16 @@ def prepare_process(max_megapixels: float) -> None:
     keep_native_stderr()
 
 
-def load_classifier(setup: ImageSetup) -> tuple[Classifier | Cascade, ModelMetadata]:
+def load_classifier(
+    model: ModelSetup, fast_model: ModelSetup | None
+) -> tuple[Classifier | Cascade, ModelMetadata]:
     """Return what the images are classified with, and the metadata of its model. Raises ModelError."""
     from digitscan.model.classifier import Cascade
 
-    classifier, metadata = _load_single_classifier(setup["model"])
-    if not setup["fast_model"]:
+    classifier, metadata = _load_single_classifier(model)
+    if not fast_model:
         return classifier, metadata
-    fast, fast_metadata = _load_single_classifier(setup["fast_model"])
+    fast, fast_metadata = _load_single_classifier(fast_model)
     assert fast_metadata.cascade_threshold is not None
     return Cascade(fast, fast_metadata.cascade_threshold, classifier), metadata
 

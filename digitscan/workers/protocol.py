@@ -145,6 +145,9 @@ class NumberSetup(WorkerSetup):
     """What a worker that reads numbers must know; the settings are as in `ScanConfig`."""
 
     model: ModelSetup
+    digit_model: ModelSetup
+    """The model that reads numbers of one digit, and the fast one that answers before it."""
+    fast_model: ModelSetup | None
     rules: dict[str, Any]
     """What `NumberRules.to_stored` returns."""
     min_confidence: float | None
@@ -203,9 +206,13 @@ def create_number_setup(
     max_pages: int = MAX_PAGES,
 ) -> NumberSetup:
     """Return the setup of workers that read numbers with a model; the arguments are as in `ScanConfig`."""
+    digit_model = model.digit_model
+    assert digit_model is not None  # models of numbers have one
     return NumberSetup(
         does="read numbers",
         model=_create_model_setup(model),
+        digit_model=_create_model_setup(digit_model),
+        fast_model=_create_model_setup(digit_model.fast_model) if digit_model.fast_model else None,
         rules=rules.to_stored(),
         min_confidence=min_confidence,
         digit_confidence=digit_confidence,

@@ -150,7 +150,7 @@ def test_the_workers_of_a_scan_get_a_model_that_is_not_stored(
     cache_folder.parent.write_text("a file in the place of the folder")
     model = load_model(saved_model.path)
     setup = json.loads(json.dumps(create_image_setup(model, None, False, 64.0)))
-    classifier, _ = load_classifier(setup)
+    classifier, _ = load_classifier(setup["model"], setup["fast_model"])
     assert np.array_equal(classifier.classify(images), model.load_classifier().classify(images))
 
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from digitscan.imaging.decode import decode_image
 from digitscan.imaging.line_image import LINE_HEIGHT, SEVERAL_LINES
-from digitscan.imaging.version import LINE_PREPROCESS_VERSION
+from digitscan.imaging.version import LINE_PREPROCESS_VERSION, PREPROCESS_VERSION
 from digitscan.model.ctc import BLANK, POINT, SYMBOL_COUNT
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.number_rules import NumberRules
@@ -18,6 +18,9 @@ from digitscan.workers.protocol import FileLocation, parse_worker_row
 
 METADATA = ModelMetadata(
     architecture="line", classes=SYMBOL_COUNT, preprocess_version=LINE_PREPROCESS_VERSION, ok_confidence=0.9
+)
+DIGIT_METADATA = ModelMetadata(
+    architecture="cnn", classes=11, preprocess_version=PREPROCESS_VERSION, ok_confidence=0.9
 )
 NUMBERS = {1: "7", 2: "17", 3: "007", 4: "12.5", 5: ""}
 """What the stub classifier reads in a line of so many bars."""
@@ -45,6 +48,17 @@ class _BarCounter:
         return np.where(np.eye(SYMBOL_COUNT)[steps], self.probability, rest).astype(np.float32)
 
 
+class _OneDigitReader:
+    """Reads one digit in every picture of one."""
+
+    def __init__(self, digit=7, probability=0.999):
+        self.digit, self.probability = digit, probability
+
+    def classify(self, images, conditions=None):
+        rest = (1 - self.probability) / 10
+        return np.where(np.eye(11)[[self.digit] * len(images)], self.probability, rest)
+
+
 def draw_bars(count, height=60, width=40, ink=30, paper=230):
     """Return a picture of so many upright bars in one line, 8-bit gray."""
     image = Image.new("L", (width * (count + 1), 2 * height), paper)
@@ -59,11 +73,13 @@ def draw_bars(count, height=60, width=40, ink=30, paper=230):
 def create():
     """A function that returns a processor with a stub classifier."""
 
-    def create(rules=None, probability=0.999, **settings):
+    def create(rules=None, probability=0.999, digit_reader=None, **settings):
         settings = {"min_confidence": None, "digit_confidence": False, **settings}
         return NumberProcessor(
             _BarCounter(probability),
             METADATA,
+            digit_reader or _OneDigitReader(),
+            DIGIT_METADATA,
             rules or NumberRules(),
             decoder=FileDecoder(max_pages=2),
             **settings,
@@ -133,7 +149,7 @@ def test_what_is_known_of_the_numbers_and_the_limit_for_ok_decide_on_the_status(
     assert statuses() == ["ok"] * 4
     assert statuses(rules=NumberRules.parse("2-3", None)) == ["review", "ok", "ok", "ok"]
     assert statuses(min_confidence=1.0) == ["review"] * 4
-    assert statuses(probability=0.6) == ["review"] * 4
+    assert statuses(probability=0.6) == ["ok", "review", "review", "review"]  # the first has one digit
 
 
 @pytest.mark.parametrize("image_format", ["jpg", "png"])
@@ -229,3 +245,19 @@ def test_more_digits_than_cells_are_for_review(create, tmp_path):
     (row,) = process(processor, files)
     assert (row.number, row.status) == ("123", "review")
     assert "in a row of 2 cells" in row.note
+
+
+def test_a_number_of_one_digit_is_read_by_the_model_of_single_digits(create, files):
+    one_bar = files[1]
+    (row,) = process(create(probability=0.6, digit_confidence=True), [one_bar])
+    assert (row.number, row.status, row.digit_confidences) == ("7", "ok", [row.confidence])
+    (row,) = process(create(digit_reader=_OneDigitReader(1)), [one_bar])
+    assert (row.number, row.status, row.note) == ("1", "review", "1 or 7")
+    (row,) = process(create(digit_reader=_OneDigitReader(10)), [one_bar])
+    assert (row.number, row.status) == ("7", "ok")
+
+
+def test_no_single_digit_is_read_where_numbers_have_more(create, files):
+    (row,) = process(create(NumberRules.parse("2", None), digit_reader=_OneDigitReader(1)), [files[1]])
+    assert (row.number, row.status) == ("7", "review")
+    assert "2 digits expected" in row.note

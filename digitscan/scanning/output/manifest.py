@@ -41,6 +41,7 @@ _LATER_NAMES = frozenset(
         "include",
         "exclude",
         "hidden",
+        "digit_model",
         "numbers",
         "length",
         "check",
@@ -79,6 +80,8 @@ class ScanManifest:
     """The SHA-256 of the model."""
     fast_model: str | None
     """The SHA-256 of the fast model that answers before it, if there is one."""
+    digit_model: str | None
+    """The SHA-256 of the model that reads numbers of one digit, in a scan of numbers."""
     preprocess_version: int
     input_maximum: float
     input_inverted: bool

@@ -23,6 +23,7 @@ MANIFEST = ScanManifest(
     targets=("/images",),
     model="a" * 64,
     fast_model="b" * 64,
+    digit_model=None,
     preprocess_version=2,
     input_maximum=1.0,
     input_inverted=False,
@@ -65,7 +66,7 @@ def test_the_stored_names_are_those_of_older_versions(tmp_path):
     later = {"started": 1e9, "is_calibrated": True, "include": [], "exclude": [], "hidden": False}
     later |= {"path_list": None, "current_folder": None, "max_pages": 1000, "frames": "first"}
     later |= {"input_inverted": False, "calibration": None}
-    later |= {"numbers": False, "length": None, "check": None}
+    later |= {"numbers": False, "length": None, "check": None, "digit_model": None}
     assert json.loads(MANIFEST.to_json()) == {**STORED_BY_OLDER_VERSIONS, **later}
     manifest_path(tmp_path / "rows.csv").write_text(json.dumps(STORED_BY_OLDER_VERSIONS))
     check_manifest(tmp_path / "rows.csv", MANIFEST)
