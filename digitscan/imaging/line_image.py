@@ -64,6 +64,8 @@ MAX_PITCH_ERROR = 0.2
 """The widths of cells in a row differ from their median by at most this share of it."""
 MIN_CELL_WIDTH, MAX_CELL_WIDTH = 0.4, 1.8
 """The width of a cell for one digit, as shares of the height of its sides."""
+WIDE_VIEW, SMALL_VIEW = 1.2, 0.88
+"""The widths of the other views of a line, as shares of its own. The small one is also less high."""
 SIDE_MARGIN = 0.4
 """Paper left at both sides of the writing, as a share of its height."""
 FULL_INK = 1.1
@@ -128,6 +130,26 @@ def preprocess_line(gray: NDArray[Any]) -> LineImage:
     if not cell_count:
         return line
     return line._replace(notes=(*notes, f"in a row of {cell_count} cells"), cell_count=cell_count)
+
+
+def list_views(line: GrayImage) -> tuple[GrayImage, ...]:
+    """Return a line (32, W) uint8 in other sizes: wider, and smaller in both directions.
+
+    Of a doubtful line, the network's answers to all of them together are right more often than one alone.
+    """
+    height, width = line.shape
+    wider = _resize_line(line, width * WIDE_VIEW, height, cv2.INTER_LINEAR)
+    smaller = _resize_line(line, width * SMALL_VIEW, round(height * SMALL_VIEW), cv2.INTER_AREA)
+    above = (height - smaller.shape[0]) // 2
+    below = height - smaller.shape[0] - above
+    padded = cv2.copyMakeBorder(smaller, above, below, 0, 0, cv2.BORDER_CONSTANT, value=0)
+    return wider, np.asarray(padded, np.uint8)
+
+
+def _resize_line(line: GrayImage, width: float, height: int, interpolation: int) -> GrayImage:
+    """Return a line in about another width, a multiple of STEP_WIDTH, and in another height."""
+    size = (max(1, round(width / STEP_WIDTH)) * STEP_WIDTH, height)
+    return np.asarray(cv2.resize(line, size, interpolation=interpolation), np.uint8)
 
 
 def _reduce(image: GrayImage) -> GrayImage:

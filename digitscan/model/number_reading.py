@@ -21,6 +21,7 @@ from digitscan.model.ctc import (
     Candidate,
     Labelling,
     compute_length_probabilities,
+    compute_probabilities,
     find_best_path,
     merge_separators,
     search_labellings,
@@ -64,17 +65,19 @@ class NumberDecision(NamedTuple):
 
 
 def read_number(
-    probabilities: NDArray[np.floating], rules: NumberRules, temperature: float = 1.0
+    views: Sequence[NDArray[np.floating]], rules: NumberRules, temperature: float = 1.0
 ) -> NumberReading:
-    """Return the number in a line, of the probabilities (T, 13) of each symbol at T steps.
+    """Return the number in a line, of which there are some views.
 
-    `temperature` is what the logarithms of the probabilities are divided by, as in `ModelMetadata`.
+    Each is the probabilities (T, 13) of the symbols at its T steps. The probability of a number is the mean
+    over the views. `temperature` is what the logarithms of the
+    probabilities are divided by, as in `ModelMetadata`.
     """
-    scaled = apply_temperature(probabilities, temperature)
-    if not np.isfinite(scaled).all():
+    scaled = [apply_temperature(probabilities, temperature) for probabilities in views]
+    if not all(np.isfinite(view).all() for view in scaled):
         return NumberReading("", math.nan)
-    digits = merge_separators(scaled)
-    candidates = search_labellings(digits, SEARCH_WIDTH)
+    digits = [merge_separators(view) for view in scaled]
+    candidates = _search_views(digits)
     if not candidates or not candidates[0].labelling:
         return NumberReading("", candidates[0].probability if candidates else 0.0)
     allowed, allowed_probability = _apply_rules(digits, candidates, rules)
@@ -82,7 +85,7 @@ def read_number(
     if not allowed:
         allowed, allowed_probability = [each for each in candidates if each.labelling], 1.0
     best = allowed[0]
-    notes, has_minus_sign = _describe_separators(find_best_path(scaled))
+    notes, has_minus_sign = _describe_separators(find_best_path(scaled[0]))
     objection = rules.find_objection(_to_text(candidates[0].labelling)) if is_contradicted else ""
     return NumberReading(
         _to_text(best.labelling),
@@ -94,6 +97,17 @@ def read_number(
     )
 
 
+def _search_views(views: Sequence[NDArray[np.float64]]) -> list[Candidate]:
+    """Return the likely numbers of all views, each with its mean probability, the most probable first."""
+    found = [search_labellings(view, SEARCH_WIDTH) for view in views]
+    if len(found) == 1:
+        return found[0]
+    labellings = sorted({candidate.labelling for candidates in found for candidate in candidates})
+    means = np.mean([compute_probabilities(view, labellings) for view in views], axis=0).tolist()
+    candidates = [Candidate(*each) for each in zip(labellings, means, strict=True)]
+    return sorted(candidates, key=lambda candidate: -candidate.probability)
+
+
 def apply_temperature(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
     """Return probabilities (T, C) whose logarithms are divided by a temperature; each row sums to 1."""
     powers = np.asarray(probabilities, np.float64) ** (1.0 / temperature)
@@ -103,7 +117,7 @@ def apply_temperature(probabilities: NDArray[np.floating], temperature: float) -
 
 
 def _apply_rules(
-    digits: NDArray[np.float64], candidates: Sequence[Candidate], rules: NumberRules
+    views: Sequence[NDArray[np.float64]], candidates: Sequence[Candidate], rules: NumberRules
 ) -> tuple[list[Candidate], float]:
     """Return the numbers that are allowed, and the probability of all that may be there.
 
@@ -114,7 +128,7 @@ def _apply_rules(
         return [each for each in candidates if each.labelling], 1.0
     allowed_probability = 1.0
     if rules.max_length is not None:
-        lengths = compute_length_probabilities(digits, rules.max_length)
+        lengths = np.mean([compute_length_probabilities(view, rules.max_length) for view in views], axis=0)
         is_allowed = [count == 0 or rules.allows_length(count) for count in range(len(lengths))]
         allowed_probability = float(lengths[is_allowed].sum())
     allowed = []

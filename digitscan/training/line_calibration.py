@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from digitscan.evaluation.metrics import round_down
 from digitscan.model.ctc import compute_probabilities, merge_separators
-from digitscan.model.number_reading import apply_temperature, read_number
+from digitscan.model.line_classifier import LineClassifier
+from digitscan.model.line_reader import LineReader
+from digitscan.model.number_reading import apply_temperature
 from digitscan.model.number_rules import NumberRules
 from digitscan.training.certain_threshold import fit_certain_threshold
 from digitscan.training.data.number_generator import LabelledLine
@@ -58,30 +60,26 @@ class _Readings(NamedTuple):
     """Whether there is a number in the line."""
 
 
-def calibrate_lines(
-    answers: Sequence[NDArray[np.floating]], lines: Sequence[LabelledLine]
-) -> LineCalibration:
-    """Return the calibration of a network whose answers (T, 13) to these lines are given."""
-    numbers = [keep_digits(line.symbols) for line in lines[:TEMPERATURE_LINES]]
-    temperature = fit_line_temperature(answers[:TEMPERATURE_LINES], numbers)
-    return LineCalibration(temperature, _fit_threshold(*_read(answers, lines, temperature)))
+def calibrate_lines(classifier: LineClassifier, lines: Sequence[LabelledLine]) -> LineCalibration:
+    """Return the calibration of a network, by what it reads in these lines."""
+    first = lines[:TEMPERATURE_LINES]
+    answers = classifier.classify([line.pixels for line in first])
+    temperature = fit_line_temperature(answers, [keep_digits(line.symbols) for line in first])
+    return LineCalibration(temperature, _fit_threshold(*_read(classifier, lines, temperature)))
 
 
 def measure_lines(
-    answers: Sequence[NDArray[np.floating]],
-    lines: Sequence[LabelledLine],
-    calibration: LineCalibration,
+    classifier: LineClassifier, lines: Sequence[LabelledLine], calibration: LineCalibration
 ) -> LineScores:
-    """Return how a calibrated network reads the numbers among lines, by its answers (T, 13) to them."""
-    confidences, is_right, is_number = _read(answers, lines, calibration.temperature)
+    """Return how a calibrated network reads the numbers among lines."""
+    confidences, is_right, is_number = _read(classifier, lines, calibration.temperature)
     limit = 2.0 if calibration.ok_confidence is None else calibration.ok_confidence
     return LineScores(float(is_right[is_number].mean()), float((confidences[is_number] >= limit).mean()))
 
 
-def _read(
-    answers: Sequence[NDArray[np.floating]], lines: Sequence[LabelledLine], temperature: float
-) -> _Readings:
-    readings = [read_number(answer, NumberRules(), temperature) for answer in answers]
+def _read(classifier: LineClassifier, lines: Sequence[LabelledLine], temperature: float) -> _Readings:
+    reader = LineReader(classifier, temperature, NumberRules())
+    readings = reader.read([line.pixels for line in lines])
     texts = ["".join(map(str, keep_digits(line.symbols))) for line in lines]
     confidences = [
         0.0 if not reading.number or reading.needs_review else reading.confidence for reading in readings

@@ -132,10 +132,8 @@ def _calibrate_and_test(result: TrainingResult, generator: NumberDataGenerator) 
     compiled = compile_model(result.keras_model)
     classifier = LineClassifier(compiled, _create_metadata())
     lines = generator.make_calibration_lines()
-    calibration = calibrate_lines(classifier.classify([line.pixels for line in lines]), lines)
-    test_lines = generator.make_test_lines(TEST_LINES)
-    answers = classifier.classify([line.pixels for line in test_lines])
-    test = measure_lines(answers, test_lines, calibration)
+    calibration = calibrate_lines(classifier, lines)
+    test = measure_lines(classifier, generator.make_test_lines(TEST_LINES), calibration)
     return _TrainedLineModel(result, calibration, test, compiled)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from digitscan.imaging.line_image import LINE_HEIGHT, STEP_WIDTH
 from digitscan.model.ctc import BLANK, find_best_path
+from digitscan.training.data.line_variation import vary_line
 from digitscan.training.data.number_generator import LabelledLine, NumberDataGenerator
 from digitscan.training.trainer import Metrics
 
@@ -76,8 +77,11 @@ class LineTask:
 
     def load_epoch(self, epoch: int) -> LineBatches:
         """Return the batches of an epoch; see `NumberDataGenerator.load_epoch`."""
-        lines = self._generator.load_epoch(epoch)
         rng = np.random.default_rng((self._seed, epoch))
+        lines = [
+            LabelledLine(vary_line(line.pixels, rng), line.symbols)
+            for line in self._generator.load_epoch(epoch)
+        ]
         return LineBatches(lines, divide_by_width(lines, self._batch_size, rng))
 
     def compile(self, keras_model: Any, optimizer: Any) -> None:

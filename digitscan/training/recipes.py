@@ -40,7 +40,7 @@ RECIPES = {
     FAST_CNN: Recipe(
         epochs=36, batch_size=128, patience=15, learning_rate=3e-3, augmentation=AugmentationConfig()
     ),
-    LINE: Recipe(epochs=36, batch_size=16, patience=15, learning_rate=2e-3, epochs_per_dataset=6),
+    LINE: Recipe(epochs=30, batch_size=16, patience=15, learning_rate=2e-3, epochs_per_dataset=5),
 }
 """The recipe of each architecture."""
 

@@ -29,14 +29,11 @@ from digitscan.workers.image_processor import (
 from digitscan.workers.protocol import FileLocation, NumberSetup, WorkerRow
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from digitscan.imaging.decoded_image import DecodedImage
     from digitscan.imaging.line_image import LineImage
     from digitscan.imaging.preprocess import Preprocessed
     from digitscan.model.classifier import Cascade, Classifier
-    from digitscan.model.line_classifier import LineClassifier
+    from digitscan.model.line_reader import LineReader
     from digitscan.model.metadata import ModelMetadata
     from digitscan.model.number_reading import NumberReading
 
@@ -71,11 +68,10 @@ class _DigitAnswer(NamedTuple):
 class NumberProcessor:
     """Turns files into rows, each with the number in its picture."""
 
-    classifier: LineClassifier
+    reader: LineReader
     metadata: ModelMetadata
     digit_classifier: Classifier | Cascade
     digit_metadata: ModelMetadata
-    rules: NumberRules
     min_confidence: float | None
     digit_confidence: bool
     decoder: FileDecoder
@@ -99,8 +95,8 @@ class NumberProcessor:
         set_current(len(files))
         digits = self._read_digits(lines)
         pixels = [each.line.pixels for each in lines if each.line.pixels is not None]
-        for each, probabilities in zip(lines, self.classifier.classify(pixels), strict=True):
-            rows[each.file_index] = self._make_row(each, probabilities, digits.get(each.file_index))
+        for each, reading in zip(lines, self.reader.read(pixels), strict=True):
+            rows[each.file_index] = self._make_row(each, reading, digits.get(each.file_index))
         return rows
 
     def _read_line(self, file: FileLocation) -> tuple[DecodedImage, LineImage, Preprocessed | None]:
@@ -119,7 +115,7 @@ class NumberProcessor:
             image = self.decoder.decode(file, _FULL_SCALE)
             line = preprocess_line(image.pixels)
         is_narrow = line.pixels is not None and line.pixels.shape[1] <= MAX_DIGIT_LINE_WIDTH
-        may_be_digit = is_narrow and self.rules.allows_length(1)
+        may_be_digit = is_narrow and self.reader.rules.allows_length(1)
         return image, line, preprocess(image.pixels) if may_be_digit else None
 
     def _read_digits(self, lines: Sequence[_LineFile]) -> dict[int, _DigitAnswer]:
@@ -138,13 +134,10 @@ class NumberProcessor:
             for file, answer in zip(files, answers, strict=True)
         }
 
-    def _make_row(
-        self, file: _LineFile, probabilities: NDArray[np.float32], digit: _DigitAnswer | None
-    ) -> WorkerRow:
+    def _make_row(self, file: _LineFile, reading: NumberReading, digit: _DigitAnswer | None) -> WorkerRow:
         from digitscan.imaging.segment import SEVERAL_DIGITS
-        from digitscan.model.number_reading import decide_number, read_number
+        from digitscan.model.number_reading import decide_number
 
-        reading = read_number(probabilities, self.rules, self.metadata.temperature)
         needs_review = file.needs_review
         if digit is not None and self._is_of_one_digit(reading, digit):
             return self._make_digit_row(digit.row, reading.number)
@@ -167,7 +160,7 @@ class NumberProcessor:
 
     def _is_of_one_digit(self, reading: NumberReading, digit: _DigitAnswer) -> bool:
         """Tell whether the model of single digits decides: it reads them better than that of lines."""
-        if digit.row.digit is None or not self.rules.passes_check(str(digit.row.digit)):
+        if digit.row.digit is None or not self.reader.rules.passes_check(str(digit.row.digit)):
             return False
         if len(reading.number) <= 1:
             return True
@@ -187,14 +180,16 @@ class NumberProcessor:
 def load_number_processor(setup: NumberSetup) -> ProcessFiles:
     """Load the model that the supervisor names and return what reads numbers in files. Raises ModelError."""
     from digitscan.model.line_classifier import LineClassifier
+    from digitscan.model.line_reader import LineReader
 
     prepare_process(setup["max_megapixels"])
     compiled, metadata = read_model(setup["model"])
     processor = NumberProcessor(
-        LineClassifier(compiled, metadata),
+        LineReader(
+            LineClassifier(compiled, metadata), metadata.temperature, NumberRules.from_stored(setup["rules"])
+        ),
         metadata,
         *load_classifier(setup["digit_model"], setup["fast_model"]),
-        NumberRules.from_stored(setup["rules"]),
         setup["min_confidence"],
         setup["digit_confidence"],
         FileDecoder(setup["max_megapixels"], setup["max_pages"]),

@@ -10,6 +10,7 @@ from digitscan.imaging.decode import decode_image
 from digitscan.imaging.line_image import LINE_HEIGHT, SEVERAL_LINES
 from digitscan.imaging.version import LINE_PREPROCESS_VERSION, PREPROCESS_VERSION
 from digitscan.model.ctc import BLANK, POINT, SYMBOL_COUNT
+from digitscan.model.line_reader import LineReader
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.number_rules import NumberRules
 from digitscan.workers.file_decoder import FileDecoder
@@ -76,11 +77,10 @@ def create():
     def create(rules=None, probability=0.999, digit_reader=None, **settings):
         settings = {"min_confidence": None, "digit_confidence": False, **settings}
         return NumberProcessor(
-            _BarCounter(probability),
+            LineReader(_BarCounter(probability), 1.0, rules or NumberRules()),
             METADATA,
             digit_reader or _OneDigitReader(),
             DIGIT_METADATA,
-            rules or NumberRules(),
             decoder=FileDecoder(max_pages=2),
             **settings,
         )
@@ -162,7 +162,7 @@ def test_small_digits_in_a_large_photo_are_read_with_all_their_pixels(create, tm
     processor = create()
     (row,) = process(processor, [FileLocation(str(path))])
     assert row.number == "17"
-    (line,) = processor.classifier.lines
+    (line,) = processor.reader.classifier.lines
     is_blurred = (line > 40) & (line < 200)
     assert is_blurred.mean() < 0.08  # 0.05 with all pixels, and 0.11 at the reduced scale
 
@@ -241,7 +241,7 @@ def test_more_digits_than_cells_are_for_review(create, tmp_path):
             return np.where(np.eye(SYMBOL_COUNT)[steps], 0.999, 0.0001).astype(np.float32)
 
     processor = create()
-    object.__setattr__(processor, "classifier", ThreeDigits())
+    object.__setattr__(processor.reader, "classifier", ThreeDigits())
     (row,) = process(processor, files)
     assert (row.number, row.status) == ("123", "review")
     assert "in a row of 2 cells" in row.note

@@ -40,7 +40,7 @@ WORDS, BLANKS = 0.12, 0.04
 """The share of the pictures in which words or scribbles are written, and of those with nothing."""
 SECURITY_PATTERNS, PLAIN_PAPERS = 0.28, 0.12
 """The share of the pictures on the pattern of a cheque, and on ruled, squared or tinted paper."""
-MAX_PATTERN_DARKNESS = 0.6
+MAX_PATTERN_DARKNESS = 0.45
 """The darkness of the darkest pattern, as a share of the pen's: with more, nobody could read the number."""
 NEIGHBOURS = 0.15
 """The share of the pictures into which the lines above and below reach."""

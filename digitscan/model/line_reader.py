@@ -1,0 +1,45 @@
+"""Read numbers in lines: run the network, on several views of a line where one leaves a doubt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from digitscan.imaging.line_image import list_views
+from digitscan.model.number_reading import NumberReading, read_number
+from digitscan.model.number_rules import NumberRules
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from digitscan.imaging.types import GrayImage
+    from digitscan.model.line_classifier import LineClassifier
+
+SURE_CONFIDENCE = 0.99
+"""From this confidence on, one view of a line is enough: of such numbers, others changed hardly any."""
+
+
+@dataclass(frozen=True)
+class LineReader:
+    """Reads the number in each line, given what is known of the numbers."""
+
+    classifier: LineClassifier
+    temperature: float
+    rules: NumberRules
+
+    def read(self, lines: Sequence[GrayImage]) -> list[NumberReading]:
+        """Return what is read in lines (32, W) uint8. No answer depends on the other lines."""
+        answers = self.classifier.classify(lines)
+        return [self._read(line, answer) for line, answer in zip(lines, answers, strict=True)]
+
+    def _read(self, line: GrayImage, answer: NDArray[np.float32]) -> NumberReading:
+        reading = read_number([answer], self.rules, self.temperature)
+        is_sure = reading.confidence >= SURE_CONFIDENCE and not reading.needs_review
+        if is_sure or math.isnan(reading.confidence):
+            return reading
+        return read_number(
+            [answer, *self.classifier.classify(list_views(line))], self.rules, self.temperature
+        )
