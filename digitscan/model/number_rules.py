@@ -42,6 +42,19 @@ class NumberRules:
         lengths = () if length is None else tuple(_parse_range(part, length) for part in length.split(","))
         return cls(lengths, None if check is None else _parse_check(check))
 
+    @classmethod
+    def from_options(cls, numbers: bool, length: str | int | None, check: str | None) -> NumberRules:
+        """Return the rules that a command was given beside `--numbers`; None is an option that was not given.
+
+        Raises UsageError for rules without `numbers`, for a length of another type, and as `parse` does.
+        """
+        for name, value in (("length", length), ("check", check)):
+            if value is not None and not numbers:
+                raise UsageError(f"--{name} is for whole numbers: add --numbers")
+        if isinstance(length, bool) or not isinstance(length, str | int | None):
+            raise UsageError(f"length must be such as 5, '1-3' or '2,4-6', not {length!r}")
+        return cls.parse(None if length is None else str(length), check)
+
     @property
     def allow_all(self) -> bool:
         """Whether nothing is known, and every number is allowed."""

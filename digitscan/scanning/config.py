@@ -84,7 +84,7 @@ class ScanConfig:
     @property
     def number_rules(self) -> NumberRules:
         """What is known of the numbers beforehand."""
-        return NumberRules.parse(None if self.length is None else str(self.length), self.check)
+        return NumberRules.from_options(self.numbers, self.length, self.check)
 
     def __post_init__(self) -> None:
         """Check types and ranges, so that a wrong value fails here and not in a worker.
@@ -138,19 +138,15 @@ def _check_integer(config: ScanConfig, name: str, minimum: int, maximum: float =
 
 def _check_numbers(config: ScanConfig) -> None:
     """Check what is only for numbers, and keep the length as text without blanks."""
-    for name in ("length", "check", "digit_confidence"):
-        if getattr(config, name) not in (None, False) and not config.numbers:
-            option = name.replace("_", "-")
-            raise UsageError(f"--{option} is for whole numbers: add --numbers")
+    if config.digit_confidence and not config.numbers:
+        raise UsageError("--digit-confidence is for whole numbers: add --numbers")
     if config.numbers and config.probabilities:
         raise UsageError(
             "--probabilities are those of single digits: for --numbers there is --digit-confidence"
         )
-    if config.length is not None:
-        if isinstance(config.length, bool) or not isinstance(config.length, str | int):
-            raise UsageError(f"length must be such as 5, '1-3' or '2,4-6', not {config.length!r}")
-        object.__setattr__(config, "length", "".join(str(config.length).split()))
     _ = config.number_rules  # raises UsageError where there is no such length or check
+    if config.length is not None:
+        object.__setattr__(config, "length", "".join(str(config.length).split()))
 
 
 def _check_patterns(config: ScanConfig, name: str) -> None:

@@ -91,6 +91,18 @@ def test_numbers_that_end_in_their_check_digit_pass_and_all_others_fail(number: 
         assert rules.find_objection(number[:-1] + last) == "fails the check digit"
 
 
+def test_options_are_rules_only_beside_numbers() -> None:
+    assert NumberRules.from_options(False, None, None) == NumberRules()
+    assert NumberRules.from_options(True, 5, "luhn") == NumberRules(((5, 5),), Check.LUHN)
+    assert NumberRules.from_options(True, " 1 - 3", None) == NumberRules(((1, 3),))
+    for length, check, name in (("5", None, "--length"), (None, "luhn", "--check")):
+        with pytest.raises(UsageError, match=f"{name} is for whole numbers: add --numbers"):
+            NumberRules.from_options(False, length, check)
+    for value in (True, 2.5, [3]):
+        with pytest.raises(UsageError, match="length must be such as 5"):
+            NumberRules.from_options(True, value, None)  # type: ignore[arg-type]  # what Python callers may give
+
+
 @pytest.mark.parametrize("rules", [NumberRules(), NumberRules(((2, 2), (4, 6)), Check.LUHN)])
 def test_rules_are_read_back_as_they_were_stored(rules: NumberRules) -> None:
     assert NumberRules.from_stored(json.loads(json.dumps(rules.to_stored()))) == rules
