@@ -183,3 +183,15 @@ def compare_candidates(page: GrayImage, expected: GrayImage) -> list[float]:
     assert expected_pixels is not None
     candidates = list_candidates(preprocess_digit(page))
     return [correlate(candidate.pixels, expected_pixels) for candidate in candidates]
+
+
+def draw_number(number, index):
+    """Return a picture of a number in MNIST's hands, dark on light paper, (H, W) uint8."""
+    digits = [load_digit(int(digit), index) for digit in number]
+    page = np.full((100, 20 + sum(digit.shape[1] + 8 for digit in digits)), 235, np.uint8)
+    left = 10
+    for digit in digits:
+        height, width = digit.shape
+        page[20 : 20 + height, left : left + width] -= (digit * 0.7).astype(np.uint8)
+        left += width + 8
+    return page

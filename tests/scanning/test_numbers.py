@@ -13,52 +13,19 @@ import pytest
 
 import digitscan
 from digitscan.errors import ExitCode
-from digitscan.imaging.version import LINE_PREPROCESS_VERSION
-from digitscan.model.export import save_model
-from digitscan.model.metadata import LINE_CLASSES, LINE_INPUT_SHAPE, ModelMetadata, Reads
 from digitscan.scanning.output.csv_format import CsvReader
-from tests.imaging.drawing import load_digit
+from tests.imaging.drawing import draw_number
 from tests.support.command import run
-from tests.support.hostile_models import build_line_network
+from tests.support.line_models import provide_line_model
 
 HEADER = ["path", "number", "confidence", "status", "note"]
-METADATA = ModelMetadata(
-    architecture="line",
-    classes=LINE_CLASSES,
-    preprocess_version=LINE_PREPROCESS_VERSION,
-    reads=Reads.NUMBERS,
-    input_shape=LINE_INPUT_SHAPE,
-    ok_confidence=0.02,
-)
-
-
-def draw_number(number, index):
-    """Return a picture of a number in MNIST's hands, dark on light paper, (H, W) uint8."""
-    digits = [load_digit(int(digit), index) for digit in number]
-    page = np.full((100, 20 + sum(digit.shape[1] + 8 for digit in digits)), 235, np.uint8)
-    left = 10
-    for digit in digits:
-        height, width = digit.shape
-        page[20 : 20 + height, left : left + width] -= (digit * 0.7).astype(np.uint8)
-        left += width + 8
-    return page
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A model of numbers that this user has trained, with random weights."""
-    import keras
-
-    folder = tmp_path_factory.mktemp("model")
-    keras.utils.set_random_seed(3)
-    network = build_line_network()
-    kernel, bias = network.layers[-1].get_weights()
-    bias[:10] += 1.0
-    network.layers[-1].set_weights([kernel * 4.0, bias])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        save_model(network, METADATA, folder / "line.h5")
-        yield folder / "line.h5"
+    with provide_line_model(tmp_path_factory.mktemp("model")) as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
