@@ -82,7 +82,7 @@ from digitscan.cli_options import (
 )
 from digitscan.errors import DigitscanError, ExitCode, OutputClosedError, UsageError
 from digitscan.evaluation.config import EvaluateConfig
-from digitscan.review.config import ReviewConfig
+from digitscan.review.config import ReviewConfig, ShowConfig
 from digitscan.scanning.config import ScanConfig
 from digitscan.training.config import (
     Architecture,
@@ -225,13 +225,15 @@ def show(
     images: ShownImages,
     output: PictureFile = None,
     model: ScanModel = None,
+    numbers: Numbers = ShowConfig.numbers,
+    length: NumberLength = None,
+    check: NumberCheck = ShowConfig.check,
     min_confidence: MinConfidence = None,
     model_sha256: ModelSha256 = None,
     input_range: ModelInputRange = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Show why images are read as they are: what was found, what the model saw, how sure it is."""
-    from digitscan.review.config import ShowConfig
     from digitscan.review.show import run_show
     from digitscan.system.signals import raise_on_signal
 
@@ -240,6 +242,9 @@ def show(
         model=model,
         model_sha256=model_sha256,
         input_range=input_range,
+        numbers=numbers,
+        length=length,
+        check=check,
         min_confidence=min_confidence,
         output=output,
         overwrite=overwrite,

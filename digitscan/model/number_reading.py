@@ -34,6 +34,8 @@ SEARCH_WIDTH = 10
 """How many readings are compared."""
 MIN_RUNNER_UP_SHARE = 0.5
 """A second reading that has this share of the best one's probability is close to it."""
+MIN_LIKELY_SHARE = 0.001
+"""Of the numbers that are named to explain a reading, each has this share of the best one's probability."""
 MIN_ALLOWED_PROBABILITY = 0.05
 """Where it is less probable that a number is allowed, the picture contradicts what is known: `review`."""
 
@@ -53,6 +55,8 @@ class NumberReading(NamedTuple):
     """What stands beside the digits, and how the number differs from what is known."""
     needs_review: bool = False
     """Whether a person must look, however high the confidence is."""
+    likely: tuple[tuple[str, float], ...] = ()
+    """The likely numbers, "" for none, with their probabilities given what is known, the best one first."""
 
 
 class NumberDecision(NamedTuple):
@@ -78,12 +82,15 @@ def read_number(
         return NumberReading("", math.nan)
     digits = [merge_separators(view) for view in scaled]
     candidates = _search_views(digits)
-    if not candidates or not candidates[0].labelling:
-        return NumberReading("", candidates[0].probability if candidates else 0.0)
+    if not candidates:
+        return NumberReading("", 0.0)
     allowed, allowed_probability = _apply_rules(digits, candidates, rules)
     is_contradicted = not allowed or allowed_probability < MIN_ALLOWED_PROBABILITY
     if not allowed:
         allowed, allowed_probability = [each for each in candidates if each.labelling], 1.0
+    likely = _list_likely(candidates, allowed, allowed_probability)
+    if not candidates[0].labelling:
+        return NumberReading("", candidates[0].probability, likely=likely)
     best = allowed[0]
     notes, has_minus_sign = _describe_separators(find_best_path(scaled[0]))
     objection = rules.find_objection(_to_text(candidates[0].labelling)) if is_contradicted else ""
@@ -94,6 +101,7 @@ def read_number(
         _find_alternative(allowed, allowed_probability, candidates[0]),
         (*notes, objection) if objection else notes,
         needs_review=has_minus_sign or is_contradicted,
+        likely=likely,
     )
 
 
@@ -142,6 +150,19 @@ def _apply_rules(
             allowed_probability -= candidate.probability
     # Rounding must not leave less than there is.
     return allowed, max([allowed_probability, *(each.probability for each in allowed)])
+
+
+def _list_likely(
+    candidates: Sequence[Candidate], allowed: Sequence[Candidate], allowed_probability: float
+) -> tuple[tuple[str, float], ...]:
+    """Return the candidates that are allowed, and that there is no number, as far as they are likely."""
+    numbers = {candidate.labelling for candidate in allowed}
+    possible = [each for each in candidates if not each.labelling or each.labelling in numbers]
+    return tuple(
+        (_to_text(labelling), min(probability / allowed_probability, 1.0))
+        for labelling, probability in possible[:SEARCH_WIDTH]
+        if probability >= MIN_LIKELY_SHARE * possible[0].probability
+    )
 
 
 def _compute_digit_confidences(best: Labelling, candidates: Sequence[Candidate]) -> tuple[float, ...]:

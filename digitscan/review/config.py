@@ -7,6 +7,7 @@ from pathlib import Path
 
 from digitscan.errors import UsageError
 from digitscan.model.input_range import InputRange
+from digitscan.model.number_rules import NumberRules
 
 MAX_INLINE_ROWS = 2000
 """The pictures of more rows are in a folder beside the page: a browser opens no page of 100 megabytes."""
@@ -30,6 +31,12 @@ class ShowConfig:
     """As in `ScanConfig`: the SHA-256 of a model whose own threshold is to be trusted."""
     input_range: InputRange | None = None
     """As in `ScanConfig`: the input of a model that digitscan did not make."""
+    numbers: bool = False
+    """As in `ScanConfig`: whether each image is read as one number of several digits."""
+    length: str | int | None = None
+    """As in `ScanConfig`: how many digits the numbers have."""
+    check: str | None = None
+    """As in `ScanConfig`: the check digit with which they end."""
     min_confidence: float | None = None
     """The confidence, 0 to 1, from which a row is `ok`; None is the model's own threshold."""
     output: Path | None = None
@@ -37,8 +44,14 @@ class ShowConfig:
     overwrite: bool = False
     """Whether an existing output may be replaced."""
 
+    @property
+    def number_rules(self) -> NumberRules:
+        """What is known of the numbers beforehand."""
+        return NumberRules.from_options(self.numbers, self.length, self.check)
+
     def __post_init__(self) -> None:
         """Check what can be checked before anything is read."""
+        _ = self.number_rules  # raises UsageError where there is no such length or check
         if self.output is None:
             return
         if self.output.suffix.lower() != ".png":

@@ -13,7 +13,10 @@ from digitscan.system.log import escape_control_characters
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANEL_TITLES = ("the picture", "found; red is left out", "what the model saw", "probabilities")
+PICTURE_TITLES = ("the picture", "found; red is left out", "what the model saw")
+BARS_TITLE = "probabilities"
+MIN_BARS = 5
+"""The panel of probabilities has room for so many bars, also where there are fewer readings of a number."""
 MAX_TITLE_CHARACTERS = 100
 """Of a longer name or note, the end is left out."""
 
@@ -25,17 +28,20 @@ def draw_explanations(explanations: Sequence[Explanation]) -> bytes:
         figure.subfigures(len(explanations), 1, squeeze=False)[:, 0], explanations, strict=True
     ):
         subfigure.suptitle(_describe(explanation), fontsize=10, x=0.01, ha="left", parse_math=False)
-        panels = subfigure.subplots(1, len(PANEL_TITLES), width_ratios=(1, 1, 1, 1.4))
-        _draw_pictures(panels[:3], explanation)
-        _draw_bars(panels[3], explanation)
+        # A line of digits is wide, and there are no findings of it.
+        ratios = (1, 1.9, 1.4) if explanation.is_line else (1, 1, 1, 1.4)
+        *picture_panels, bar_panel = subfigure.subplots(1, len(ratios), width_ratios=ratios)
+        _draw_pictures(picture_panels, explanation)
+        _draw_bars(bar_panel, explanation)
     return encode_figure(figure)
 
 
 def _describe(explanation: Explanation) -> str:
     prediction = explanation.prediction
-    read = "" if prediction.digit is None else f"{prediction.digit}, "
+    read = f"{explanation.read}, " if explanation.read else ""
     confidence = "" if prediction.confidence is None else f", confidence {prediction.confidence:.4f}"
-    lines = (prediction.path, f"{read}{prediction.status.value}{confidence}", prediction.note)
+    digits = f"digits: {explanation.digits}" if explanation.digits else ""
+    lines = (prediction.path, f"{read}{prediction.status.value}{confidence}", digits, prediction.note)
     return "\n".join(_shorten(escape_control_characters(line)) for line in lines if line)
 
 
@@ -44,12 +50,17 @@ def _shorten(text: str) -> str:
 
 
 def _draw_pictures(panels: Sequence[Axes], explanation: Explanation) -> None:
-    """Draw the three pictures, each with its title; nothing where there is none."""
+    """Draw the pictures, each with its title; nothing where there is none. Of a line there are two."""
     from matplotlib.colors import ListedColormap
 
     findings_map = ListedColormap([tuple(level / 255 for level in color) for color in FINDING_COLORS])
-    pictures = (explanation.picture, explanation.findings, explanation.model_input)
-    for axes, title, image in zip(panels, PANEL_TITLES, pictures, strict=False):
+    images = (explanation.picture, explanation.findings, explanation.model_input)
+    pictures = [
+        (title, image)
+        for title, image in zip(PICTURE_TITLES, images, strict=True)
+        if not (explanation.is_line and image is None)
+    ]
+    for axes, (title, image) in zip(panels, pictures, strict=True):
         if image is None:
             axes.axis("off")
             continue
@@ -62,11 +73,11 @@ def _draw_pictures(panels: Sequence[Axes], explanation: Explanation) -> None:
 
 
 def _draw_bars(axes: Axes, explanation: Explanation) -> None:
-    """Draw the probability of each class as a bar, with its value where it is not small."""
+    """Draw the probability of each class or reading as a bar, with its value where it is not small."""
     if not explanation.probabilities:
         axes.axis("off")
         return
-    axes.set_title(PANEL_TITLES[3], fontsize=8, color=GRAY)
+    axes.set_title(BARS_TITLE, fontsize=8, color=GRAY)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     names, values = zip(*explanation.probabilities, strict=True)
     is_sure = explanation.prediction.status is Status.OK
@@ -77,4 +88,6 @@ def _draw_bars(axes: Axes, explanation: Explanation) -> None:
             axes.text(value + 0.02, position, f"{100 * value:.1f} %", va="center", fontsize=7)
     axes.set(xlim=(0, 1.2), yticks=range(len(names)), yticklabels=names, xticks=[])
     axes.tick_params(labelsize=7, length=0)
+    if len(values) < MIN_BARS:
+        axes.set_ylim(-0.5, MIN_BARS - 0.5)
     axes.invert_yaxis()

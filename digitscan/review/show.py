@@ -38,8 +38,15 @@ def run_show(config: ShowConfig, console: Console | None = None) -> ExitCode:
     files = _find_images(config.images)
     if config.output:
         check_result_path(config.output, config.overwrite)
-    model = load_model(config.model, input_range=config.input_range, sha256=config.model_sha256, log=log)
-    explain = partial(explain_images, model=model, min_confidence=config.min_confidence)
+    model = load_model(
+        config.model,
+        input_range=config.input_range,
+        sha256=config.model_sha256,
+        numbers=config.numbers,
+        log=log,
+    )
+    rules = config.number_rules if config.numbers else None
+    explain = partial(explain_images, model=model, min_confidence=config.min_confidence, rules=rules)
     if config.output:
         explanations = explain(files)
         _write_figure(explanations, config.output, config.overwrite)

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 GAP = 2
 """Columns between two pictures."""
 MIN_SIDE, MAX_SIDE = 24, 44
-"""Columns of the picture and of what was found in it, each; the model's input always has 28."""
+"""Columns of the picture and of what was found in it, each; a wide picture of a number may have twice as
+many. What the model saw of a digit always has 28."""
 MODEL_INPUT_SIDE = 28
+MAX_LINE_SIDE = 120
+"""Columns of a line of digits that the model saw, at most: it is reduced to fit."""
 BAR_WIDTH = 30
 """Columns of the bar of a probability of 1."""
 STATUS_STYLES = {
@@ -80,13 +83,15 @@ def _describe_row(explanation: Explanation) -> Text:
 
     prediction = explanation.prediction
     text = Text()
-    if prediction.digit is not None:
-        text.append(f"{prediction.digit}  ", style="bold")
+    if explanation.read:
+        text.append(f"{explanation.read}  ", style="bold")
     text.append(prediction.status.value, style=STATUS_STYLES[prediction.status])
     if prediction.confidence is not None:
         text.append(f"  confidence {prediction.confidence:.4f}")
     if prediction.note:
         text.append(f"  {escape_control_characters(prediction.note)}")
+    if explanation.digits:
+        text.append(f"\ndigits: {explanation.digits}", style="dim")
     return text
 
 
@@ -95,9 +100,13 @@ def _arrange(explanation: Explanation, console: Console) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
 
-    wide_enough = console.width >= 2 * MIN_SIDE + MODEL_INPUT_SIDE + 2 * GAP
+    wide_enough = not explanation.is_line and console.width >= 2 * MIN_SIDE + MODEL_INPUT_SIDE + 2 * GAP
     side = (console.width - MODEL_INPUT_SIDE - 2 * GAP) // 2 if wide_enough else console.width
-    panels = list(_draw_panels(explanation, console, min(max(side, 1), MAX_SIDE)))
+    max_side = MAX_SIDE
+    if explanation.is_line and explanation.picture is not None:
+        height, width = explanation.picture.shape
+        max_side = round(MAX_SIDE * min(max(width / height, 1), 2))
+    panels = list(_draw_panels(explanation, console, min(max(side, 1), max_side)))
     if not wide_enough:
         return Group(*(part for title, picture in panels for part in (title, picture)))
     grid = Table.grid(padding=(0, GAP, 0, 0))
@@ -124,7 +133,9 @@ def _draw_panels(explanation: Explanation, console: Console, side: int) -> Itera
         left_out = "red" if has_color else characters.findings[2]
         yield Text(f"found; {left_out} left out", style="dim"), drawn
     if explanation.model_input is not None:
-        pixels = _fit(explanation.model_input, min(console.width, MODEL_INPUT_SIDE))
+        # A line of one narrow digit is higher than it is wide.
+        own_side = max(explanation.model_input.shape)
+        pixels = _fit(explanation.model_input, min(console.width, own_side, MAX_LINE_SIDE))
         drawn = _draw_in_color(_to_rgb(pixels)) if has_color else _draw_in_shades(pixels, characters)
         yield Text("what the model saw", style="dim"), drawn
 
@@ -201,7 +212,7 @@ def _draw_signs(findings: NDArray[np.uint8], characters: CharacterSet) -> Text:
 
 
 def _draw_bars(probabilities: tuple[tuple[str, float], ...], characters: CharacterSet) -> Table:
-    """Return the probability of each class as a bar and in percent."""
+    """Return the probability of each class or reading as a bar and in percent."""
     from rich.table import Table
     from rich.text import Text
 

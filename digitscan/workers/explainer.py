@@ -59,13 +59,16 @@ class ExplainedRow(NamedTuple):
 
     row: WorkerRow
     probabilities: list[float] | None = None
-    """Of the ten digits and, if the model has that class, of "not a digit"; None if it was not classified."""
+    """Of the ten digits and, if the model has that class, of "not a digit"; of a line, of the `readings`.
+    None if it was not classified."""
     picture: EncodedImage | None = None
     """The picture as it was decoded, gray, reduced if it is large."""
     findings: EncodedImage | None = None
     """What each part of it was taken for; see `imaging.findings`."""
     model_input: EncodedImage | None = None
-    """What the model saw, 28x28."""
+    """What the model saw: 28x28, or a line of digits."""
+    readings: list[str] | None = None
+    """The likely readings of a line of digits, "" for no digits; None of a single digit."""
 
 
 class _ReadImage(NamedTuple):
@@ -112,7 +115,7 @@ class Explainer:
 
     def _read(self, index: int, file: FileLocation) -> _ReadImage:
         image, result = read_image(file, self.setup["max_megapixels"])
-        picture = EncodedImage.of(_reduce(image.pixels, self.setup["picture_side"]))
+        picture = EncodedImage.of(reduce_picture(image.pixels, self.setup["picture_side"]))
         return _ReadImage(index, image, picture, result)
 
     def _explain(self, read: _ReadImage, answer: ClassifiedImage) -> ExplainedRow:
@@ -145,7 +148,7 @@ def load_explainer(setup: ExplainSetup) -> ProcessFiles:
     return Explainer(classifier, metadata, setup).process
 
 
-def _reduce(pixels: NDArray[Any], max_side: int) -> GrayImage:
+def reduce_picture(pixels: NDArray[Any], max_side: int) -> GrayImage:
     """Return the picture as uint8, with a longer side of at most `max_side`."""
     import cv2
     import numpy as np

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from digitscan.imaging.decoded_image import DecodedImage
     from digitscan.imaging.line_image import LineImage
     from digitscan.imaging.preprocess import Preprocessed
-    from digitscan.model.classifier import Cascade, Classifier
+    from digitscan.model.classifier import Cascade, ClassifiedImage, Classifier
     from digitscan.model.line_reader import LineReader
     from digitscan.model.metadata import ModelMetadata
     from digitscan.model.number_reading import NumberReading
@@ -45,7 +45,7 @@ _FULL_SCALE = 1 << 16
 """No JPEG has so many pixels on a side: where so many are asked for, it is not decoded at a reduced scale."""
 
 
-class _LineFile(NamedTuple):
+class LineFile(NamedTuple):
     """A picture with a line in it: the index of its file, what its decoder said, and the line."""
 
     file_index: int
@@ -60,8 +60,24 @@ class _DigitAnswer(NamedTuple):
     """What the model of single digits says of a picture."""
 
     row: WorkerRow
-    is_clear: bool
-    """Whether nothing but the digit is in the picture."""
+    answer: ClassifiedImage
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing but the digit is in the picture."""
+        from digitscan.imaging.condition import Condition
+
+        return self.answer.preprocessed.condition is Condition.CLEAN
+
+
+class NumberAnswer(NamedTuple):
+    """The row of a picture with a line in it, and what led to it."""
+
+    row: WorkerRow
+    reading: NumberReading
+    """What was read in the line."""
+    digit: ClassifiedImage | None
+    """What the model of single digits said, where it decided; else None."""
 
 
 @dataclass(frozen=True)
@@ -79,28 +95,34 @@ class NumberProcessor:
     def process(self, files: Sequence[FileLocation], set_current: SetCurrent) -> list[WorkerRow]:
         """Return one row for each file, in order; see `ImageProcessor.process`."""
         rows: list[WorkerRow] = [make_error_row("")] * len(files)
-        lines: list[_LineFile] = []
+        lines: list[LineFile] = []
         for index, file in enumerate(files):
             set_current(index)
             try:
-                image, line, digit = self._read_line(file)
+                image, line_file = self.read_line(index, file)
             except Exception as error:
                 rows[index] = make_error_row(describe_error(error))
                 continue
-            if line.pixels is None:
-                rows[index] = make_no_digit_row(line, image.notes)
+            if line_file.line.pixels is None:
+                rows[index] = make_no_digit_row(line_file.line, image.notes)
             else:
-                needs_review = image.needs_review or line.needs_review
-                lines.append(_LineFile(index, image.notes, needs_review, line, digit))
+                lines.append(line_file)
         set_current(len(files))
-        digits = self._read_digits(lines)
-        pixels = [each.line.pixels for each in lines if each.line.pixels is not None]
-        for each, reading in zip(lines, self.reader.read(pixels), strict=True):
-            rows[each.file_index] = self._make_row(each, reading, digits.get(each.file_index))
+        for each, answer in zip(lines, self.answer(lines), strict=True):
+            rows[each.file_index] = answer.row
         return rows
 
-    def _read_line(self, file: FileLocation) -> tuple[DecodedImage, LineImage, Preprocessed | None]:
-        """Return the picture of a file, the line in it, and the digit if it may be of one.
+    def answer(self, lines: Sequence[LineFile]) -> list[NumberAnswer]:
+        """Return the row of each picture, which must have a line, and what led to it."""
+        digits = self._read_digits(lines)
+        pixels = [each.line.pixels for each in lines if each.line.pixels is not None]
+        return [
+            self._answer(each, reading, digits.get(each.file_index))
+            for each, reading in zip(lines, self.reader.read(pixels), strict=True)
+        ]
+
+    def read_line(self, index: int, file: FileLocation) -> tuple[DecodedImage, LineFile]:
+        """Return the picture of a file, and what is in it: a line, or also a digit if it may be of one.
 
         A large JPEG is decoded at a reduced scale first, and in full if its digits are small. Raises
         ImageError, and whatever a bug raises.
@@ -116,11 +138,11 @@ class NumberProcessor:
             line = preprocess_line(image.pixels)
         is_narrow = line.pixels is not None and line.pixels.shape[1] <= MAX_DIGIT_LINE_WIDTH
         may_be_digit = is_narrow and self.reader.rules.allows_length(1)
-        return image, line, preprocess(image.pixels) if may_be_digit else None
+        digit = preprocess(image.pixels) if may_be_digit else None
+        return image, LineFile(index, image.notes, image.needs_review or line.needs_review, line, digit)
 
-    def _read_digits(self, lines: Sequence[_LineFile]) -> dict[int, _DigitAnswer]:
+    def _read_digits(self, lines: Sequence[LineFile]) -> dict[int, _DigitAnswer]:
         """Return what the model of single digits says of the pictures that may be of one, by file."""
-        from digitscan.imaging.condition import Condition
         from digitscan.model.classifier import classify_preprocessed
 
         files = [each for each in lines if each.digit is not None and each.digit.pixels is not None]
@@ -129,18 +151,21 @@ class NumberProcessor:
         return {
             file.file_index: _DigitAnswer(
                 make_row(answer, file.notes, file.needs_review, self.digit_metadata, self.min_confidence),
-                answer.preprocessed.condition is Condition.CLEAN,
+                answer,
             )
             for file, answer in zip(files, answers, strict=True)
         }
 
-    def _make_row(self, file: _LineFile, reading: NumberReading, digit: _DigitAnswer | None) -> WorkerRow:
+    def _answer(self, file: LineFile, reading: NumberReading, digit: _DigitAnswer | None) -> NumberAnswer:
+        if digit is not None and self._is_of_one_digit(reading, digit):
+            return NumberAnswer(self._make_digit_row(digit.row, reading.number), reading, digit.answer)
+        return NumberAnswer(self._make_row(file, reading), reading, None)
+
+    def _make_row(self, file: LineFile, reading: NumberReading) -> WorkerRow:
         from digitscan.imaging.segment import SEVERAL_DIGITS
         from digitscan.model.number_reading import decide_number
 
         needs_review = file.needs_review
-        if digit is not None and self._is_of_one_digit(reading, digit):
-            return self._make_digit_row(digit.row, reading.number)
         if len(reading.number) == 1 and file.digit is not None and file.digit.rejection == SEVERAL_DIGITS:
             needs_review = True
         # Each cell is for one digit: more of them were read where a line was taken for a digit.
@@ -178,13 +203,18 @@ class NumberProcessor:
 
 
 def load_number_processor(setup: NumberSetup) -> ProcessFiles:
-    """Load the model that the supervisor names and return what reads numbers in files. Raises ModelError."""
+    """Return what reads numbers in files, as the supervisor has set it up. Raises ModelError."""
+    return create_number_processor(setup).process
+
+
+def create_number_processor(setup: NumberSetup) -> NumberProcessor:
+    """Return the processor that the supervisor describes, with its models loaded. Raises ModelError."""
     from digitscan.model.line_classifier import LineClassifier
     from digitscan.model.line_reader import LineReader
 
     prepare_process(setup["max_megapixels"])
     compiled, metadata = read_model(setup["model"])
-    processor = NumberProcessor(
+    return NumberProcessor(
         LineReader(
             LineClassifier(compiled, metadata), metadata.temperature, NumberRules.from_stored(setup["rules"])
         ),
@@ -194,4 +224,3 @@ def load_number_processor(setup: NumberSetup) -> ProcessFiles:
         setup["digit_confidence"],
         FileDecoder(setup["max_megapixels"], setup["max_pages"]),
     )
-    return processor.process

@@ -114,6 +114,7 @@ class WorkerSetup(TypedDict):
         "read images",
         "read numbers",
         "explain images",
+        "explain numbers",
         "detect kinds",
         "count pages",
         "preprocess images",
@@ -163,6 +164,24 @@ class ExplainSetup(ImageSetup):
     """Pixels on the longer side of the picture that is sent, at most."""
     findings: bool
     """Whether it is also sent what each part of the picture was taken for."""
+
+
+class ExplainNumberSetup(NumberSetup):
+    """What a worker that explains pictures of numbers must know."""
+
+    picture_side: int
+    """As in ExplainSetup."""
+
+
+def create_number_explain_setup(
+    model: Model, rules: NumberRules, min_confidence: float | None, picture_side: int
+) -> ExplainNumberSetup:
+    """Return the setup of workers that explain pictures of numbers."""
+    setup = create_number_setup(model, rules, min_confidence, digit_confidence=True)
+    return ExplainNumberSetup(
+        **{**setup, "does": "explain numbers"},  # type: ignore[typeddict-item]  # keys are those of NumberSetup
+        picture_side=picture_side,
+    )
 
 
 def create_explain_setup(

@@ -46,6 +46,10 @@ def load_processor(setup: Any) -> ProcessFiles:
         from digitscan.workers.number_processor import load_number_processor
 
         return load_number_processor(setup)
+    if setup["does"] == "explain numbers":
+        from digitscan.workers.number_explainer import load_number_explainer
+
+        return load_number_explainer(setup)
     from digitscan.workers.explainer import load_explainer
     from digitscan.workers.preprocessor import load_preprocessor
 

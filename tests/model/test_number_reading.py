@@ -43,7 +43,8 @@ def make_line(*steps: int | dict[int, float]) -> NDArray[np.float32]:
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=20))
 def test_certain_steps_are_read_as_they_are_with_leading_zeros(digits: list[int]) -> None:
     reading = read_number([make_line(*digits)], NO_RULES)
-    assert reading == NumberReading("".join(map(str, digits)), 1.0, (1.0,) * len(digits))
+    number = "".join(map(str, digits))
+    assert reading == NumberReading(number, 1.0, (1.0,) * len(digits), likely=((number, 1.0),))
 
 
 def test_the_confidence_is_that_of_the_whole_number_and_each_digit_has_its_own() -> None:
@@ -144,7 +145,12 @@ def test_the_check_digit_decides_between_readings_of_which_one_passes() -> None:
 def test_a_number_that_fails_the_check_digit_is_for_a_person() -> None:
     reading = read_number([make_line(1, 2, 3)], NumberRules.parse(None, "luhn"))
     assert reading == NumberReading(
-        "123", 1.0, (1.0,) * 3, notes=("fails the check digit",), needs_review=True
+        "123",
+        1.0,
+        (1.0,) * 3,
+        notes=("fails the check digit",),
+        needs_review=True,
+        likely=(("123", 1.0),),
     )
 
 
@@ -179,6 +185,42 @@ def test_a_line_of_which_the_network_gives_no_number_is_an_error(metadata: Model
         reading = read_number([np.full((3, SYMBOL_COUNT), value, np.float32)], NO_RULES)
         decision = decide_number(reading, metadata)
         assert decision == (None, None, Status.ERROR, "the model gave no number")
+
+
+def test_the_likely_readings_are_listed_with_their_probabilities() -> None:
+    line = make_line({4: 0.9, 9: 0.1}, 0, {7: 0.8, BLANK: 0.2})
+    readings = read_number([line], NO_RULES).likely
+    assert [number for number, _ in readings] == ["407", "40", "907", "90"]
+    assert [probability for _, probability in readings] == pytest.approx([0.72, 0.18, 0.08, 0.02])
+    known = read_number([line], NumberRules.parse("2", None)).likely
+    assert [number for number, _ in known] == ["40", "90"]
+    assert [probability for _, probability in known] == pytest.approx([0.9, 0.1])
+    assert read_number([line], NumberRules.parse("5", None)).likely[0][0] == "407"
+
+
+def test_that_there_are_no_digits_is_a_reading_too_whatever_is_known() -> None:
+    line = make_line({4: 0.6, BLANK: 0.4}, {1: 0.6, BLANK: 0.4})
+    assert read_number([line], NO_RULES).likely[-1] == ("", pytest.approx(0.16))
+    known = dict(read_number([line], NumberRules.parse("2", None)).likely)
+    assert known == pytest.approx({"41": 0.36 / 0.52, "": 0.16 / 0.52})
+    assert read_number([make_line(BLANK)], NO_RULES).likely == (("", 1.0),)
+    assert read_number([np.full((3, SYMBOL_COUNT), np.nan, np.float32)], NO_RULES).likely == ()
+
+
+@given(
+    arrays(np.float32, (6, SYMBOL_COUNT), elements=st.floats(0.0078125, 1.0, width=32)),
+    st.sampled_from([NO_RULES, NumberRules.parse("1-3", None), NumberRules.parse(None, "luhn")]),
+)
+def test_the_best_reading_is_the_one_of_the_row_and_all_are_shares(
+    line: NDArray[np.float32], rules: NumberRules
+) -> None:
+    row = read_number([line, line[::-1]], rules)
+    probabilities = [probability for _, probability in row.likely]
+    assert probabilities == sorted(probabilities, reverse=True)
+    if row.number:
+        assert (row.number, row.confidence) == next(reading for reading in row.likely if reading[0])
+    if rules.allow_all:
+        assert sum(probabilities) <= 1 + 1e-9
 
 
 SURE, DOUBTFUL = NumberReading("407", 0.9), NumberReading("407", 0.7)

@@ -112,3 +112,31 @@ def test_a_name_that_is_not_utf8_is_shown_with_escapes(model, tmp_path, picture)
 def test_what_is_no_row_of_a_worker_is_refused(values):
     with pytest.raises((TypeError, ValueError, ArithmeticError)):
         _parse_row(values)
+
+
+NUMBER_ROW = [None, 0.5, "review", "", None, "407", [0.9, 0.8, 0.7]]
+
+
+def test_a_row_of_a_number_has_its_readings_for_classes():
+    explained = _parse_row([NUMBER_ROW, [0.5, 0.3], None, None, None, ["407", ""]])
+    assert explained.read == "407" and explained.digits == "4=0.9000, 0=0.8000, 7=0.7000"
+    assert explained.probabilities == (("407", 0.5), ("no digits", 0.3))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [NUMBER_ROW, [0.5], None, None, None, ["4.5"]],
+        [NUMBER_ROW, [0.5], None, None, None, [407]],
+        [NUMBER_ROW, [0.5], None, None, None, [None]],
+        [NUMBER_ROW, [0.5, 0.3], None, None, None, ["407"]],
+        [NUMBER_ROW, [0.5], None, None, [1, 1, "AA=="], None],
+        [NUMBER_ROW, [1.5], None, None, None, ["407"]],
+        [NUMBER_ROW, [0.5], None, None, [1, 1, "AA=="], ["407"]],
+        [NUMBER_ROW, None, None, None, [0, 32, ""], None],
+        [[None, 0.5, "review", "", None, "x", None], None, None, None, None, None],
+    ],
+)
+def test_what_is_no_row_of_a_number_is_refused(values):
+    with pytest.raises((TypeError, ValueError, ArithmeticError)):
+        _parse_row(values)

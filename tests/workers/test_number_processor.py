@@ -27,14 +27,16 @@ NUMBERS = {1: "7", 2: "17", 3: "007", 4: "12.5", 5: ""}
 """What the stub classifier reads in a line of so many bars."""
 
 
-class _BarCounter:
+class BarCounter:
     """Counts the upright bars of a line, and reads the number that NUMBERS has for so many."""
 
     def __init__(self, probability=0.999):
+        """Give the symbol of each step this probability."""
         self.probability = probability
         self.lines = []
 
     def classify(self, images):
+        """Return the probabilities of each line."""
         self.lines += images
         return [self._read(image) for image in images]
 
@@ -49,13 +51,15 @@ class _BarCounter:
         return np.where(np.eye(SYMBOL_COUNT)[steps], self.probability, rest).astype(np.float32)
 
 
-class _OneDigitReader:
+class OneDigitReader:
     """Reads one digit in every picture of one."""
 
     def __init__(self, digit=7, probability=0.999):
+        """Give the digit this probability."""
         self.digit, self.probability = digit, probability
 
     def classify(self, images, conditions=None):
+        """Return the probabilities of each picture."""
         rest = (1 - self.probability) / 10
         return np.where(np.eye(11)[[self.digit] * len(images)], self.probability, rest)
 
@@ -77,9 +81,9 @@ def create():
     def create(rules=None, probability=0.999, digit_reader=None, **settings):
         settings = {"min_confidence": None, "digit_confidence": False, **settings}
         return NumberProcessor(
-            LineReader(_BarCounter(probability), 1.0, rules or NumberRules()),
+            LineReader(BarCounter(probability), 1.0, rules or NumberRules()),
             METADATA,
-            digit_reader or _OneDigitReader(),
+            digit_reader or OneDigitReader(),
             DIGIT_METADATA,
             decoder=FileDecoder(max_pages=2),
             **settings,
@@ -235,7 +239,7 @@ def test_more_digits_than_cells_are_for_review(create, tmp_path):
     picture.save(tmp_path / "cells.png")
     files = [FileLocation(str(tmp_path / "cells.png"))]
 
-    class ThreeDigits(_BarCounter):
+    class ThreeDigits(BarCounter):
         def _read(self, line):
             steps = [BLANK, 1, BLANK, 2, BLANK, 3, BLANK]
             return np.where(np.eye(SYMBOL_COUNT)[steps], 0.999, 0.0001).astype(np.float32)
@@ -251,13 +255,13 @@ def test_a_number_of_one_digit_is_read_by_the_model_of_single_digits(create, fil
     one_bar = files[1]
     (row,) = process(create(probability=0.6, digit_confidence=True), [one_bar])
     assert (row.number, row.status, row.digit_confidences) == ("7", "ok", [row.confidence])
-    (row,) = process(create(digit_reader=_OneDigitReader(1)), [one_bar])
+    (row,) = process(create(digit_reader=OneDigitReader(1)), [one_bar])
     assert (row.number, row.status, row.note) == ("1", "review", "1 or 7")
-    (row,) = process(create(digit_reader=_OneDigitReader(10)), [one_bar])
+    (row,) = process(create(digit_reader=OneDigitReader(10)), [one_bar])
     assert (row.number, row.status) == ("7", "ok")
 
 
 def test_no_single_digit_is_read_where_numbers_have_more(create, files):
-    (row,) = process(create(NumberRules.parse("2", None), digit_reader=_OneDigitReader(1)), [files[1]])
+    (row,) = process(create(NumberRules.parse("2", None), digit_reader=OneDigitReader(1)), [files[1]])
     assert (row.number, row.status) == ("7", "review")
     assert "2 digits expected" in row.note
