@@ -107,8 +107,8 @@ EvaluatedSource = Annotated[
     typer.Argument(
         metavar="SOURCE",
         show_default=False,
-        help="A folder with a subfolder of images for each digit (7/a.png) and, for images of none, none; "
-        "a CSV with the column corrected; or mnist.",
+        help="A folder with a subfolder of images for each digit (7/a.png) or number (407/a.png) and, for "
+        "images of none, none; a CSV with the column corrected; or mnist.",
     ),
 ]
 TruthFile = Annotated[

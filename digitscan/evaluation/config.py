@@ -8,6 +8,7 @@ from pathlib import Path
 
 from digitscan.errors import UsageError
 from digitscan.model.input_range import InputRange
+from digitscan.model.number_rules import NumberRules
 
 MNIST = "mnist"
 """The source that stands for MNIST's test images."""
@@ -22,11 +23,18 @@ class EvaluateConfig:
     """
 
     source: str | Path
-    """A folder with a subfolder of images for each digit, a CSV with the column `corrected`, or "mnist"."""
+    """A folder with a subfolder of images for each digit or number, a CSV with the column `corrected`, or
+    "mnist"."""
     truth: Path | None = None
     """A CSV with the columns `path` and `label`: then `source` is the folder that its paths are in."""
     model: str | Path | None = None
     """As in `ScanConfig`: a bundled model's name or a `.h5` file."""
+    numbers: bool = False
+    """As in `ScanConfig`: whether each image shows a whole number, and the labels are such."""
+    length: str | int | None = None
+    """As in `ScanConfig`: how many digits the numbers have."""
+    check: str | None = None
+    """As in `ScanConfig`: the check digit with which they end."""
     model_sha256: str | None = None
     """As in `ScanConfig`."""
     input_range: InputRange | None = None
@@ -44,9 +52,15 @@ class EvaluateConfig:
     json: bool = False
     """Whether the scores are printed as JSON instead of tables."""
 
+    @property
+    def number_rules(self) -> NumberRules:
+        """What is known of the numbers beforehand."""
+        return NumberRules.from_options(self.numbers, self.length, self.check)
+
     def __post_init__(self) -> None:
         """Check what can be checked before anything is read."""
         if not str(self.source):
             raise UsageError("an empty path was given: name a folder by label, a corrected CSV, or mnist")
         if not (0.0 <= self.max_wrong <= 1.0 and math.isfinite(self.max_wrong)):
             raise UsageError(f"max_wrong must be a number from 0 to 1, not {self.max_wrong!r}")
+        _ = self.number_rules  # raises UsageError where there is no such length or check

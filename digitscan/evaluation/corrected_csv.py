@@ -11,10 +11,17 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from digitscan.csv_cells import DIGIT_COLUMN, NUMBER_COLUMN, has_numbers, restore_number, unescape_formula
+from digitscan.csv_cells import DIGIT_COLUMN, NUMBER_COLUMN, has_numbers, unescape_formula
 from digitscan.errors import DataError
-from digitscan.evaluation.labels import CORRECTED_COLUMN, PATH_COLUMN, parse_label, parse_number, read_table
-from digitscan.evaluation.metrics import FIRST_NUMBER, NO_DIGIT, Answers, Share, compute_share
+from digitscan.evaluation.labels import (
+    CORRECTED_COLUMN,
+    PATH_COLUMN,
+    NumberLabels,
+    parse_label,
+    read_table,
+    restore_numbers,
+)
+from digitscan.evaluation.metrics import NO_DIGIT, Answers, Share, compute_share
 from digitscan.prediction import Status
 
 AUDIT_COLUMN = "audit"
@@ -41,7 +48,7 @@ def read_corrected_csv(path: Path) -> CorrectedCsv:
     import numpy as np
 
     table = read_table(path)
-    labels = _NumberLabels() if has_numbers(table.columns) else None
+    labels = NumberLabels() if has_numbers(table.columns) else None
     read_column = DIGIT_COLUMN if labels is None else NUMBER_COLUMN
     missing = [name for name in (PATH_COLUMN, read_column, *COLUMNS) if name not in table.columns]
     if missing:
@@ -72,22 +79,6 @@ def read_corrected_csv(path: Path) -> CorrectedCsv:
     return CorrectedCsv(answers, compute_share(wrong_count, len(audited)) if audited else None)
 
 
-class _NumberLabels:
-    """The label of each number of a CSV, as `Answers` has them."""
-
-    def __init__(self) -> None:
-        self._labels: dict[str, int] = {"": NO_DIGIT}
-
-    def encode(self, number: str | None) -> int | None:
-        """Return the label that stands for a number, NO_DIGIT for ""; None for None."""
-        return None if number is None else self._labels.setdefault(number, NO_DIGIT + len(self._labels))
-
-    @property
-    def numbers(self) -> tuple[str, ...]:
-        """The numbers, of which the first has the label FIRST_NUMBER."""
-        return tuple(self._labels)[FIRST_NUMBER - NO_DIGIT :]
-
-
 @dataclass(frozen=True)
 class _Row:
     name: str
@@ -99,7 +90,7 @@ class _Row:
     is_audited: bool
 
 
-def _parse_row(cells: dict[str, str], path: Path, line: int, labels: _NumberLabels | None) -> _Row | None:
+def _parse_row(cells: dict[str, str], path: Path, line: int, labels: NumberLabels | None) -> _Row | None:
     """Return a row that was looked at; None for one that was not. `labels` is None for single digits."""
     if labels is None:
         label, prediction = (
@@ -122,21 +113,6 @@ def _parse_row(cells: dict[str, str], path: Path, line: int, labels: _NumberLabe
         prediction is not None and (status == Status.OK or _is_only_doubtful(cells.get("note", ""))),
         bool(cells.get(AUDIT_COLUMN, "").strip()),
     )
-
-
-def restore_numbers(cells: dict[str, str], path: Path, line: int) -> tuple[str | None, str | None]:
-    """Return what is right and what was read in a row of a scan of numbers, as `parse_number` does.
-
-    Where a spreadsheet has taken the leading zeros from what was read, it has done so with what is right.
-    Raises DataError.
-    """
-    note = cells.get("note", "")
-    cell = cells[NUMBER_COLUMN]
-    whole = restore_number(cell, note)
-    corrected = cells.get(CORRECTED_COLUMN, "")
-    if whole != cell.strip():
-        corrected = restore_number(corrected, note)
-    return parse_number(corrected, path, line), parse_number(whole, path, line)
 
 
 def _is_only_doubtful(note: str) -> bool:

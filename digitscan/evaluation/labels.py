@@ -10,8 +10,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from digitscan.csv_cells import (
+    NUMBER_COLUMN,
     detect_delimiter,
     has_numbers,
     restore_number,
@@ -19,7 +21,7 @@ from digitscan.csv_cells import (
     unescape_formula,
 )
 from digitscan.errors import DataError, DigitscanError, ImageError
-from digitscan.evaluation.metrics import NO_DIGIT
+from digitscan.evaluation.metrics import FIRST_NUMBER, NO_DIGIT
 from digitscan.prediction import add_page, is_number, name_to_path
 from digitscan.system.file_filter import is_leftover
 from digitscan.system.files import describe_os_error, open_regular_file
@@ -38,13 +40,38 @@ LABEL_COLUMNS = ("label", CORRECTED_COLUMN)
 MAX_CSV_BYTES = 1 << 30
 
 
+class WholeNumberError(DataError):
+    """A label is a whole number, where labels of single digits are needed."""
+
+
+class NumberLabels:
+    """The label of each whole number that is met, as `LabelledFile` and `Answers` have them."""
+
+    def __init__(self) -> None:
+        """Begin with no number, whose label is NO_DIGIT."""
+        self._labels: dict[str, int] = {"": NO_DIGIT}
+
+    @overload
+    def encode(self, number: str) -> int: ...
+    @overload
+    def encode(self, number: str | None) -> int | None: ...
+    def encode(self, number: str | None) -> int | None:
+        """Return the label that stands for a number, NO_DIGIT for ""; None for None, which is no label."""
+        return None if number is None else self._labels.setdefault(number, NO_DIGIT + len(self._labels))
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The numbers so far, of which the first has the label FIRST_NUMBER."""
+        return tuple(self._labels)[FIRST_NUMBER - NO_DIGIT :]
+
+
 @dataclass(frozen=True)
 class LabelledFile:
     """An image file and what it shows."""
 
     path: Path
     label: int
-    """0 to 9, or NO_DIGIT."""
+    """0 to 9, or NO_DIGIT; of a whole number, what its NumberLabels give."""
     page: int = 0
     """Which of its pages, as in ImageFile."""
 
@@ -76,12 +103,19 @@ def list_labelled_pages(files: Sequence[LabelledFile]) -> list[LabelledFile]:
     ]
 
 
-def list_labelled_folder(folder: Path) -> list[LabelledFile]:
+def list_labelled_folder(folder: Path, numbers: NumberLabels | None = None) -> list[LabelledFile]:
     """Return the files of the subfolders `0` to `9` and `none`, in an order that is the same everywhere.
 
-    Raises DataError if there is no such file, OSError where a folder cannot be read.
+    With the labels of `numbers`, those of each subfolder that is named as a number, such as `407`. Raises
+    DataError if there is no such file, WholeNumberError if there are subfolders of numbers where digits are
+    needed, and OSError where a folder cannot be read.
     """
-    labels = {**{str(digit): digit for digit in range(10)}, NO_DIGIT_LABEL: NO_DIGIT}
+    names = sorted(path.name for path in folder.iterdir() if is_number(path.name) and path.is_dir())
+    if numbers is None:
+        labels = {name: int(name) for name in names if len(name) == 1}
+    else:
+        labels = {name: numbers.encode(name) for name in names}
+    labels[NO_DIGIT_LABEL] = NO_DIGIT
     files = [
         LabelledFile(path, label)
         for name, label in labels.items()
@@ -90,17 +124,21 @@ def list_labelled_folder(folder: Path) -> list[LabelledFile]:
         if not path.is_dir() and not is_leftover(path)
     ]
     if not files:
-        raise DataError(
-            f"{folder} has no labelled images: expected a subfolder for each digit, such as "
-            f"{folder / '7' / 'a.png'}, or --truth with a CSV of labels"
+        has_numbers_only = numbers is None and any(len(name) > 1 for name in names)
+        what, example = ("digit", "7") if numbers is None else ("number", "407")
+        message = (
+            f"{folder} has no labelled images: expected a subfolder for each {what}, such as "
+            f"{folder / example / 'a.png'}, or --truth with a CSV of labels"
         )
+        raise (WholeNumberError if has_numbers_only else DataError)(message)
     return files
 
 
-def read_truth(truth: Path, folder: Path) -> list[LabelledFile]:
-    """Return the images that a CSV labels; its paths are relative to the folder.
+def read_truth(truth: Path, folder: Path, numbers: NumberLabels | None = None) -> list[LabelledFile]:
+    """Return the images that a CSV labels, also with whole `numbers`; its paths are relative to the folder.
 
-    A row with an empty label is left out. Raises DataError for a CSV that cannot be used.
+    A row with an empty label is left out. Raises DataError for a CSV that cannot be used, WholeNumberError
+    for whole numbers without `numbers`.
     """
     table = read_table(truth)
     label_column = next((name for name in LABEL_COLUMNS if name in table.columns), None)
@@ -109,23 +147,34 @@ def read_truth(truth: Path, folder: Path) -> list[LabelledFile]:
             f"{truth} needs a column named path and one named label; it has {', '.join(table.columns)}"
         )
     return collect_labelled_files(
-        table, truth, label_column, lambda row: _find_file(folder, row[PATH_COLUMN])
+        table, truth, label_column, lambda row: _find_file(folder, row[PATH_COLUMN]), numbers
     )
 
 
 def collect_labelled_files(
-    table: Table, csv_path: Path, label_column: str, find_picture: Callable[[dict[str, str]], FileLocation]
+    table: Table,
+    csv_path: Path,
+    label_column: str,
+    find_picture: Callable[[dict[str, str]], FileLocation],
+    numbers: NumberLabels | None = None,
 ) -> list[LabelledFile]:
     """Return the images of a table that have a label in a column; `find_picture` says where that of a row is.
 
-    Raises DataError for a label that is none, for two labels of one image, and where no image has one. Also
-    for a scan of numbers: these are no labels of digits.
+    `numbers` gives the labels of whole numbers. Raises DataError for a label that is none, for two labels of
+    one image, and where no image has one; WholeNumberError for a whole number without `numbers`.
     """
-    if label_column == CORRECTED_COLUMN and has_numbers(table.columns):
-        raise DataError(f"{csv_path} holds whole numbers: here labels of single digits are needed")
+    is_scan_of_numbers = label_column == CORRECTED_COLUMN and has_numbers(table.columns)
+    if is_scan_of_numbers and numbers is None:
+        raise WholeNumberError(f"{csv_path} holds whole numbers: here labels of single digits are needed")
     files: dict[str, LabelledFile] = {}
     for line, row in table.rows:
-        label, name = parse_label(row[label_column], csv_path, line), row[PATH_COLUMN]
+        name = row[PATH_COLUMN]
+        if numbers is None:
+            label = parse_label(row[label_column], csv_path, line)
+        elif is_scan_of_numbers:
+            label = numbers.encode(restore_numbers(row, csv_path, line)[0])
+        else:
+            label = numbers.encode(parse_number(row[label_column], csv_path, line))
         if label is None:
             continue
         place = find_picture(row)
@@ -153,7 +202,10 @@ def _find_file(folder: Path, cell: str) -> FileLocation:
 
 
 def parse_label(cell: str, path: Path, line: int) -> int | None:
-    """Return the label in a cell, None if it is empty. Raises DataError, with the line, for anything else."""
+    """Return the label in a cell, None if it is empty.
+
+    Raises DataError, with the line, for anything else; WholeNumberError for a number of several digits.
+    """
     text = cell.strip().lower()
     if not text:
         return None
@@ -163,7 +215,7 @@ def parse_label(cell: str, path: Path, line: int) -> int | None:
     digit = text.removesuffix(".0").removesuffix(",0")
     if len(digit) == 1 and digit in "0123456789":
         return int(digit)
-    raise DataError(
+    raise (WholeNumberError if is_number(digit) else DataError)(
         f"{path}, line {line}: {cell!r} is no label: expected 0 to 9, {NO_DIGIT_LABEL} for no digit, "
         "or an empty cell"
     )
@@ -186,6 +238,21 @@ def parse_number(cell: str, path: Path, line: int) -> str | None:
         f"{path}, line {line}: {cell!r} is no number: expected digits, {NO_DIGIT_LABEL} for no number, "
         "or an empty cell"
     )
+
+
+def restore_numbers(cells: dict[str, str], path: Path, line: int) -> tuple[str | None, str | None]:
+    """Return what is right and what was read in a row of a scan of numbers, as `parse_number` does.
+
+    Where a spreadsheet has taken the leading zeros from what was read, it has done so with what is right.
+    Raises DataError.
+    """
+    note = cells.get("note", "")
+    cell = cells[NUMBER_COLUMN]
+    whole = restore_number(cell, note)
+    corrected = cells.get(CORRECTED_COLUMN, "")
+    if whole != cell.strip():
+        corrected = restore_number(corrected, note)
+    return parse_number(corrected, path, line), parse_number(whole, path, line)
 
 
 @dataclass(frozen=True)

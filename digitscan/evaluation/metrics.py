@@ -77,6 +77,10 @@ class Answers:
         """Return the number that a label or a prediction stands for, "" for none."""
         return "" if self.numbers is None or label == NO_DIGIT else self.numbers[label - FIRST_NUMBER]
 
+    def name_label(self, label: int) -> str:
+        """Return what to call a label or a prediction: the digit or the number, or none."""
+        return name_label(label) if label < FIRST_NUMBER else self.find_number(label)
+
 
 @dataclass(frozen=True)
 class DigitScores:

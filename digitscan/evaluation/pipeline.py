@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitscan.errors import DataError, OutputError, UsageError
 from digitscan.evaluation.config import MNIST, EvaluateConfig
 from digitscan.evaluation.console import create_console
-from digitscan.evaluation.labels import LabelledFile, list_labelled_folder, list_labelled_pages, read_truth
+from digitscan.evaluation.labels import (
+    LabelledFile,
+    NumberLabels,
+    WholeNumberError,
+    list_labelled_folder,
+    list_labelled_pages,
+    read_truth,
+)
 from digitscan.evaluation.result_file import check_result_path, make_folder, write_result
 from digitscan.system.files import describe_os_error
 from digitscan.system.log import log
@@ -36,6 +43,8 @@ class _Images:
     """What is evaluated: files or MNIST's test images; neither for a corrected CSV."""
 
     files: list[LabelledFile] | None = None
+    numbers: NumberLabels | None = None
+    """The labels of files of whole numbers."""
     digits: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
 
 
@@ -73,24 +82,29 @@ def run_evaluation(config: EvaluateConfig, console: Console | None = None) -> Ev
 
 
 def _find_images(config: EvaluateConfig) -> _Images:
-    """Return the images that the source stands for. Raises DataError."""
+    """Return the images that the source stands for. Raises DataError, and UsageError for numbers of MNIST."""
     source = Path(config.source)
     if str(config.source) == MNIST and not source.exists() and config.truth is None:
         from digitscan.evaluation.mnist import load_mnist
 
+        if config.numbers:
+            raise UsageError("MNIST has single digits only: leave out --numbers")
         arrays = load_mnist()
         return _Images(digits=(arrays["x_test"], arrays["y_test"]))
+    numbers = NumberLabels() if config.numbers else None
     try:
         if config.truth:
             if not source.is_dir():
                 raise DataError(
                     f"{source} is no folder: name the one in which the paths of {config.truth} begin"
                 )
-            return _Images(files=list_labelled_pages(read_truth(config.truth, source)))
+            return _Images(list_labelled_pages(read_truth(config.truth, source, numbers)), numbers)
         if source.is_dir():
-            return _Images(files=list_labelled_pages(list_labelled_folder(source)))
+            return _Images(list_labelled_pages(list_labelled_folder(source, numbers)), numbers)
         if source.is_file():
             return _Images()
+    except WholeNumberError as error:
+        raise DataError(f"{error}; add --numbers to read whole numbers") from None
     except OSError as error:
         raise DataError(f"{error.filename or source} cannot be read: {describe_os_error(error)}") from error
     raise DataError(f"{source} does not exist: name a folder by label, a corrected CSV, or mnist")
@@ -109,6 +123,8 @@ def _evaluate(config: EvaluateConfig, images: _Images) -> _Result:
         _check_needs_no_model(config)
         corrected = read_corrected_csv(Path(config.source))
         answers, audit, reader = corrected.answers, corrected.audit, "the scan that wrote it"
+        if config.numbers and answers.numbers is None:
+            raise DataError(f"{config.source} is of single digits: leave out --numbers")
     else:
         model = _load_model(config, config.model)
         (answers, unreadable), reader = _read(images, model, config), _describe_model(model)
@@ -139,15 +155,16 @@ def _leave_out(images: _Images, unreadable: Mapping[int, str]) -> _Images:
     files = [file for index, file in enumerate(images.files) if index not in unreadable]
     if not files:
         raise DataError("none of the labelled files can be read: is the folder the right one?")
-    return _Images(files=files)
+    return replace(images, files=files)
 
 
 def _check_needs_no_model(config: EvaluateConfig) -> None:
     """Raise UsageError for settings that have no meaning for answers that are given already."""
-    if any(value is not None for value in (config.model, config.against, config.min_confidence)):
+    settings = (config.model, config.against, config.min_confidence, config.length, config.check)
+    if any(value is not None for value in settings):
         raise UsageError(
-            "a corrected CSV holds the answers of its scan: leave out --model, --against and "
-            "--min-confidence, or name the images and --truth"
+            "a corrected CSV holds the answers of its scan: leave out --model, --against, "
+            "--min-confidence, --length and --check, or name the images and --truth"
         )
 
 
@@ -159,6 +176,7 @@ def _load_model(config: EvaluateConfig, name: str | Path | None) -> Model:
         name,
         input_range=config.input_range if is_first else None,
         sha256=config.model_sha256 if is_first else None,
+        numbers=config.numbers,
         log=log,
     )
 
@@ -174,7 +192,9 @@ def _read(images: _Images, model: Model, config: EvaluateConfig) -> ReadFiles:
     if images.digits:
         return ReadFiles(read_labelled_digits(*images.digits, model, config.min_confidence), {})
     assert images.files is not None
-    return read_labelled_files(images.files, model, config.min_confidence)
+    return read_labelled_files(
+        images.files, model, config.min_confidence, images.numbers, config.number_rules
+    )
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:
@@ -189,7 +209,9 @@ def _write_results(result: _Result, folder: Path, overwrite: bool) -> None:
     from digitscan.evaluation.figures import DrawingError, draw_in_own_process
     from digitscan.evaluation.report import to_json_values
 
-    mistakes = _list_mistakes(result) if result.answers.numbers is None else []
+    # The numbers of a CSV without their pictures are in the CSV itself.
+    shows_mistakes = result.answers.numbers is None or result.images.files is not None
+    mistakes = _list_mistakes(result) if shows_mistakes else None
     try:
         pngs = draw_in_own_process(_plot, result.answers, result.evaluation, mistakes)
     except DrawingError as error:
@@ -199,8 +221,8 @@ def _write_results(result: _Result, folder: Path, overwrite: bool) -> None:
         write_result(folder / name, data, overwrite)
 
 
-def _plot(answers: Answers, evaluation: Evaluation, mistakes: list[Mistake]) -> dict[str, bytes]:
-    """Return the PNGs; runs in a process of its own. Those that only digits have are left out of numbers."""
+def _plot(answers: Answers, evaluation: Evaluation, mistakes: list[Mistake] | None) -> dict[str, bytes]:
+    """Return the PNGs; runs in a process of its own. The confusion matrix is for digits only."""
     from digitscan.evaluation.metrics import NO_DIGIT
     from digitscan.evaluation.plots import (
         plot_calibration,
@@ -209,17 +231,16 @@ def _plot(answers: Answers, evaluation: Evaluation, mistakes: list[Mistake]) -> 
         plot_mistakes,
     )
 
-    if answers.numbers is not None:
-        curves = plot_calibration(evaluation.metrics.calibration), plot_coverage(answers)
-        return dict(zip(PLOT_NAMES[1:3], curves, strict=True))
     is_digit = answers.labels != NO_DIGIT
     pngs = (
-        plot_confusion_matrix(answers.labels[is_digit], answers.predictions[is_digit]),
+        plot_confusion_matrix(answers.labels[is_digit], answers.predictions[is_digit])
+        if answers.numbers is None
+        else None,
         plot_calibration(evaluation.metrics.calibration),
         plot_coverage(answers),
-        plot_mistakes(mistakes),
+        None if mistakes is None else plot_mistakes(mistakes),
     )
-    return dict(zip(PLOT_NAMES, pngs, strict=True))
+    return {name: png for name, png in zip(PLOT_NAMES, pngs, strict=True) if png is not None}
 
 
 def _list_mistakes(result: _Result) -> list[Mistake]:
@@ -236,8 +257,8 @@ def _list_mistakes(result: _Result) -> list[Mistake]:
     return [
         Mistake(
             answers.names[index],
-            int(answers.labels[index]),
-            int(answers.predictions[index]),
+            answers.name_label(int(answers.labels[index])),
+            answers.name_label(int(answers.predictions[index])),
             float(answers.confidences[index]),
             picture,
         )
@@ -255,4 +276,5 @@ def _load_pictures(
         return [images.digits[0][index] for index in indices]
     if images.files is None or model is None:
         return [None] * len(indices)
-    return load_pictures([images.files[index].location for index in indices], model)
+    locations = [images.files[index].location for index in indices]
+    return load_pictures(locations, model, images.numbers is not None)

@@ -25,8 +25,9 @@ class Mistake(NamedTuple):
     """An image that was read wrong."""
 
     name: str
-    label: int
-    prediction: int
+    label: str
+    """What it shows: a digit, a number or none."""
+    prediction: str
     confidence: float
     picture: NDArray[np.uint8] | None
     """(H, W) gray, of any size; None if there is none."""
@@ -105,7 +106,7 @@ def plot_calibration(bins: Sequence[CalibrationBin]) -> bytes:
 
 
 def plot_coverage(answers: Answers) -> bytes:
-    """Return a PNG of how many digits are `ok` and how many of these are wrong, for every threshold."""
+    """Return a PNG of how many answers are `ok` and how many of these are wrong, for every threshold."""
     import numpy as np
 
     thresholds = np.linspace(0.0, 1.0, CURVE_THRESHOLDS + 1)
@@ -113,7 +114,8 @@ def plot_coverage(answers: Answers) -> bytes:
     figure = create_figure(6.4, 4.4)
     axes = figure.add_subplot()
     axes.plot(thresholds, [100 * point.ok.value for point in points], color=BLUE, label="ok")
-    axes.set(xlabel="--min-confidence", ylabel="digits that are ok, %", xlim=(0, 1), ylim=(0, 101))
+    what = "digits" if answers.numbers is None else "numbers"
+    axes.set(xlabel="--min-confidence", ylabel=f"{what} that are ok, %", xlim=(0, 1), ylim=(0, 101))
     axes.grid(color="#dddddd")
     axes.spines[["top"]].set_visible(False)
     wrong_axes = axes.twinx()
@@ -136,8 +138,8 @@ def plot_mistakes(mistakes: Sequence[Mistake]) -> bytes:
         axes.spines[:].set(color=RED)
         if mistake.picture is not None:
             axes.imshow(mistake.picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        confidence = f", {mistake.confidence:.2f}" if mistake.prediction != NO_DIGIT else ""
-        title = f"read {name_label(mistake.prediction)}, is {name_label(mistake.label)}{confidence}"
+        confidence = f", {mistake.confidence:.2f}" if mistake.prediction != name_label(NO_DIGIT) else ""
+        title = f"read {mistake.prediction}, is {mistake.label}{confidence}"
         axes.set_title(title, fontsize=8, color=RED)
         axes.set_xlabel(_shorten(mistake.name), fontsize=6, color=GRAY, parse_math=False)
     return encode_figure(figure)

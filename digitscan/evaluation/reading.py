@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from digitscan.evaluation.labels import LabelledFile
+from digitscan.evaluation.labels import LabelledFile, NumberLabels
 from digitscan.evaluation.metrics import NO_DIGIT, Answers
 from digitscan.imaging.formats import MAX_MEGAPIXELS
+from digitscan.model.number_rules import NumberRules
 from digitscan.prediction import Status
 from digitscan.system.log import log
 from digitscan.workers.explainer import EncodedImage, ExplainedRow
 from digitscan.workers.file_reader import read_files
 from digitscan.workers.protocol import (
     FileLocation,
+    ImageSetup,
+    NumberSetup,
     WorkerRow,
     create_explain_setup,
     create_image_setup,
+    create_number_explain_setup,
+    create_number_setup,
     parse_worker_row,
 )
 
@@ -42,17 +47,27 @@ class ReadFiles(NamedTuple):
 
 
 def read_labelled_files(
-    files: Sequence[LabelledFile], model: Model, min_confidence: float | None = None
+    files: Sequence[LabelledFile],
+    model: Model,
+    min_confidence: float | None = None,
+    numbers: NumberLabels | None = None,
+    rules: NumberRules | None = None,
 ) -> ReadFiles:
     """Return what a scan reads in the files. `min_confidence` is as in `ScanConfig`.
 
-    Raises ModelError and DigitscanError as a scan does.
+    `numbers` are the labels of files of whole numbers, `rules` what is known of these beforehand. Raises
+    ModelError and DigitscanError as a scan does.
     """
     import numpy as np
 
+    def create_setup(limit: float | None) -> ImageSetup | NumberSetup:
+        if numbers is None:
+            return create_image_setup(model, limit, False, MAX_MEGAPIXELS)
+        return create_number_setup(model, rules or NumberRules(), limit)
+
     locations = [file.location for file in files]
     rows, any_rows = (
-        read_files(locations, create_image_setup(model, limit, False, MAX_MEGAPIXELS), parse_worker_row)
+        read_files(locations, create_setup(limit), parse_worker_row)
         # The second time tells which rows no threshold makes `ok`.
         for limit in (min_confidence, 0.0)
     )
@@ -66,7 +81,8 @@ def read_labelled_files(
         labels.append(file.label)
         read_rows.append(row)
         may_be_ok.append(not isinstance(any_row, str) and any_row.status == Status.OK)
-    return ReadFiles(_collect(names, np.array(labels, np.int64), read_rows, may_be_ok), unreadable)
+    answers = _collect(names, np.array(labels, np.int64), read_rows, may_be_ok, numbers)
+    return ReadFiles(answers, unreadable)
 
 
 def log_unreadable(names: Mapping[str, str]) -> None:
@@ -104,9 +120,18 @@ def read_labelled_digits(
     return _collect(names, labels.astype(np.int64), rows, may_be_ok)
 
 
-def load_pictures(files: Sequence[FileLocation], model: Model) -> list[NDArray[np.uint8] | None]:
-    """Return each picture, gray and reduced if it is large; None for a file that cannot be read."""
-    setup = create_explain_setup(model, None, PICTURE_SIDE, findings=False)
+def load_pictures(
+    files: Sequence[FileLocation], model: Model, numbers: bool
+) -> list[NDArray[np.uint8] | None]:
+    """Return each picture, gray and reduced if it is large; None for a file that cannot be read.
+
+    `numbers` says whether the model is one of numbers.
+    """
+    setup = (
+        create_number_explain_setup(model, NumberRules(), None, PICTURE_SIDE)
+        if numbers
+        else create_explain_setup(model, None, PICTURE_SIDE, findings=False)
+    )
     return [None if isinstance(row, str) else row for row in read_files(files, setup, _parse_picture)]
 
 
@@ -117,15 +142,24 @@ def _parse_picture(values: Any) -> NDArray[np.uint8] | None:
 
 
 def _collect(
-    names: Sequence[str], labels: NDArray[np.int64], rows: Sequence[WorkerRow], may_be_ok: Sequence[bool]
+    names: Sequence[str],
+    labels: NDArray[np.int64],
+    rows: Sequence[WorkerRow],
+    may_be_ok: Sequence[bool],
+    numbers: NumberLabels | None = None,
 ) -> Answers:
     import numpy as np
 
+    if numbers is None:
+        predictions = [NO_DIGIT if row.digit is None else row.digit for row in rows]
+    else:
+        predictions = [numbers.encode(row.number or "") for row in rows]
     return Answers(
         tuple(names),
         labels,
-        np.array([NO_DIGIT if row.digit is None else row.digit for row in rows], np.int64),
+        np.array(predictions, np.int64),
         np.array([row.confidence or 0.0 for row in rows], np.float64),
         np.array([row.status == Status.OK for row in rows], np.bool_),
         np.array(may_be_ok, np.bool_),
+        None if numbers is None else numbers.numbers,
     )

@@ -196,7 +196,8 @@ def _describe(evaluation: Evaluation) -> Iterator[str]:
             "sample tells how good the others are."
         )
         return
-    wanted = f"at most {100 * evaluation.max_wrong:g} % wrong among the ok digits"
+    what = _name_what_is_read(evaluation.metrics)
+    wanted = f"at most {100 * evaluation.max_wrong:g} % wrong among the ok {what}"
     if evaluation.point:
         point = evaluation.point
         yield (

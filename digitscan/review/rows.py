@@ -7,8 +7,14 @@ from pathlib import Path
 
 from digitscan.csv_cells import DIGIT_COLUMN, NUMBER_COLUMN, has_numbers
 from digitscan.errors import DataError
-from digitscan.evaluation.corrected_csv import AUDIT_COLUMN, restore_numbers
-from digitscan.evaluation.labels import CORRECTED_COLUMN, NO_DIGIT_LABEL, parse_label, read_table
+from digitscan.evaluation.corrected_csv import AUDIT_COLUMN
+from digitscan.evaluation.labels import (
+    CORRECTED_COLUMN,
+    NO_DIGIT_LABEL,
+    parse_label,
+    read_table,
+    restore_numbers,
+)
 from digitscan.evaluation.metrics import NO_DIGIT
 from digitscan.evaluation.picture_paths import create_picture_finder
 from digitscan.prediction import NOT_UTF8, Status
