@@ -49,6 +49,10 @@ if TYPE_CHECKING:
     from digitscan.model.line_classifier import LineClassifier
 
 
+class ModelKindError(ModelError):
+    """A model reads single digits where numbers are wanted, or the other way round."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A model that is ready to be used; `load_model` returns it."""
@@ -119,15 +123,15 @@ class Model:
         return LineClassifier(self.read_compiled(), self.metadata)
 
     def check_reads(self, reads: Reads) -> None:
-        """Raise ModelError where the model does not read what is wanted: single digits, or numbers."""
+        """Raise ModelKindError where the model does not read what is wanted: single digits, or numbers."""
         if self.metadata.reads is reads:
             return
         if reads is Reads.NUMBERS:
-            raise ModelError(
+            raise ModelKindError(
                 f"{self.name} reads single digits: leave out --numbers, or give a model of numbers such as "
                 f"{LINE_MODEL}"
             )
-        raise ModelError(
+        raise ModelKindError(
             f"{self.name} reads numbers: give --numbers, or a model of single digits such as "
             f"{BUNDLED_MODELS[0]}"
         )
@@ -156,9 +160,9 @@ def load_model(
     happens in a child process, which checks the file before it builds anything from it: it may come from
     anybody.
 
-    Raises ModelError if the model is missing, broken, refused, not the one that `sha256` names, or reads
-    single digits where numbers are wanted, or the other way round; and UsageError for an `input_range` that
-    there is not, or that contradicts what the model says about itself.
+    Raises ModelError if the model is missing, broken, refused or not the one that `sha256` names;
+    ModelKindError if it reads single digits where numbers are wanted, or the other way round; UsageError for
+    an `input_range` that there is not, or that contradicts what the model says about itself.
 
     >>> import digitscan
     >>> model = digitscan.load_model("mlp")

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from digitscan.errors import DataError
+from digitscan.errors import DataError, ModelError
 from digitscan.evaluation.console import create_console
 from digitscan.evaluation.labels import LabelledFile, list_labelled_pages, read_truth
 from digitscan.evaluation.metrics import NO_DIGIT, name_label
 from digitscan.evaluation.reading import log_unreadable
 from digitscan.imaging.formats import MAX_MEGAPIXELS
 from digitscan.model.model_files import read_model_file, resolve_model
-from digitscan.model.registry import Model, load_model
+from digitscan.model.registry import Model, ModelKindError, load_model
 from digitscan.model.user_calibrations import (
     Calibration,
     check_calibrations_writable,
@@ -99,8 +99,8 @@ def run_calibration(config: CalibrateConfig, console: Console | None = None) -> 
         _forget(config.model)
         return None
     check_calibrations_writable()
+    model = _load_model(config)
     files = _list_files(config)
-    model = load_model(config.model, input_range=config.input_range, uses_calibration=False, log=log)
     log(f"reading {format_count(len(files), 'picture')} with {model.name}, twice")
     pictures = _read(files, model, READING_TEMPERATURE)
     log_unreadable(pictures.unreadable)
@@ -131,6 +131,15 @@ def _forget(name: str) -> None:
         log(f"{resolved.name} is no longer calibrated")
     else:
         log(f"no calibration of {resolved.name} was stored")
+
+
+def _load_model(config: CalibrateConfig) -> Model:
+    try:
+        return load_model(config.model, input_range=config.input_range, uses_calibration=False, log=log)
+    except ModelKindError:
+        raise ModelError(
+            f"{config.model} reads numbers, and only models of single digits can be calibrated so far"
+        ) from None
 
 
 def _list_files(config: CalibrateConfig) -> list[LabelledFile]:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from digitscan.errors import DataError, ExitCode, UsageError
+from digitscan.errors import DataError, ExitCode, ModelError, UsageError
 from digitscan.evaluation.config import EvaluateConfig
 from digitscan.evaluation.pipeline import run_evaluation
 from digitscan.model.input_range import InputRange
@@ -18,6 +18,7 @@ from digitscan.training.config import CalibrateConfig
 from digitscan.training.user_calibration import run_calibration
 from tests.support.command import environment, run
 from tests.support.foreign_models import build_reader
+from tests.support.line_models import provide_line_model
 
 MAX_WRONG = 0.05
 """For it, 59 pictures are enough if all are read right."""
@@ -138,6 +139,14 @@ def test_pictures_in_which_nothing_is_read_are_refused(tmp_path):
         calibrate("mlp", tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         calibrate("mlp", tmp_path / "missing")
+
+
+def test_a_model_of_numbers_is_refused_in_one_sentence(tmp_path):
+    with (
+        provide_line_model(tmp_path) as path,
+        pytest.raises(ModelError, match="only models of single digits can be calibrated so far"),
+    ):
+        calibrate(path, tmp_path)
 
 
 def test_what_is_stored_can_be_forgotten(folder, capsys):
