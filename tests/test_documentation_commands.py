@@ -29,7 +29,8 @@ PAGES = [
 # What is not run as it is written.
 INSTALLED_ALREADY = "pip install . && "
 NOT_RUN = ("pip install '.[dev]' && python -m pytest",)  # this very test run
-HELP_ONLY = ("python -m benchmarks.", "python -m tests.stress.")  # they take minutes to hours
+# They take minutes to hours.
+HELP_ONLY = ("python -m benchmarks.", "python -m tests.stress.", "digitscan train --arch line")
 FEW_IMAGES = "--data few.npz"  # in place of MNIST's 60,000
 ONE_EPOCH = "--epochs 1 --no-plots --overwrite"
 PYTHON_SUBSTITUTIONS = {"seed=1)": 'seed=1, data=Path("few.npz"), epochs=1)'}
@@ -45,7 +46,7 @@ EXIT_CODES = {
 def folder(tmp_path_factory):
     """A folder with all that the pages name: pictures, some labelled or broken, training data, UNIPEN."""
     folder = tmp_path_factory.mktemp("documentation")
-    for name in ("examples/digits", "images", "more", "year"):
+    for name in ("examples/digits", "images", "more", "year", "codes"):
         shutil.copytree(EXAMPLES / "digits", folder / name)
     shutil.copy(EXAMPLES / "trouble" / "broken.png", folder / "year")
     for place in (folder, folder / "images"):
@@ -108,8 +109,8 @@ def identify(command):
 
 
 def check_help(command, folder):
-    """Check that the help of a Python module names all the options of a command, without running that."""
-    module = re.match(r"python -m \S+", command)[0]
+    """Check that the help of a command or a Python module names all options, without running it."""
+    module = re.match(r"python -m \S+|digitscan \w+", command)[0]
     done = run_shell(f"{module} --help", cwd=folder)
     assert done.returncode == 0, done.stderr
     for option in re.findall(r" (--[\w-]+)", command):

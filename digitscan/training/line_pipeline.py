@@ -20,7 +20,13 @@ from digitscan.training.architectures import build_line
 from digitscan.training.checkpoint import CheckpointFile
 from digitscan.training.config import TrainConfig
 from digitscan.training.data.datasets import Dataset, TrainTestData, find_missing_digits, split_train_val
-from digitscan.training.data.number_generator import NumberDataGenerator, NumberSources, NumberSplit
+from digitscan.training.data.number_generator import (
+    DEFAULT_COUNTS,
+    LineCounts,
+    NumberDataGenerator,
+    NumberSources,
+    NumberSplit,
+)
 from digitscan.training.data.pen_files import PenStrokeData
 from digitscan.training.libraries import import_training_libraries
 from digitscan.training.line_calibration import (
@@ -34,11 +40,6 @@ from digitscan.training.outputs import bundled_compiled_folder, choose_output, d
 from digitscan.training.recipes import Recipe
 from digitscan.training.report import Log, show_activity
 from digitscan.training.trainer import TrainingResult, fit
-
-LINES_PER_DATASET = 16_000
-"""Lines that are composed for each dataset, which serves several epochs."""
-TEST_LINES = 3000
-"""Lines that the network is tested on: numbers composed of the test digits."""
 
 
 class _TrainedLineModel(NamedTuple):
@@ -57,6 +58,7 @@ def train_line(
     pens: PenStrokeData | None,
     checkpoint_file: CheckpointFile,
     log: Log,
+    counts: LineCounts = DEFAULT_COUNTS,
 ) -> tuple[Model, TrainingResult]:
     """Train, calibrate and test the network; write its `.h5` and its compiled form.
 
@@ -67,12 +69,12 @@ def train_line(
     log(
         f"Training {config.architecture} on numbers composed of {len(sources.digits['train'].images):,} "
         f"images{' and pen strokes' if pens else ''}, for at most {recipe.epochs} epochs of "
-        f"{LINES_PER_DATASET:,} numbers."
+        f"{counts.train:,} pictures."
     )
-    trained = _train(config, recipe, sources, checkpoint_file, log)
+    trained = _train(config, recipe, sources, checkpoint_file, counts, log)
     log(
-        f"Of {TEST_LINES:,} pictures composed of the test digits, {100 * trained.test.accuracy:.2f} % of the "
-        f"numbers are read right, and {100 * trained.test.ok_share:.1f} % are ok."
+        f"Of {counts.test:,} pictures composed of the test digits, {100 * trained.test.accuracy:.2f} % of "
+        f"the numbers are read right, and {100 * trained.test.ok_share:.1f} % are ok."
     )
     seconds = time.perf_counter() - start + checkpoint_file.previous_seconds
     model = _save(config, recipe, trained, seconds, log)
@@ -98,7 +100,12 @@ def _create_sources(data: TrainTestData, pens: PenStrokeData | None) -> NumberSo
 
 
 def _train(
-    config: TrainConfig, recipe: Recipe, sources: NumberSources, checkpoint_file: CheckpointFile, log: Log
+    config: TrainConfig,
+    recipe: Recipe,
+    sources: NumberSources,
+    checkpoint_file: CheckpointFile,
+    counts: LineCounts,
+    log: Log,
 ) -> _TrainedLineModel:
     """Fit a new network; compile it, calibrate it on composed numbers and test it on others."""
     from digitscan.model.tensorflow_log import silence_tensorflow
@@ -109,9 +116,10 @@ def _train(
                 NumberDataGenerator(
                     sources,
                     config.seed,
-                    LINES_PER_DATASET,
                     recipe.epochs_per_dataset,
+                    # As in `pipeline`: after the last epoch its images only count.
                     min(checkpoint_file.first_epoch, recipe.epochs - 1),
+                    counts,
                 )
             )
         stack.enter_context(silence_tensorflow())
@@ -133,7 +141,7 @@ def _calibrate_and_test(result: TrainingResult, generator: NumberDataGenerator) 
     classifier = LineClassifier(compiled, _create_metadata())
     lines = generator.make_calibration_lines()
     calibration = calibrate_lines(classifier, lines)
-    test = measure_lines(classifier, generator.make_test_lines(TEST_LINES), calibration)
+    test = measure_lines(classifier, generator.make_test_lines(), calibration)
     return _TrainedLineModel(result, calibration, test, compiled)
 
 

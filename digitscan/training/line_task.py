@@ -117,7 +117,8 @@ def divide_by_width(
 ) -> list[tuple[int, NDArray[np.int64]]]:
     """Return batches of lines of like width: for each its width and the indices of its lines.
 
-    With `rng`, lines and batches are in random order and lines that are left over are left out for once.
+    With `rng`, lines and batches are in random order, and lines that would make a smaller batch are left out
+    for once, unless there are no others of their width.
     Lines that are too wide, or too short for their symbols, are in none.
     """
     by_width = defaultdict(list)
@@ -132,7 +133,7 @@ def divide_by_width(
         indices = np.array(members if rng is None else rng.permutation(members), np.int64)
         starts = range(0, len(indices), size)
         parts = [indices[start : start + size] for start in starts]
-        batches += [(width, part) for part in parts if rng is None or len(part) == size]
+        batches += [(width, part) for part in parts if rng is None or len(part) == size or len(parts) == 1]
     return batches if rng is None else [batches[index] for index in rng.permutation(len(batches)).tolist()]
 
 

@@ -26,10 +26,6 @@ from digitscan.training.data.number_drawing import HandwritingSources
 from digitscan.training.data.number_paper import draw_number_picture
 from digitscan.training.data.pen_strokes import PenStrokes
 
-VALIDATION_LINES = 3000
-"""Lines that the network is evaluated on after each epoch."""
-CALIBRATION_LINES = 12000
-"""Lines that temperature and threshold are fitted to."""
 CHUNK_SIZE = 250
 """Pictures in each task of the process pool."""
 
@@ -51,11 +47,28 @@ class LabelledLine(NamedTuple):
 
 
 @dataclass(frozen=True)
+class LineCounts:
+    """How many lines a run composes for each purpose."""
+
+    train: int = 16_000
+    """Of each dataset, which serves several epochs."""
+    val: int = 3000
+    """Those that the network is evaluated on after each epoch."""
+    calibration: int = 12_000
+    """Those that temperature and threshold are fitted to."""
+    test: int = 3000
+    """Those composed of the test digits."""
+
+
+@dataclass(frozen=True)
 class NumberSources:
     """What the numbers of a run are composed of: digits and pen strokes of each split."""
 
     digits: Mapping[NumberSplit, Dataset]
     pen_strokes: Mapping[NumberSplit, PenStrokes]
+
+
+DEFAULT_COUNTS = LineCounts()
 
 
 class NumberDataGenerator:
@@ -69,25 +82,21 @@ class NumberDataGenerator:
         self,
         sources: NumberSources,
         seed: int,
-        line_count: int,
         epochs_per_dataset: int,
         first_epoch: int = 0,
-        validation_count: int = VALIDATION_LINES,
+        counts: LineCounts = DEFAULT_COUNTS,
     ) -> None:
-        """Make the validation dataset, and start to make the training dataset of `first_epoch`.
-
-        `line_count` is the number of pictures of each training dataset.
-        """
-        self._seed, self._line_count, self._epochs_per_dataset = seed, line_count, epochs_per_dataset
+        """Make the validation dataset, and start to make the training dataset of `first_epoch`."""
+        self._seed, self._counts, self._epochs_per_dataset = seed, counts, epochs_per_dataset
         self._pool = ProcessPool(count_usable_cores(), _initialize_worker, (sources,))
         self._current_index: int | None = None
         start = time.perf_counter()
         try:
-            self.validation = _collect(self._submit("val", _VALIDATION_INDEX, validation_count))
-            seconds_per_line = (time.perf_counter() - start) / validation_count
-            self.dataset_seconds = seconds_per_line * line_count
-            self.calibration_seconds = seconds_per_line * CALIBRATION_LINES
-            self._next = self._submit("train", self._dataset_index(first_epoch), line_count)
+            self.validation = _collect(self._submit("val", _VALIDATION_INDEX, counts.val))
+            seconds_per_line = (time.perf_counter() - start) / counts.val
+            self.dataset_seconds = seconds_per_line * counts.train
+            self.calibration_seconds = seconds_per_line * (counts.calibration + counts.test)
+            self._next = self._submit("train", self._dataset_index(first_epoch), counts.train)
         except BaseException:  # also KeyboardInterrupt: the processes must end before the exception goes on
             self._pool.close()
             raise
@@ -105,21 +114,21 @@ class NumberDataGenerator:
         index = self._dataset_index(epoch)
         if index != self._current_index:
             self._current, self._current_index = _collect(self._next), index
-            self._next = self._submit("train", index + 1, self._line_count)
+            self._next = self._submit("train", index + 1, self._counts.train)
         return self._current
 
-    def make_calibration_lines(self, count: int = CALIBRATION_LINES) -> Sequence[LabelledLine]:
+    def make_calibration_lines(self) -> Sequence[LabelledLine]:
         """Return lines of the validation sources that the network was not evaluated on.
 
         No training dataset can be taken afterwards. Raises TrainingError as `load_epoch` does.
         """
         for future in self._next:
             future.cancel()
-        return _collect(self._submit("val", _CALIBRATION_INDEX, count))
+        return _collect(self._submit("val", _CALIBRATION_INDEX, self._counts.calibration))
 
-    def make_test_lines(self, count: int) -> Sequence[LabelledLine]:
+    def make_test_lines(self) -> Sequence[LabelledLine]:
         """Return numbers composed of the test digits, after the lines for calibration."""
-        return _collect(self._submit("test", _TEST_INDEX, count))
+        return _collect(self._submit("test", _TEST_INDEX, self._counts.test))
 
     def _dataset_index(self, epoch: int) -> int:
         return _FIRST_TRAINING_INDEX + epoch // self._epochs_per_dataset

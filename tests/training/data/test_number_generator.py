@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from digitscan.training.data.number_generator import NumberDataGenerator, NumberSources
+from digitscan.training.data.number_generator import LineCounts, NumberDataGenerator, NumberSources
+
+COUNTS = LineCounts(train=40, val=20, calibration=20, test=20)
 
 
 @pytest.fixture(scope="module")
@@ -12,7 +14,7 @@ def sources(digits):
 
 
 def load(sources, seed, epochs, first_epoch=0):
-    with NumberDataGenerator(sources, seed, 40, 2, first_epoch, validation_count=20) as generator:
+    with NumberDataGenerator(sources, seed, 2, first_epoch, COUNTS) as generator:
         return generator.validation, [generator.load_epoch(epoch) for epoch in epochs]
 
 
@@ -37,8 +39,8 @@ def test_a_dataset_serves_its_epochs_and_then_there_is_another(sources):
 
 
 def test_lines_for_calibration_and_tests_are_none_of_the_others(sources):
-    with NumberDataGenerator(sources, 5, 20, 2, validation_count=20) as generator:
+    with NumberDataGenerator(sources, 5, 2, counts=COUNTS) as generator:
         generator.load_epoch(0)
-        calibration, test = generator.make_calibration_lines(20), generator.make_test_lines(20)
+        calibration, test = generator.make_calibration_lines(), generator.make_test_lines()
         assert not is_same(generator.validation, calibration)
         assert not is_same(test, calibration)
