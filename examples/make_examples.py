@@ -1,9 +1,10 @@
 """Make the example images: `python examples/make_examples.py`.
 
 `digits/` holds digits of MNIST's test set, each changed in one way in which users' pictures differ from
-MNIST's, a blank image and one of no digit; `labels.csv` says what each shows. `doubtful/` holds digits that a
-person should look at, `trouble/` files that cannot be read as one digit. The random numbers are seeded, so
-the files are the same every time.
+MNIST's, a blank image and one of no digit; `labels.csv` says what each shows. `numbers/` holds whole numbers
+composed of such digits, and `numbers.csv` says which. `doubtful/` holds digits that a person should look at,
+`trouble/` files that cannot be read as one digit. The random numbers are seeded, so the files are the same
+every time.
 """
 
 import csv
@@ -202,9 +203,83 @@ def make_trouble(folder: Path) -> None:
     Image.fromarray(255 - digits).save(folder / "several-digits.png")
 
 
+def compose(number: str, first: int, gap: int = 4, slant: float = 0.0) -> Ink:
+    """Return digits of the test set beside each other, 80 pixels high, `gap` pixels apart.
+
+    `first` says which of the images of each digit are taken. `slant` is the shift of a stroke to the right,
+    as a share of its height.
+    """
+    mnist = load_data()
+    parts = []
+    for position, digit in enumerate(number):
+        index = np.flatnonzero(mnist.y_test == int(digit))[first + position]
+        ink = enlarge(mnist.x_test[index].astype(np.float32) / 255, 80)
+        columns = np.flatnonzero((ink > 0.3).any(axis=0))
+        parts.append(ink[:, columns[0] : columns[-1] + 1])
+    width = sum(part.shape[1] + gap for part in parts) + 60
+    line, left = np.zeros((80, width), np.float32), 30
+    for part in parts:
+        area = line[:, left : left + part.shape[1]]
+        np.maximum(area, part, out=area)
+        left += part.shape[1] + gap
+    matrix = np.array([[1.0, -slant, 40 * slant], [0.0, 1.0, 0.0]])
+    return np.asarray(cv2.warpAffine(line, matrix, (width, 80)), np.float32)
+
+
+def draw_cells(number: str, first: int, count: int) -> Ink:
+    """Return the brightness of a row of printed cells, with a digit in each of the first ones."""
+    page = np.zeros((100, 70 * count + 20), np.float32)
+    for position, digit in enumerate(number):
+        ink = compose(digit, first + position)[:, 30:-34]
+        left = 10 + 70 * position + (70 - ink.shape[1]) // 2
+        page[10:90, left : left + ink.shape[1]] = ink
+    for cell in range(count):
+        cv2.rectangle(page, (10 + 70 * cell, 8), (80 + 70 * cell, 91), 0.55, 2)
+    return 0.95 - 0.8 * page
+
+
+def draw_waves(ink: Ink) -> Ink:
+    """Return the brightness of a paper with fine waves, as cheques have, and the ink on it."""
+    rows, columns = np.mgrid[: ink.shape[0], : ink.shape[1]]
+    waves = 0.5 + 0.5 * np.sin((rows + 4 * np.sin(columns / 17)) * 2 * np.pi / 9)
+    return np.asarray(0.85 - 0.14 * waves - 0.6 * ink, np.float32)
+
+
+def make_numbers(folder: Path) -> None:
+    """Make the pictures of numbers, and the list of what they show."""
+    before, after = compose("1", 20)[:, :-34], compose("250", 21)[:, 10:]
+    with_point = np.concatenate([before, after], axis=1)
+    cv2.circle(with_point, (before.shape[1] + 8, 68), 4, 1.0, -1)
+    pictures = {
+        "plain.png": ("407", 1 - compose("407", 10)),
+        "leading-zeros.png": ("0052", 1 - compose("0052", 30, gap=10)),
+        "touching.png": ("8316", 1 - compose("8316", 40, gap=-5)),
+        "slanted.png": ("72914", 1 - compose("72914", 50, slant=0.3)),
+        "with-a-point.png": ("1250", 1 - with_point),
+        "cells.png": ("2046", draw_cells("2046", 60, 6)),
+        "cheque.png": ("98052", draw_waves(compose("98052", 70))),
+        "light-on-dark.png": ("163", compose("163", 80)),
+        "faint.png": ("5587", 0.8 - 0.25 * compose("5587", 90)),
+    }
+    for name, (_, brightness) in pictures.items():
+        to_image(brightness).save(folder / name)
+    to_image(1 - np.zeros((80, 240), np.float32)).save(folder / "blank.png")
+    rows = [*((name, number) for name, (number, _) in pictures.items()), ("blank.png", "none")]
+    with (HERE / "numbers.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("path", "label"))
+        writer.writerows(sorted(rows))
+
+
 def main() -> None:
-    """Replace the three folders."""
-    for name, make in (("digits", make_digits), ("doubtful", make_doubtful), ("trouble", make_trouble)):
+    """Replace the folders."""
+    folders = {
+        "digits": make_digits,
+        "numbers": make_numbers,
+        "doubtful": make_doubtful,
+        "trouble": make_trouble,
+    }
+    for name, make in folders.items():
         shutil.rmtree(HERE / name, ignore_errors=True)
         (HERE / name).mkdir()
         make(HERE / name)

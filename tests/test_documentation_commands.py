@@ -46,8 +46,9 @@ EXIT_CODES = {
 def folder(tmp_path_factory):
     """A folder with all that the pages name: pictures, some labelled or broken, training data, UNIPEN."""
     folder = tmp_path_factory.mktemp("documentation")
-    for name in ("examples/digits", "images", "more", "year", "codes"):
+    for name in ("examples/digits", "images", "more", "year"):
         shutil.copytree(EXAMPLES / "digits", folder / name)
+    shutil.copytree(EXAMPLES / "numbers", folder / "examples" / "numbers")
     shutil.copy(EXAMPLES / "trouble" / "broken.png", folder / "year")
     for place in (folder, folder / "images"):
         shutil.copy(EXAMPLES / "digits" / "thick-pen.png", place / "a.png")
