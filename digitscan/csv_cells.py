@@ -48,37 +48,70 @@ def skip_separator_line(text: str) -> str:
 
 DIGIT_COLUMN, NUMBER_COLUMN = "digit", "number"
 """The names of the column with what was read: a single digit, or a whole number."""
-_LEADING_ZEROS = "with leading zeros: "
+_WHOLE_NUMBER = "in full: "
+MIN_ROUNDED_LENGTH = 12
+"""Numbers of so many digits or more may be saved as `1.23457E+11`, or with zeros for the last digits."""
 # The first note of that kind, but not what a note `before: ...` says of an older reading.
-_LEADING_ZEROS_NOTE = re.compile(rf"\A(?:(?!before: )[^;]*; )*{_LEADING_ZEROS}(0[0-9]+)(?=;|\Z)")
+_WHOLE_NUMBER_NOTE = re.compile(rf"\A(?:(?!before: )[^;]*; )*{_WHOLE_NUMBER}([0-9]+)(?=;|\Z)")
+_ROUNDED = re.compile(r"[0-9]+(?:[.,][0-9]+)?e\+?[0-9]{1,3}", re.IGNORECASE)
 
 
 def has_numbers(columns: Iterable[str]) -> bool:
-    """Tell from the columns of a scan's CSV, in lower case, whether whole numbers were read."""
-    names = {*columns}
-    return NUMBER_COLUMN in names and DIGIT_COLUMN not in names
+    """Tell from the columns of a scan's CSV, in lower case, whether whole numbers were read.
 
-
-def note_leading_zeros(number: str) -> tuple[str, ...]:
-    """Return the note of a number that a spreadsheet would cut, from which `restore_number` has it whole.
-
-    >>> note_leading_zeros("007"), note_leading_zeros("70"), note_leading_zeros("0")
-    (('with leading zeros: 007',), (), ())
+    The user may have added a column with the other name: what was read comes first.
     """
-    return (_LEADING_ZEROS + number,) if len(number) > 1 and number.startswith("0") else ()
+    names = [name for name in columns if name in (DIGIT_COLUMN, NUMBER_COLUMN)]
+    return names[:1] == [NUMBER_COLUMN]
+
+
+def note_whole_number(number: str) -> tuple[str, ...]:
+    """Return the note of a number that a spreadsheet would change, from which `restore_number` has it whole.
+
+    >>> note_whole_number("007"), note_whole_number("70"), note_whole_number("0")
+    (('in full: 007',), (), ())
+    """
+    has_leading_zeros = len(number) > 1 and number.startswith("0")
+    return (_WHOLE_NUMBER + number,) if has_leading_zeros or len(number) >= MIN_ROUNDED_LENGTH else ()
 
 
 def restore_number(cell: str, note: str) -> str:
-    """Return the number of a cell that a spreadsheet may have made another of: `7` or `7.0` of `007`.
+    """Return the number of a cell that a spreadsheet may have made another of.
 
-    The leading zeros are in the note. A cell in which a person has written another number stays as it is.
+    It makes `7` or `7.0` of `007`, and rounds long numbers. The note has such a number in full. A cell in
+    which a person has written another number stays as it is.
 
-    >>> restore_number("7.0", "faint; with leading zeros: 007")
-    '007'
+    >>> restore_number("7.0", "faint; in full: 007"), restore_number("1.23457E+11", "in full: 123456789012")
+    ('007', '123456789012')
     """
     number = cell.strip().removesuffix(".0").removesuffix(",0")
-    noted = _LEADING_ZEROS_NOTE.search(note)
-    return noted[1] if noted and number == (noted[1].lstrip("0") or "0") else number
+    noted = _WHOLE_NUMBER_NOTE.search(note)
+    if noted and (number == (noted[1].lstrip("0") or "0") or _is_rounded(number, noted[1])):
+        return noted[1]
+    return number
+
+
+def _is_rounded(number: str, whole: str) -> bool:
+    """Tell whether a spreadsheet makes `number` of `whole`: as `1.23457E+11`, or with zeros at its end."""
+    significant = whole.lstrip("0")
+    if len(significant) < MIN_ROUNDED_LENGTH:
+        return False
+    if _ROUNDED.fullmatch(number):
+        mantissa = number.lower().partition("e")[0].replace(",", ".")
+        precision = 10.0 ** -len(mantissa.partition(".")[2])
+        exponent = len(significant) - 1
+        expected = float(f"{significant[0]}.{significant[1:]}")
+        return (
+            int(number.lower().partition("e")[2]) == exponent and abs(float(mantissa) - expected) <= precision
+        )
+    kept = 15  # digits that a number of 64 bits keeps
+    return (
+        number != significant
+        and len(number) == len(significant) > kept
+        and number.isdigit()
+        and not number[kept:].strip("0")
+        and abs(int(number) - int(significant)) <= 10 ** (len(significant) - kept)
+    )
 
 
 def escape_formula(text: str) -> str:

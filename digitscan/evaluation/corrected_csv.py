@@ -117,7 +117,9 @@ def _parse_row(cells: dict[str, str], path: Path, line: int, labels: NumberLabel
 
 def _is_only_doubtful(note: str) -> bool:
     """Tell whether a row needs review for its confidence alone: with a lower threshold it would be `ok`."""
-    reason = note.partition(";")[0].strip()
+    reason, *others = (part.strip() for part in note.split(";"))
+    if any(other.endswith((" expected", "fails the check digit")) for other in others):
+        return False
     return (
         reason.startswith("between ")
         or reason in {"doubtful", "model not calibrated"}

@@ -33,6 +33,8 @@ MAX_LINE_WIDTH = 2048
 """Pixels of the widest line: some hundred digits."""
 SEVERAL_LINES = "several lines: cut it first"
 """The rejection of a picture with more than one line of writing."""
+MAY_BE_SEVERAL_LINES = "may be several lines"
+"""The note of a picture in which one piece of ink stands above or below what was read."""
 TOO_LONG = "too long for one number: cut it first"
 """The rejection of a picture whose line would be wider than MAX_LINE_WIDTH."""
 
@@ -44,6 +46,8 @@ PAPER_WINDOW = 0.3
 """Strokes are narrower than this share of the reduced picture's height; what is wider is paper or shadow."""
 MAX_PAPER_WINDOW = 33
 """Pixels of the widest window."""
+MAX_WORKING_WIDTH = 32768
+"""Pixels across the widest reduced picture. A longer strip holds more than one number, and takes long."""
 MIN_CONTRAST = 10.0
 """Gray levels between ink and paper; with less, the picture is blank."""
 MIN_PART_HEIGHT = 0.35
@@ -98,6 +102,8 @@ class _Writing(NamedTuple):
     bottom: int
     darkness: float
     """The mean darkness of its ink in gray levels."""
+    may_be_several: bool = False
+    """Whether something as high as the writing stands above or below a part of it."""
 
 
 def preprocess_line(gray: NDArray[Any]) -> LineImage:
@@ -115,6 +121,8 @@ def preprocess_line(gray: NDArray[Any]) -> LineImage:
     """
     image = to_uint8(gray)
     reduced = _reduce(image)
+    if reduced.shape[1] > MAX_WORKING_WIDTH:
+        return LineImage(None, (), TOO_LONG)
     is_light = _is_light_on_dark(reduced)
     notes = (LIGHT_ON_DARK,) if is_light else ()
     paper = _find_paper(reduced, is_light)
@@ -126,6 +134,9 @@ def preprocess_line(gray: NDArray[Any]) -> LineImage:
     if writing is None:
         return LineImage(None, notes, SEVERAL_LINES)
     line = _render(image, paper, writing, is_light, notes)
+    if writing.may_be_several and line.pixels is not None:
+        notes = (*notes, MAY_BE_SEVERAL_LINES)
+        line = line._replace(notes=notes, needs_review=True)
     cell_count = count_cells(darkness, threshold)
     if not cell_count:
         return line
@@ -148,7 +159,8 @@ def list_views(line: GrayImage) -> tuple[GrayImage, ...]:
 
 def _resize_line(line: GrayImage, width: float, height: int, interpolation: int) -> GrayImage:
     """Return a line in about another width, a multiple of STEP_WIDTH, and in another height."""
-    size = (max(1, round(width / STEP_WIDTH)) * STEP_WIDTH, height)
+    steps = min(MAX_LINE_WIDTH // STEP_WIDTH, max(1, round(width / STEP_WIDTH)))
+    size = (steps * STEP_WIDTH, height)
     return np.asarray(cv2.resize(line, size, interpolation=interpolation), np.uint8)
 
 
@@ -214,14 +226,15 @@ def _find_writing(darkness: GrayImage, threshold: float) -> _Writing | None:
     if not len(parts):
         return _Writing(0, 0, darkness.shape[1], darkness.shape[0], 255.0)
     tall = _select_tall(parts, darkness.shape)
-    if _has_several_lines(tall, darkness.shape[0]):
+    if _count_lines(tall, darkness.shape[0], MIN_LINE_PARTS) >= 2:
         return None
     top, bottom = int(tall[:, 1].min()), int((tall[:, 1] + tall[:, 3]).max())
     left, right = _find_ends(rest, threshold, top, bottom)
     left, right = min(left, int(tall[:, 0].min())), max(right, int((tall[:, 0] + tall[:, 2]).max()))
     band = rest[top:bottom, left:right]
     ink = cv2.threshold(band, threshold, 255, cv2.THRESH_BINARY)[1]
-    return _Writing(left, top, right, bottom, float(cv2.mean(band, ink)[0]) or 255.0)
+    may_be_several = _count_lines(tall, darkness.shape[0], 1) >= 2
+    return _Writing(left, top, right, bottom, float(cv2.mean(band, ink)[0]) or 255.0, may_be_several)
 
 
 def _find_ends(darkness: GrayImage, threshold: float, top: int, bottom: int) -> tuple[int, int]:
@@ -252,7 +265,7 @@ def count_cells(darkness: GrayImage, threshold: float) -> int:
     # Printed lines are often paler than the pen.
     _, mask = cv2.threshold(darkness, MIN_FAINT_SHARE * threshold, 255, cv2.THRESH_BINARY)
     _, sides = _find_rows_and_sides(mask)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(sides, connectivity=8, ltype=cv2.CV_16U)
+    _, _, stats, _ = _find_components(sides)
     middles = np.sort(stats[1:, 0] + stats[1:, 2] / 2)
     if len(middles) < 3:
         return 0
@@ -296,7 +309,7 @@ def _select_box_sides(columns: GrayImage, rows: GrayImage) -> GrayImage:
 
     A 1 does so at most at one, where it stands on a line, unless the picture is cropped to it.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(columns, connectivity=8, ltype=cv2.CV_16U)
+    count, labels, stats, _ = _find_components(columns)
     framed = cv2.copyMakeBorder(rows, 1, 1, 0, 0, cv2.BORDER_CONSTANT, value=255)
     is_side = np.zeros(count, np.uint8)
     for label, (left, top, width, height, _) in enumerate(stats.tolist()[1:], 1):
@@ -311,9 +324,16 @@ def _select_box_sides(columns: GrayImage, rows: GrayImage) -> GrayImage:
     return is_side[labels] if is_side.any() else np.zeros_like(columns)
 
 
+def _find_components(mask: GrayImage) -> Any:
+    """Return what `cv2.connectedComponentsWithStats` does, of masks of any size."""
+    # The smaller type is faster, and too small where more isolated pixels fit into the mask.
+    ltype = cv2.CV_16U if mask.size < 4 * 60_000 else cv2.CV_32S
+    return cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=ltype)
+
+
 def _list_parts(mask: GrayImage) -> NDArray[np.int32]:
     """Return left, top, width, height and area (N, 5) of the connected pieces of ink, without specks."""
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
+    _, _, stats, _ = _find_components(mask)
     parts = stats[1:]
     return np.asarray(parts[parts[:, 4] >= 6], np.int32)
 
@@ -332,8 +352,8 @@ def _select_tall(parts: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np
     return parts
 
 
-def _has_several_lines(parts: NDArray[np.int32], height: int) -> bool:
-    """Tell whether the parts (N, 5) are of two lines of writing or more, each of some parts as high.
+def _count_lines(parts: NDArray[np.int32], height: int, min_parts: int) -> int:
+    """Return how many lines of writing there are above each other, each of `min_parts` parts (N, 5) or more.
 
     Parts that the upper or lower edge cuts do not count: a crop shows a little of the lines beside it.
     """
@@ -345,7 +365,7 @@ def _has_several_lines(parts: NDArray[np.int32], height: int) -> bool:
     gaps = np.flatnonzero(whole[1:, 1] > reached[:-1]) + 1
     bounds = [0, *gaps.tolist(), len(whole)]
     counts = [after - before for before, after in pairwise(bounds)]
-    return sum(count >= MIN_LINE_PARTS for count in counts) >= 2
+    return sum(count >= min_parts for count in counts)
 
 
 def _render(

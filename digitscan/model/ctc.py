@@ -6,8 +6,8 @@ left when repeated symbols are merged and then the blanks removed. A labelling's
 those of all its paths.
 
 In this module, probabilities are an array (T, C) of T steps whose rows sum to 1; the last symbol is the
-blank, and a labelling is a tuple of the others. All is computed in float64 without logarithms: no step of a
-sum is negative, so what is too small for float64 is less than 1e-300 of the result.
+blank, and a labelling is a tuple of the others. All is computed in float64 without logarithms: a labelling
+that is less probable than 1e-300, as on a long line of noise, counts as impossible.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 SURE_CONFIDENCE = 0.99
 """From this confidence on, one view of a line is enough: of such numbers, others changed hardly any."""
+MIN_VIEW_CONFIDENCE = 1e-3
+"""With less confidence, no other view is looked at."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class LineReader:
     def _read(self, line: GrayImage, answer: NDArray[np.float32]) -> NumberReading:
         reading = read_number([answer], self.rules, self.temperature)
         is_sure = reading.confidence >= SURE_CONFIDENCE and not reading.needs_review
-        if is_sure or math.isnan(reading.confidence):
+        # Of noise, other views make nothing that is ever `ok`, and its many readings take long.
+        is_hopeless = not reading.confidence >= MIN_VIEW_CONFIDENCE
+        if is_sure or is_hopeless:
             return reading
         return read_number(
             [answer, *self.classifier.classify(list_views(line))], self.rules, self.temperature

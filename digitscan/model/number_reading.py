@@ -36,8 +36,11 @@ MIN_RUNNER_UP_SHARE = 0.5
 """A second reading that has this share of the best one's probability is close to it."""
 MIN_LIKELY_SHARE = 0.001
 """Of the numbers that are named to explain a reading, each has this share of the best one's probability."""
-MIN_ALLOWED_PROBABILITY = 0.05
-"""Where it is less probable that a number is allowed, the picture contradicts what is known: `review`."""
+MIN_ALLOWED_PROBABILITY = 0.3
+"""Where it is less probable that a number is allowed, the picture contradicts what is known: `review`.
+
+With less, one number that was written with a digit too many would be read as another one, and be `ok`.
+"""
 
 
 class NumberReading(NamedTuple):
@@ -74,8 +77,8 @@ def read_number(
     """Return the number in a line, of which there are some views.
 
     Each is the probabilities (T, 13) of the symbols at its T steps. The probability of a number is the mean
-    over the views. `temperature` is what the logarithms of the
-    probabilities are divided by, as in `ModelMetadata`.
+    over the views. `temperature` is what the logarithms of the probabilities are divided by, as in
+    `ModelMetadata`.
     """
     scaled = [apply_temperature(probabilities, temperature) for probabilities in views]
     if not all(np.isfinite(view).all() for view in scaled):
@@ -92,6 +95,7 @@ def read_number(
     if not candidates[0].labelling:
         return NumberReading("", candidates[0].probability, likely=likely)
     best = allowed[0]
+    may_be_empty = any(not each.labelling and each.probability > best.probability for each in candidates)
     notes, has_minus_sign = _describe_separators(find_best_path(scaled[0]))
     objection = rules.find_objection(_to_text(candidates[0].labelling)) if is_contradicted else ""
     return NumberReading(
@@ -100,7 +104,7 @@ def read_number(
         _compute_digit_confidences(best.labelling, allowed),
         _find_alternative(allowed, allowed_probability, candidates[0]),
         (*notes, objection) if objection else notes,
-        needs_review=has_minus_sign or is_contradicted,
+        needs_review=has_minus_sign or is_contradicted or may_be_empty,
         likely=likely,
     )
 

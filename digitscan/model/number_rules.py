@@ -56,6 +56,12 @@ class NumberRules:
         return cls.parse(None if length is None else str(length), check)
 
     @property
+    def length_text(self) -> str | None:
+        """The lengths as `parse` takes them, written in one way; None: any."""
+        ranges = (str(low) if low == high else f"{low}-{high}" for low, high in self.lengths)
+        return ",".join(ranges) or None
+
+    @property
     def allow_all(self) -> bool:
         """Whether nothing is known, and every number is allowed."""
         return not self.lengths and self.check is None
@@ -101,8 +107,8 @@ def _parse_range(part: str, length: str) -> tuple[int, int]:
     low, high = int(match[1]), int(match[2] or match[1])
     if not 1 <= low <= high <= MAX_LENGTH:
         raise UsageError(
-            f"the length {length!r} cannot be: numbers have 1 to {MAX_LENGTH} digits, and a range such as "
-            "1-3 begins with the smaller count"
+            f"the length {length[:40]!r} cannot be: numbers have 1 to {MAX_LENGTH} digits, and a range such "
+            "as 1-3 begins with the smaller count"
         )
     return low, high
 

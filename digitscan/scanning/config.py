@@ -137,16 +137,15 @@ def _check_integer(config: ScanConfig, name: str, minimum: int, maximum: float =
 
 
 def _check_numbers(config: ScanConfig) -> None:
-    """Check what is only for numbers, and keep the length as text without blanks."""
+    """Check what is only for numbers, and keep the length in the one way in which manifests are compared."""
     if config.digit_confidence and not config.numbers:
         raise UsageError("--digit-confidence is for whole numbers: add --numbers")
     if config.numbers and config.probabilities:
         raise UsageError(
             "--probabilities are those of single digits: for --numbers there is --digit-confidence"
         )
-    _ = config.number_rules  # raises UsageError where there is no such length or check
-    if config.length is not None:
-        object.__setattr__(config, "length", "".join(str(config.length).split()))
+    # Raises UsageError where there is no such length or check.
+    object.__setattr__(config, "length", config.number_rules.length_text)
 
 
 def _check_patterns(config: ScanConfig, name: str) -> None:

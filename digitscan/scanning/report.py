@@ -196,7 +196,8 @@ def _run_lines(counts: SummaryCounts, context: SummaryContext) -> Iterator[tuple
     if context.poor_accuracy:
         yield "careful", f"the model reads poorly: {context.poor_accuracy}"
     if not context.is_calibrated:
-        hint = "all rows are review without digitscan calibrate or --min-confidence"
+        remedy = "--min-confidence" if context.numbers else "digitscan calibrate or --min-confidence"
+        hint = f"all rows are review without {remedy}"
         yield "careful", f"the model is not calibrated: {hint}"
     yield "time", _format_time(counts, context.seconds)
     yield "rows", escape_control_characters(context.output)

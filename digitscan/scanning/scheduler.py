@@ -25,6 +25,7 @@ from digitscan.workers.protocol import (
     WorkerRow,
     create_image_setup,
     create_number_setup,
+    is_plain_row,
     parse_worker_row,
 )
 from digitscan.workers.supervisor import ProcessFactory, Task
@@ -224,9 +225,8 @@ class _Chunk:
 
     def set_row(self, position: int, row: Sequence[Any]) -> None:
         """Set the row of a file from the values of a WorkerRow, which come out of JSON as a list."""
-        digit, confidence, status, note, probabilities, number, digit_confidences = row
-        if number is not None:
-            digit, confidence, status, note, probabilities, number, digit_confidences = _check_row(row)
+        checked = row if len(row) == 7 and is_plain_row(row) else _check_row(row)
+        digit, confidence, status, note, probabilities, number, digit_confidences = checked
         file = self.files[position]
         if file.notes:
             note = "; ".join((note, *file.notes) if note else file.notes)
@@ -248,7 +248,7 @@ def _create_setup(model: Model, config: ScanConfig) -> ImageSetup | NumberSetup:
 
 
 def _check_row(row: Sequence[Any]) -> WorkerRow:
-    """Return the row of a number, or an error: a picture that has taken over a worker may send any text."""
+    """Return the row, or an error: a picture that has taken over a worker may send anything."""
     try:
         return parse_worker_row(row)
     except (TypeError, ValueError, ArithmeticError, LookupError):

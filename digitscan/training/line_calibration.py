@@ -115,4 +115,4 @@ def _fit_threshold(
         # Just above the most confident one that must not be `ok`.
         limit = float(round_down(negatives[[int(MAX_NEGATIVES_OK * negatives.size)]])[0])
         threshold = max(threshold, limit + 1e-4)
-    return round(min(0.9999, threshold), 4)
+    return round(threshold, 4) if threshold <= 0.99995 else None

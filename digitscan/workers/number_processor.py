@@ -7,11 +7,11 @@ Whatever is wrong with one file stays in that file's row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from digitscan.csv_cells import note_leading_zeros
+from digitscan.csv_cells import note_whole_number
 from digitscan.model.number_rules import NumberRules
 from digitscan.prediction import Status
 from digitscan.workers.file_decoder import FileDecoder
@@ -41,6 +41,8 @@ MAX_DIGIT_LINE_WIDTH = 48
 """Pixels of the widest line that may hold one digit alone: it is as wide as high, with its margins."""
 MIN_LINE_CONFIDENCE = 0.9
 """Where several digits are read with less confidence, one that is clear in the same picture is taken."""
+MAY_BE_SEVERAL = "may be several digits"
+"""The note of a number of one digit in whose picture preprocessing sees several."""
 _FULL_SCALE = 1 << 16
 """No JPEG has so many pixels on a side: where so many are asked for, it is not decoded at a reduced scale."""
 
@@ -108,18 +110,26 @@ class NumberProcessor:
             else:
                 lines.append(line_file)
         set_current(len(files))
-        for each, answer in zip(lines, self.answer(lines), strict=True):
-            rows[each.file_index] = answer.row
+        digits = self._read_digits(lines)
+        for each in lines:
+            # One at a time, so that a line that takes too long is found and costs only its own row.
+            set_current(each.file_index)
+            try:
+                rows[each.file_index] = self._read_and_answer(each, digits.get(each.file_index)).row
+            except Exception as error:
+                rows[each.file_index] = make_error_row(describe_error(error))
+        set_current(len(files))
         return rows
 
     def answer(self, lines: Sequence[LineFile]) -> list[NumberAnswer]:
         """Return the row of each picture, which must have a line, and what led to it."""
         digits = self._read_digits(lines)
-        pixels = [each.line.pixels for each in lines if each.line.pixels is not None]
-        return [
-            self._answer(each, reading, digits.get(each.file_index))
-            for each, reading in zip(lines, self.reader.read(pixels), strict=True)
-        ]
+        return [self._read_and_answer(each, digits.get(each.file_index)) for each in lines]
+
+    def _read_and_answer(self, file: LineFile, digit: _DigitAnswer | None) -> NumberAnswer:
+        assert file.line.pixels is not None  # the caller leaves out those without a line
+        (reading,) = self.reader.read([file.line.pixels])
+        return self._answer(file, reading, digit)
 
     def read_line(self, index: int, file: FileLocation) -> tuple[DecodedImage, LineFile]:
         """Return the picture of a file, and what is in it: a line, or also a digit if it may be of one.
@@ -158,26 +168,33 @@ class NumberProcessor:
 
     def _answer(self, file: LineFile, reading: NumberReading, digit: _DigitAnswer | None) -> NumberAnswer:
         if digit is not None and self._is_of_one_digit(reading, digit):
-            return NumberAnswer(self._make_digit_row(digit.row, reading.number), reading, digit.answer)
+            return NumberAnswer(self._make_digit_row(file, digit.row, reading), reading, digit.answer)
         return NumberAnswer(self._make_row(file, reading), reading, None)
 
     def _make_row(self, file: LineFile, reading: NumberReading) -> WorkerRow:
         from digitscan.imaging.segment import SEVERAL_DIGITS
         from digitscan.model.number_reading import decide_number
 
-        needs_review = file.needs_review
-        if len(reading.number) == 1 and file.digit is not None and file.digit.rejection == SEVERAL_DIGITS:
-            needs_review = True
+        is_of_several = (
+            len(reading.number) == 1 and file.digit is not None and file.digit.rejection == SEVERAL_DIGITS
+        )
         # Each cell is for one digit: more of them were read where a line was taken for a digit.
-        needs_review |= 0 < file.line.cell_count < len(reading.number)
+        has_too_many = 0 < file.line.cell_count < len(reading.number)
+        needs_review = file.needs_review or is_of_several or has_too_many
         decision = decide_number(reading, self.metadata, self.min_confidence, needs_review)
-        zeros = note_leading_zeros(decision.number or "")
-        notes = (decision.note, *file.notes, *file.line.notes, *reading.notes, *zeros)
+        notes = (
+            decision.note,
+            MAY_BE_SEVERAL if is_of_several else "",
+            *file.notes,
+            *file.line.notes,
+            *reading.notes,
+            *note_whole_number(decision.number or ""),
+        )
         return WorkerRow(
             None,
             decision.confidence,
             decision.status,
-            "; ".join(filter(None, notes)),
+            join_notes(notes),
             None,
             decision.number,
             [*reading.digit_confidences] if self.digit_confidence and decision.number else None,
@@ -192,14 +209,33 @@ class NumberProcessor:
         is_sure = digit.row.status == Status.OK and digit.is_clear
         return is_sure and reading.confidence < MIN_LINE_CONFIDENCE
 
-    def _make_digit_row(self, row: WorkerRow, read_in_line: str) -> WorkerRow:
-        """Return the row of a number of one digit. Another number in the line makes it `review`."""
+    def _make_digit_row(self, file: LineFile, row: WorkerRow, reading: NumberReading) -> WorkerRow:
+        """Return the row of a number of one digit.
+
+        What the line shows besides makes it `review`: another number, a minus, a length that is not expected.
+        So does a model of lines that nobody vouches for: it decides which pictures are of one digit.
+        """
         number = str(row.digit)
-        status, note = row.status, row.note
-        if read_in_line not in (number, "") and status == Status.OK:
-            status, note = Status.REVIEW, "; ".join(filter(None, (f"{number} or {read_in_line}", note)))
+        others = dict.fromkeys(other for other in (reading.number, reading.alternative) if other)
+        others.pop(number, None)
+        is_trusted = self.metadata.ok_confidence is not None or self.min_confidence is not None
+        status = row.status
+        if status == Status.OK and (others or reading.needs_review or not is_trusted):
+            status = Status.REVIEW
+        notes = (
+            " or ".join((number, *others)) if others else "",
+            row.note,
+            *file.line.notes,
+            *reading.notes,
+            "" if is_trusted else "model not calibrated",
+        )
         confidences = [row.confidence or 0.0] if self.digit_confidence else None
-        return WorkerRow(None, row.confidence, status, note, None, number, confidences)
+        return WorkerRow(None, row.confidence, status, join_notes(notes), None, number, confidences)
+
+
+def join_notes(notes: Iterable[str]) -> str:
+    """Return notes as the cell of a row: each once, without empty ones."""
+    return "; ".join(dict.fromkeys(filter(None, notes)))
 
 
 def load_number_processor(setup: NumberSetup) -> ProcessFiles:

@@ -39,6 +39,7 @@ An index equal to the number of files says that the worker works on all of them 
 NO_ROW = "crashed the decoder: the process that read it gave no answer of ours"
 """The note of a file for which a worker has sent something that is no row."""
 
+_UNREAD = frozenset({Status.NO_DIGIT.value, Status.ERROR.value})
 _LENGTH = struct.Struct(">I")
 _MAX_FRAME_BYTES = 1 << 29  # a setup may hold a compiled model, and that MAX_MODEL_BYTES
 
@@ -73,8 +74,13 @@ def parse_worker_row(values: Any) -> WorkerRow:
     digit, confidence, status, note, probabilities, number, digit_confidences = values
     if digit is not None and digit not in range(10):
         raise ValueError("no digit")
-    if number is not None and not (isinstance(number, str) and is_number(number)):
-        raise ValueError("no number")
+    if number is not None:
+        is_read = confidence is not None and status in (Status.OK, Status.REVIEW)
+        if not (isinstance(number, str) and is_number(number) and digit is None and is_read):
+            raise ValueError("no number")
+    if status == Status.OK and digit is None and number is None:
+        raise ValueError("nothing was read")
+    str(note).encode()  # lone surrogates could not be written
     if digit_confidences is not None and len(digit_confidences) != len(number or ""):
         raise ValueError("not one confidence for each digit")
     return WorkerRow(
@@ -85,6 +91,20 @@ def parse_worker_row(values: Any) -> WorkerRow:
         None if probabilities is None else [*map(parse_probability, probabilities)],
         number,
         None if digit_confidences is None else [*map(parse_probability, digit_confidences)],
+    )
+
+
+def is_plain_row(values: Any) -> bool:
+    """Tell quickly whether a row is that of a digit or of none, as nearly all are, and needs no parsing."""
+    digit, confidence, status, note, probabilities, number, _ = values
+    return (
+        number is None
+        and probabilities is None
+        and (digit is None or (type(digit) is int and 0 <= digit <= 9))
+        and (confidence is None or (type(confidence) is float and 0.0 <= confidence <= 1.0))
+        and (digit is None) == (status in _UNREAD)
+        and type(note) is str
+        and note.isascii()
     )
 
 

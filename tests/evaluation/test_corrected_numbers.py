@@ -24,7 +24,7 @@ ROWS = (
     "d.png,,,no-digit,blank,none,\n"
     "e.png,33,0.9950,ok,,none,\n"
     "f.png,,,error,damaged,40,\n"
-    "g.png,007,0.9950,ok,with leading zeros: 007,07,yes\n"
+    "g.png,007,0.9950,ok,in full: 007,07,yes\n"
 )
 
 
@@ -75,7 +75,7 @@ def test_the_scores_are_those_of_whole_numbers_and_of_their_digits(write):
 
 
 def test_what_a_spreadsheet_makes_of_zeros_is_right_if_it_was(write):
-    rows = "a.png;7;0,9990;ok;with leading zeros: 007;7.0\nb.png;12;0,9;ok;;13\n"
+    rows = "a.png;7;0,9990;ok;in full: 007;7.0\nb.png;12;0,9;ok;;13\n"
     header = "\ufeffpath;number;confidence;status;note;corrected\n"
     answers = read_corrected_csv(write(rows, header)).answers
     assert pairs(answers) == [("007", "007"), ("13", "12")]

@@ -78,7 +78,7 @@ def test_whole_numbers_are_told_from_other_folders_without_labels(tmp_path):
     [
         ("path,label\na.png,407\nb.png,\nc.png,none\nd.png,007\n", ["407", "", "007"]),
         ("path;label\na.png;407.0\nb.png;X\n", ["407", ""]),
-        ("path,number,note,corrected\na.png,7.0,with leading zeros: 007,7.0\nb.png,12,,13\n", ["007", "13"]),
+        ("path,number,note,corrected\na.png,7.0,in full: 007,7.0\nb.png,12,,13\n", ["007", "13"]),
         ("path,number,label\na.png,12,407\n", ["407"]),
     ],
 )

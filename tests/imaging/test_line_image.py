@@ -112,6 +112,25 @@ def test_a_page_of_several_lines_is_to_be_cut_first():
     assert preprocess_line(page).rejection == SEVERAL_LINES
 
 
+def test_one_joined_piece_above_another_is_for_review():
+    page = np.full((160, 200), 230, np.uint8)
+    for row, text in ((20, "407"), (90, "512")):
+        part = write(text, 40, 0)
+        page[row : row + part.shape[0], 20 : 20 + part.shape[1]] = part
+        page[row + 30 : row + 34, 30:110] = 30  # joins the digits
+    line = preprocess_line(page)
+    assert line.needs_review or line.rejection == SEVERAL_LINES
+    assert not preprocess_line(write("5", 40)).needs_review
+
+
+@pytest.mark.parametrize("shape", [(64, 9000), (64, 70000), (1200, 1200)])
+def test_thousands_of_specks_end_in_a_line_or_a_reason(shape):
+    specks = np.full(shape, 230, np.uint8)
+    specks[::2, ::2] = 20
+    line = preprocess_line(specks)
+    assert (line.pixels is None) == (line.rejection is not None)
+
+
 def test_the_edges_of_other_lines_do_not_make_several():
     number = write("12345", 40, 12)
     crop = np.concatenate([number[-26:-10], number, number[10:26]])

@@ -270,3 +270,13 @@ def test_the_probability_of_a_number_is_its_mean_over_the_views():
 def test_a_number_that_only_one_view_shows_counts_with_its_share():
     reading = read_number([make_line(4, 0), make_line(4, 0, 7)], NumberRules.parse("3", None))
     assert reading.number == "407"
+
+
+def test_a_reading_that_the_rules_turn_round_against_the_picture_is_for_review():
+    line = make_line(4, 0, 7, {1: 0.94, BLANK: 0.06})
+    reading = read_number([line], NumberRules.parse("3", None))
+    assert reading.number == "407"
+    assert reading.needs_review
+    assert reading.alternative == "4071"
+    near = make_line(4, 0, 7, {1: 0.6, BLANK: 0.4})
+    assert not read_number([near], NumberRules.parse("3", None)).needs_review

@@ -119,9 +119,9 @@ def test_numbers_that_a_spreadsheet_changed_are_as_a_scan_and_the_page_write_the
     rows = read_rows(
         write(
             header
-            + "a.png,7.0,0.9,OK,with leading zeros: 007,7\n"
+            + "a.png,7.0,0.9,OK,in full: 007,7\n"
             + "b.png,,,no-digit,,X\n"
-            + "c.png,007,0.9,ok,with leading zeros: 007,7\n"
+            + "c.png,007,0.9,ok,in full: 007,7\n"
             + "d.png,12,0.9,ok,,\n"
         ),
         Path("x"),

@@ -28,7 +28,7 @@ NUMBER_COLUMNS = ("path", "number", "confidence", "status", "note", "corrected")
 NUMBER_ROWS = [
     ("a.png", "407", "0.9990", "ok", "", ""),
     ("b.png", "17", "0.5000", "review", "17 or 11", ""),
-    ("c.png", "007", "0.4000", "review", "doubtful; with leading zeros: 007", ""),
+    ("c.png", "007", "0.4000", "review", "doubtful; in full: 007", ""),
     ("d.png", "", "", "no-digit", "blank", ""),
     ("e.png", "1234567890123456", "0.9500", "ok", "", "1234567890123456"),
 ]

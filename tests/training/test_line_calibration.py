@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from digitscan.model import line_reader
 from digitscan.model.ctc import BLANK, SYMBOL_COUNT
 from digitscan.training.data.number_generator import LabelledLine
 from digitscan.training.line_calibration import (
+    MAX_NEGATIVES_OK,
     MAX_OK_WRONG,
     LineCalibration,
     calibrate_lines,
@@ -14,6 +16,26 @@ from digitscan.training.line_calibration import (
 )
 
 PIXELS = np.zeros((32, 16), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def one_view(monkeypatch):
+    """Lines are read in one view: the stub has an answer for each line and none for others."""
+    monkeypatch.setattr(line_reader, "list_views", lambda line: ())
+
+
+class _Answers:
+    """Gives the answers that belong to lines."""
+
+    def __init__(self, lines, answers):
+        self.answers = {id(line.pixels): answer for line, answer in zip(lines, answers, strict=True)}
+
+    def classify(self, lines):
+        return [self.answers[id(line)] for line in lines]
+
+
+def calibrate(lines, answers):
+    return calibrate_lines(_Answers(lines, answers), lines)
 
 
 def answer_for(digit, other, probability):
@@ -33,7 +55,7 @@ def make_lines(count, rng, overconfidence=1.0):
         probability = 1.0 / (1.0 + np.exp(-odds))
         digit, other = rng.choice(10, 2, replace=False).tolist()
         is_right = rng.random() < probability
-        lines.append(LabelledLine(PIXELS, (digit if is_right else other,)))
+        lines.append(LabelledLine(PIXELS.copy(), (digit if is_right else other,)))
         answers.append(answer_for(digit, other, 1.0 / (1.0 + np.exp(-overconfidence * odds))))
     return lines, answers
 
@@ -46,7 +68,7 @@ def test_the_temperature_takes_overconfidence_back(overconfidence):
 
 
 def test_few_of_other_lines_above_the_threshold_are_wrong():
-    calibration = calibrate_lines(*reversed(make_lines(6000, np.random.default_rng(2))))
+    calibration = calibrate(*make_lines(6000, np.random.default_rng(2)))
     assert calibration.ok_confidence is not None
     lines, answers = make_lines(6000, np.random.default_rng(3))
     confidences = np.array([answer[1, :10].max() for answer in answers])
@@ -54,7 +76,7 @@ def test_few_of_other_lines_above_the_threshold_are_wrong():
     is_ok = confidences >= calibration.ok_confidence
     assert is_ok.sum() > 1000
     assert np.mean(~is_right[is_ok]) <= 1.5 * MAX_OK_WRONG
-    scores = measure_lines(answers, lines, calibration)
+    scores = measure_lines(_Answers(lines, answers), lines, calibration)
     assert scores.accuracy == pytest.approx(is_right.mean())
     assert scores.ok_share == pytest.approx(is_ok.mean(), abs=0.02)
 
@@ -62,15 +84,23 @@ def test_few_of_other_lines_above_the_threshold_are_wrong():
 def test_few_words_are_ok():
     rng = np.random.default_rng(4)
     lines, answers = make_lines(6000, rng)
-    words = [LabelledLine(PIXELS, ()) for _ in range(500)]
+    words = [LabelledLine(PIXELS.copy(), ()) for _ in range(500)]
     word_answers = [answer_for(1, 2, 0.9999) for _ in range(25)] + [answer_for(1, 2, 0.6)] * 475
-    without = calibrate_lines(answers, lines)
-    together = calibrate_lines([*answers, *word_answers], [*lines, *words])
+    without = calibrate(lines, answers)
+    together = calibrate([*lines, *words], [*answers, *word_answers])
     assert without.ok_confidence < together.ok_confidence
+    word_confidences = np.array([answer[1, :10].max() for answer in word_answers])
+    assert np.mean(word_confidences >= together.ok_confidence) <= MAX_NEGATIVES_OK
+
+
+def test_words_that_nothing_tells_from_numbers_leave_no_threshold():
+    lines, answers = make_lines(6000, np.random.default_rng(4))
+    words = [LabelledLine(PIXELS.copy(), ()) for _ in range(100)]
+    assert calibrate([*lines, *words], [*answers, *[answer_for(1, 2, 1.0)] * 100]).ok_confidence is None
 
 
 def test_lines_that_prove_nothing_give_no_threshold():
     lines, answers = make_lines(50, np.random.default_rng(5))
-    calibration = calibrate_lines(answers, lines)
+    calibration = calibrate(lines, answers)
     assert calibration.ok_confidence is None
-    assert measure_lines(answers, lines, LineCalibration(1.0, None)).ok_share == 0.0
+    assert measure_lines(_Answers(lines, answers), lines, LineCalibration(1.0, None)).ok_share == 0.0

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from digitscan.errors import ModelError
 from digitscan.imaging.decode import decode_image
 from digitscan.imaging.line_image import LINE_HEIGHT, SEVERAL_LINES
 from digitscan.imaging.version import LINE_PREPROCESS_VERSION, PREPROCESS_VERSION
 from digitscan.model.ctc import BLANK, POINT, SYMBOL_COUNT
 from digitscan.model.line_reader import LineReader
 from digitscan.model.metadata import ModelMetadata
+from digitscan.model.number_reading import NumberReading
 from digitscan.model.number_rules import NumberRules
 from digitscan.workers.file_decoder import FileDecoder
 from digitscan.workers.number_processor import NumberProcessor
@@ -118,7 +120,7 @@ def test_each_file_has_one_row_in_order_with_its_number_or_why_there_is_none(cre
         ("7", "ok", ""),
         (None, "error", "truncated PNG"),
         ("17", "ok", ""),
-        ("007", "ok", "with leading zeros: 007"),
+        ("007", "ok", "in full: 007"),
         (None, "no-digit", SEVERAL_LINES),
         ("125", "ok", "with a point"),
         (None, "no-digit", "no digits"),
@@ -134,10 +136,11 @@ def test_rows_do_not_depend_on_the_files_beside_them(create, files):
     assert process(create(digit_confidence=True), files[::-1]) == together[::-1]
 
 
-def test_the_supervisor_is_told_which_file_is_read_and_then_that_all_are_classified(create, files):
+def test_the_supervisor_is_told_which_file_is_decoded_and_then_which_line_is_read(create, files):
     indices = []
     create().process(files, indices.append)
-    assert indices == [*range(len(files) + 1)]
+    with_lines = [1, 3, 4, 6, 7]
+    assert indices == [*range(len(files) + 1), *with_lines, len(files)]
 
 
 def test_the_confidence_of_each_digit_is_sent_if_it_is_wanted(create, files):
@@ -265,3 +268,55 @@ def test_no_single_digit_is_read_where_numbers_have_more(create, files):
     (row,) = process(create(NumberRules.parse("2", None), digit_reader=OneDigitReader(1)), [files[1]])
     assert (row.number, row.status) == ("7", "review")
     assert "2 digits expected" in row.note
+
+
+class _FixedReader:
+    """Reads the same of every line."""
+
+    rules = NumberRules()
+
+    def __init__(self, **reading):
+        self.reading = NumberReading(**{"number": "7", "confidence": 0.99, **reading})
+
+    def read(self, lines):
+        return [self.reading] * len(lines)
+
+
+@pytest.mark.parametrize(
+    ("reading", "note"),
+    [
+        ({"notes": ("with a minus",), "needs_review": True}, "with a minus"),
+        ({"alternative": "17"}, "7 or 17"),
+        ({"number": "17", "confidence": 0.5}, "7 or 17"),
+        ({"notes": ("1 digit expected",), "needs_review": True}, "1 digit expected"),
+    ],
+)
+def test_what_the_line_shows_besides_one_digit_makes_the_row_review(create, files, reading, note):
+    processor = create()
+    object.__setattr__(processor, "reader", _FixedReader(**reading))
+    (row,) = process(processor, [files[1]])
+    assert (row.number, row.status) == ("7", "review")
+    assert note in row.note
+
+
+def test_no_digit_is_ok_under_a_model_of_lines_that_nobody_vouches_for(create, files):
+    processor = create()
+    object.__setattr__(processor, "metadata", METADATA.without_claims())
+    (row,) = process(processor, [files[1]])
+    assert (row.number, row.status, row.note) == ("7", "review", "model not calibrated")
+    object.__setattr__(processor, "min_confidence", 0.9)
+    assert process(processor, [files[1]])[0].status == "ok"
+
+
+def test_a_line_that_cannot_be_read_costs_its_own_row_only(create, files):
+    class FailsOnWideLines(BarCounter):
+        def classify(self, images):
+            if images[0].shape[1] > 60:
+                raise ModelError("no such width")
+            return super().classify(images)
+
+    processor = create()
+    object.__setattr__(processor.reader, "classifier", FailsOnWideLines())
+    statuses = [row.status for row in process(processor, files)]
+    assert "error" in statuses[3:]
+    assert statuses[1] == "ok"

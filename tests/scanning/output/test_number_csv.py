@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from digitscan.csv_cells import note_leading_zeros, restore_number
+from digitscan.csv_cells import note_whole_number, restore_number
 from digitscan.errors import OutputError
 from digitscan.prediction import Prediction, Status
 from digitscan.scanning.output.csv_format import CsvFormat, CsvReader, CsvWriter
@@ -20,7 +20,7 @@ WITH_CONFIDENCES = CsvFormat(numbers=True, digit_confidence=True)
 
 
 def number(text, path="a.png", note="", confidences=None):
-    notes = "; ".join(filter(None, (note, *note_leading_zeros(text))))
+    notes = "; ".join(filter(None, (note, *note_whole_number(text))))
     return Prediction(path, None, 0.98, Status.OK, notes, number=text, digit_confidences=confidences)
 
 
@@ -42,7 +42,7 @@ def write(rows, csv_format):
 
 
 def test_the_cells_of_a_number_are_text_with_all_zeros_and_its_confidences(tmp_path):
-    assert write([number("007")], NUMBERS) == HEADER + b"a.png,007,0.9800,ok,with leading zeros: 007\n"
+    assert write([number("007")], NUMBERS) == HEADER + b"a.png,007,0.9800,ok,in full: 007\n"
     row = number("12", confidences=(0.25, 1.0))
     expected = HEADER[:-1] + b",digit_confidence\na.png,12,0.9800,ok,,0.2500 1.0000\n"
     assert write([row], WITH_CONFIDENCES) == expected
@@ -77,7 +77,7 @@ def test_any_cell_and_note_can_be_looked_at(cell, note):
 
 
 def test_zeros_that_only_an_older_reading_had_are_not_added():
-    assert restore_number("7", "doubtful; before: 007, ok, faint; with leading zeros: 007") == "7"
+    assert restore_number("7", "doubtful; before: 007, ok, faint; in full: 007") == "7"
 
 
 def save_as_spreadsheet(path, csv_format, rows, delimiter):
