@@ -40,9 +40,8 @@ def predict_texts(make_files, stub_model, stub_command):
     """Predict files with the given texts, by the stub worker."""
 
     def predict_texts(texts, worker_command=stub_command, **settings):
-        return list(
-            predict(make_files(texts), stub_model, ScanConfig(**settings), ProcessFactory(worker_command))
-        )
+        model = replace(stub_model, digit_model=stub_model)
+        return list(predict(make_files(texts), model, ScanConfig(**settings), ProcessFactory(worker_command)))
 
     return predict_texts
 
