@@ -129,7 +129,7 @@ def preprocess_line(gray: NDArray[Any]) -> LineImage:
     darkness = cv2.absdiff(paper, reduced)
     threshold, contrast = _measure_darkness(darkness)
     if contrast < MIN_CONTRAST:
-        return LineImage(None, notes, BLANK)
+        return LineImage(None, (), BLANK)
     writing = _find_writing(darkness, threshold)
     if writing is None:
         return LineImage(None, notes, SEVERAL_LINES)
