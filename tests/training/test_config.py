@@ -11,8 +11,9 @@ from digitscan.training.recipes import RECIPES
 
 
 def test_each_architecture_has_a_network_a_class_count_and_a_recipe():
-    for table in (ARCHITECTURES, CLASS_COUNTS, RECIPES):
+    for table in (CLASS_COUNTS, RECIPES):
         assert set(table) == set(Architecture)
+    assert {*ARCHITECTURES, Architecture.LINE} == set(Architecture)  # `build_line` reads other images
 
 
 def test_the_default_is_the_cnn_with_seed_1():
@@ -23,7 +24,7 @@ def test_the_default_is_the_cnn_with_seed_1():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"architecture": "quick"}, "architecture must be one of cnn, mlp, cnn-fast, not 'quick'"),
+        ({"architecture": "quick"}, "architecture must be one of cnn, mlp, cnn-fast, line, not 'quick'"),
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
         ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
         ({"patience": 0}, "patience must be at least 1, not 0"),

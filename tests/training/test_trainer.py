@@ -10,7 +10,7 @@ from digitscan.training.checkpoint import CheckpointFile
 from digitscan.training.data.datasets import Dataset
 from digitscan.training.data.sources import load_data
 from digitscan.training.recipes import Recipe
-from digitscan.training.trainer import EpochBatches, Metrics, evaluate, fit
+from digitscan.training.trainer import DigitTask, EpochBatches, Metrics, evaluate, fit
 
 
 class PlainGenerator:
@@ -42,7 +42,8 @@ def get_labels(dataset):
 def fit_mlp(keras_model, checkpoint_file, generator=None, compute_targets=get_labels, log=print, **settings):
     recipe = Recipe(**{"epochs": 9, "batch_size": 64, "patience": 9, "learning_rate": 2e-3} | settings)
     generator = generator or PlainGenerator()
-    return fit(keras_model, recipe, generator, compute_targets, checkpoint_file, log, quiet=True)
+    task = DigitTask(generator, compute_targets, recipe.batch_size)
+    return fit(keras_model, recipe, task, checkpoint_file, log, quiet=True)
 
 
 def test_a_network_learns_from_labels(checkpoint_file):
