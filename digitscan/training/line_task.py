@@ -63,24 +63,14 @@ class LineTask:
 
     def __init__(self, generator: NumberDataGenerator, seed: int, batch_size: int) -> None:
         """Take what the lines come from; `seed` orders them."""
-        self._generator, self._seed, self._batch_size = generator, seed, batch_size
-
-    @property
-    def dataset_seconds(self) -> float:
-        """See `Task`."""
-        return self._generator.dataset_seconds
-
-    @property
-    def calibration_seconds(self) -> float:
-        """See `Task`."""
-        return self._generator.calibration_seconds
+        self.generator, self._seed, self._batch_size = generator, seed, batch_size
 
     def load_epoch(self, epoch: int) -> LineBatches:
         """Return the batches of an epoch; see `NumberDataGenerator.load_epoch`."""
         rng = np.random.default_rng((self._seed, epoch))
         lines = [
             LabelledLine(vary_line(line.pixels, rng), line.symbols)
-            for line in self._generator.load_epoch(epoch)
+            for line in self.generator.load_epoch(epoch)
         ]
         return LineBatches(lines, divide_by_width(lines, self._batch_size, rng))
 
@@ -92,7 +82,7 @@ class LineTask:
 
     def evaluate(self, keras_model: Any) -> Metrics:
         """Return the mean loss, and the share of validation lines whose digits are all read right."""
-        lines = self._generator.validation
+        lines = self.generator.validation
         loss_sum, right, count = 0.0, 0, 0
         for width, indices in divide_by_width(lines, 4 * self._batch_size, None):
             batch = [lines[index] for index in indices.tolist()]

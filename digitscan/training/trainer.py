@@ -67,16 +67,24 @@ class Batches(Protocol):
     def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[Any]]]: ...
 
 
-class Task(Protocol):
-    """What a network learns: its images, its loss, and how it is validated."""
+class TimedGenerator(Protocol):
+    """What makes the images of a run, and knows how long that takes."""
 
     @property
     def dataset_seconds(self) -> float:
-        """How long the images of an epoch with new ones take to be made."""
+        """How long a training dataset takes to be made."""
 
     @property
     def calibration_seconds(self) -> float:
         """How long the images for calibration take to be made."""
+
+
+class Task(Protocol):
+    """What a network learns: its images, its loss, and how it is validated."""
+
+    @property
+    def generator(self) -> TimedGenerator:
+        """What the images come from."""
 
     def load_epoch(self, epoch: int) -> Batches:
         """Return the batches of an epoch. Epochs count from 0, and are taken one after another."""
@@ -126,8 +134,8 @@ def fit(
     image_count, start = 0, time.perf_counter()
     estimate = _DurationEstimate(
         loading_seconds,
-        task.dataset_seconds / recipe.epochs_per_dataset,
-        task.calibration_seconds + FINISHING_SECONDS,
+        task.generator.dataset_seconds / recipe.epochs_per_dataset,
+        task.generator.calibration_seconds + FINISHING_SECONDS,
         recipe.epochs - first_epoch,
         len(batches),
     )
@@ -233,23 +241,13 @@ class DigitTask:
         self, generator: AugmentedDataGenerator, compute_targets: TargetFunction, batch_size: int
     ) -> None:
         """Take what the images come from, and how their targets are computed."""
-        self._generator, self._compute_targets, self._batch_size = generator, compute_targets, batch_size
+        self.generator, self._compute_targets, self._batch_size = generator, compute_targets, batch_size
         self._dataset: Dataset | None = None
         self._targets: NDArray[Any] = np.zeros(0)
 
-    @property
-    def dataset_seconds(self) -> float:
-        """See `Task`."""
-        return self._generator.dataset_seconds
-
-    @property
-    def calibration_seconds(self) -> float:
-        """See `Task`."""
-        return self._generator.calibration_seconds
-
     def load_epoch(self, epoch: int) -> EpochBatches:
         """Return the batches of an epoch; see `AugmentedDataGenerator.load_epoch`."""
-        dataset, order = self._generator.load_epoch(epoch)
+        dataset, order = self.generator.load_epoch(epoch)
         if dataset is not self._dataset:
             self._dataset, self._targets = dataset, self._compute_targets(dataset)
         return EpochBatches(dataset.images, self._targets, order, self._batch_size)
@@ -262,7 +260,7 @@ class DigitTask:
 
     def evaluate(self, keras_model: Any) -> Metrics:
         """Return loss and accuracy of a network on the validation images."""
-        return evaluate(keras_model, self._generator.validation)
+        return evaluate(keras_model, self.generator.validation)
 
 
 class _History:
