@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from keras import layers
 from numpy.typing import NDArray
 
-from digitscan.imaging.version import LINE_PREPROCESS_VERSION, PREPROCESS_VERSION
+from digitscan.imaging.version import PREPROCESS_VERSION
 from digitscan.model import (
     compile_worker,
     compiled_cache,
@@ -23,9 +24,10 @@ from digitscan.model import (
 )
 from digitscan.model.export import save_model
 from digitscan.model.input_range import InputRange
-from digitscan.model.metadata import LINE_CLASSES, LINE_INPUT_SHAPE, ModelMetadata, Reads
+from digitscan.model.metadata import ModelMetadata
 from digitscan.model.registry import Model
 from digitscan.training.data.sources import load_data
+from tests.support import line_models
 from tests.support.hostile_models import build_line_network, build_network
 
 
@@ -82,14 +84,7 @@ def saved_model(
 
 @pytest.fixture(scope="session")
 def line_metadata() -> ModelMetadata:
-    return ModelMetadata(
-        architecture="line",
-        classes=LINE_CLASSES,
-        preprocess_version=LINE_PREPROCESS_VERSION,
-        reads=Reads.NUMBERS,
-        input_shape=LINE_INPUT_SHAPE,
-        ok_confidence=0.8,
-    )
+    return replace(line_models.METADATA, ok_confidence=0.8)
 
 
 @pytest.fixture(scope="session")
