@@ -260,7 +260,10 @@ def _format_duration(seconds: float) -> str:
 
 
 def models_table(models: Sequence[Model]) -> RenderableType:
-    """Return a table of models with their scores, one row each."""
+    """Return a table of models with their scores, one row each.
+
+    The scores of models that read numbers are of composed numbers, those of the others of MNIST's digits.
+    """
     from rich import box
     from rich.table import Table
 
@@ -268,11 +271,12 @@ def models_table(models: Sequence[Model]) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("model", style="bold")
     table.add_column("network")
+    table.add_column("reads")
     for name in score_names:
         table.add_column(name.replace("_", " "), justify="right")
     for model in models:
         scores = [_format_score(model.metadata.scores.get(name)) for name in score_names]
-        table.add_row(model.name, model.metadata.architecture, *scores)
+        table.add_row(model.name, model.metadata.architecture, model.metadata.reads, *scores)
     return table
 
 
