@@ -49,6 +49,9 @@ def folder(tmp_path_factory):
     for name in ("examples/digits", "images", "more", "year"):
         shutil.copytree(EXAMPLES / "digits", folder / name)
     shutil.copytree(EXAMPLES / "numbers", folder / "examples" / "numbers")
+    shutil.copy(EXAMPLES / "numbers.csv", folder / "examples")
+    (folder / "amounts" / "407").mkdir(parents=True)
+    shutil.copy(EXAMPLES / "numbers" / "plain.png", folder / "amounts" / "407")
     shutil.copy(EXAMPLES / "trouble" / "broken.png", folder / "year")
     for place in (folder, folder / "images"):
         shutil.copy(EXAMPLES / "digits" / "thick-pen.png", place / "a.png")
