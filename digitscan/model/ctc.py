@@ -12,7 +12,7 @@ that is less probable than 1e-300, as on a long line of noise, counts as impossi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,9 @@ MIN_SYMBOL_PROBABILITY = 2e-3
 """The beam search extends labellings only by symbols that are as probable at a step."""
 MIN_RELATIVE_PROBABILITY = 1e-3
 """The beam search drops labellings that are less probable than this share of the best."""
+
+STEPS_AT_ONCE = 64
+"""Steps of which the probabilities of all labellings' states are in memory at the same time."""
 
 Labelling = tuple[int, ...]
 
@@ -63,12 +66,21 @@ def find_best_path(probabilities: NDArray[np.floating]) -> Labelling:
 def compute_probabilities(
     probabilities: NDArray[np.floating], labellings: Sequence[Labelling]
 ) -> NDArray[np.float64]:
-    """Return the exact probability (N,) of each of N labellings, by the forward algorithm.
+    """Return the exact probability (N,) of each of N labellings, by the forward algorithm."""
+    of_view: NDArray[np.float64] = compute_view_probabilities([probabilities], labellings)[0]
+    return of_view
 
-    The states are those of Graves: a blank before, between and behind the symbols. All labellings have the
-    states of the longest; what comes behind their own last one is not counted.
+
+def compute_view_probabilities(
+    views: Sequence[NDArray[np.floating]], labellings: Sequence[Labelling]
+) -> NDArray[np.float64]:
+    """Return the probability (V, N) of each of N labellings in each of V arrays of probabilities.
+
+    The arrays may have different numbers of steps: all are computed at once, as if blanks came behind the
+    shorter ones. The states are those of Graves: a blank before, between and behind the symbols. All
+    labellings have the states of the longest; what comes behind their own last one is not counted.
     """
-    blank = probabilities.shape[1] - 1
+    blank = views[0].shape[1] - 1
     lengths = np.array([len(labelling) for labelling in labellings], np.intp)
     states = np.full((len(labellings), 2 * int(lengths.max(initial=0)) + 1), blank)
     for row, labelling in zip(states, labellings, strict=True):
@@ -77,31 +89,51 @@ def compute_probabilities(
     may_skip = np.zeros(states.shape)
     may_skip[:, 1::2] = 1.0
     may_skip[:, 3::2] = states[:, 3::2] != states[:, 1:-2:2]
-    emissions = np.asarray(probabilities, np.float64)[:, states]  # (T, N, states)
+    steps = np.zeros((max(map(len, views)), len(views), blank + 1))
+    steps[..., blank] = 1.0
+    for index, view in enumerate(views):
+        steps[: len(view), index] = view
 
     # Two places before the first state. The second is the start, from which each path goes on at once.
-    forward = np.zeros((len(states), 2 + states.shape[1]))
-    forward[:, 1] = 1.0
-    stay, after_one, after_two = forward[:, 2:], forward[:, 1:-1], forward[:, :-2]
-    moved = np.empty(states.shape)
-    for step, emission in enumerate(emissions):
-        np.multiply(may_skip, after_two, out=moved)
-        moved += after_one
-        stay += moved
-        stay *= emission
-        if step == 0:
-            forward[:, 1] = 0.0
+    forward = np.zeros((len(views), len(states), 2 + states.shape[1]))
+    forward[..., 1] = 1.0
+    stay, after_one, after_two = forward[..., 2:], forward[..., 1:-1], forward[..., :-2]
+    moved = np.empty((len(views), *states.shape))
+    may_skip = np.broadcast_to(may_skip, moved.shape).copy()
+    for first in range(0, len(steps), STEPS_AT_ONCE):
+        # Taken for many steps at once, which is faster; for all of a long line it would be too large.
+        for emission in steps[first : first + STEPS_AT_ONCE].take(states, axis=2):
+            np.multiply(may_skip, after_two, out=moved)
+            np.add(moved, after_one, out=moved)
+            np.add(stay, moved, out=stay)
+            np.multiply(stay, emission, out=stay)
+            forward[..., 1] = 0.0
     rows, last = np.arange(len(states)), 2 * lengths
-    total: NDArray[np.float64] = forward[rows, last + 1] + forward[rows, last + 2]
+    total: NDArray[np.float64] = forward[:, rows, last + 1] + forward[:, rows, last + 2]
     return total
 
 
-def search_labellings(probabilities: NDArray[np.floating], width: int) -> list[Candidate]:
-    """Return probable labellings, at most `width`, with their exact probabilities, the best one first.
+def rank_labellings(
+    views: Sequence[NDArray[np.floating]], labellings: Collection[Labelling]
+) -> list[Candidate]:
+    """Return those of some labellings that are possible, with their probabilities, the best one first.
+
+    `views` are the probabilities of one line, one array (T, C) or more: that of a labelling is the mean over
+    them.
+    """
+    labellings = sorted(labellings)
+    means = compute_view_probabilities(views, labellings).mean(axis=0).tolist()
+    candidates = [Candidate(*each) for each in zip(labellings, means, strict=True) if each[1] > 0.0]
+    # Sorting is stable: equally probable ones stay in the order of their digits.
+    return sorted(candidates, key=lambda candidate: -candidate.probability)
+
+
+def follow_labellings(probabilities: NDArray[np.floating], width: int) -> list[Labelling]:
+    """Return probable labellings, at most `width`.
 
     They are found by prefix beam search (Hannun et al., "First-Pass Large Vocabulary Continuous Speech
     Recognition using Bi-Directional Recurrent DNNs", 2014). Where the steps are certain, few labellings are
-    followed, and it is fast. Where none has a probability above 0, none is returned.
+    followed, and it is fast.
     """
     is_followed = probabilities[:, :-1] >= MIN_SYMBOL_PROBABILITY
     # Of each labelling so far: the probability of its paths that end in a blank, and of those that do not.
@@ -115,11 +147,7 @@ def search_labellings(probabilities: NDArray[np.floating], width: int) -> list[C
             # Most steps are a blank and nothing else: that changes no order, so the first of them is enough.
             beam = {labelling: (sum(parts), 0.0) for labelling, parts in beam.items()}
         had_symbols = bool(symbols)
-    labellings = list(beam)
-    exact = compute_probabilities(probabilities, labellings).tolist()
-    candidates = [Candidate(*each) for each in zip(labellings, exact, strict=True) if each[1] > 0.0]
-    # Equally probable ones in a fixed order, whatever the search met first.
-    return sorted(candidates, key=lambda candidate: (-candidate.probability, candidate.labelling))
+    return list(beam)
 
 
 def _extend(

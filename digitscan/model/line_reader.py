@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from digitscan.imaging.line_image import list_views
-from digitscan.model.number_reading import NumberReading, read_number
+from digitscan.model.number_reading import NumberReading, prepare_view, read_number
 from digitscan.model.number_rules import NumberRules
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ class LineReader:
         return [self._read(line, answer) for line, answer in zip(lines, answers, strict=True)]
 
     def _read(self, line: GrayImage, answer: NDArray[np.float32]) -> NumberReading:
-        reading = read_number([answer], self.rules, self.temperature)
+        view = prepare_view(answer, self.temperature)
+        reading = read_number([view], self.rules)
         is_sure = reading.confidence >= SURE_CONFIDENCE and not reading.needs_review
         # Of noise, other views make nothing that is ever `ok`, and its many readings take long.
         is_hopeless = not reading.confidence >= MIN_VIEW_CONFIDENCE
         if is_sure or is_hopeless:
             return reading
-        return read_number(
-            [answer, *self.classifier.classify(list_views(line))], self.rules, self.temperature
-        )
+        others = self.classifier.classify(list_views(line))
+        return read_number([view, *(prepare_view(each, self.temperature) for each in others)], self.rules)

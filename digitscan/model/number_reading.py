@@ -21,10 +21,10 @@ from digitscan.model.ctc import (
     Candidate,
     Labelling,
     compute_length_probabilities,
-    compute_probabilities,
     find_best_path,
+    follow_labellings,
     merge_separators,
-    search_labellings,
+    rank_labellings,
 )
 from digitscan.model.metadata import ModelMetadata
 from digitscan.model.number_rules import NumberRules
@@ -71,20 +71,43 @@ class NumberDecision(NamedTuple):
     note: str
 
 
-def read_number(
-    views: Sequence[NDArray[np.floating]], rules: NumberRules, temperature: float = 1.0
-) -> NumberReading:
+class LineView(NamedTuple):
+    """What the network says of one view of a line, prepared to be read."""
+
+    symbols: NDArray[np.float64]
+    """The probabilities (T, 13) of the symbols at each step, with the model's temperature."""
+    digits: NDArray[np.float64]
+    """Those (T, 11) of the digits and of nothing, as `merge_separators` gives them."""
+    labellings: tuple[Labelling, ...]
+    """The likely numbers."""
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether they are probabilities: the network of a broken model may give NaN."""
+        return bool(np.isfinite(self.symbols).all())
+
+
+def prepare_view(probabilities: NDArray[np.floating], temperature: float = 1.0) -> LineView:
+    """Return a view of a line, from the probabilities (T, 13) of the symbols at its T steps.
+
+    `temperature` is what their logarithms are divided by, as in `ModelMetadata`.
+    """
+    symbols = apply_temperature(probabilities, temperature)
+    if not np.isfinite(symbols).all():
+        return LineView(symbols, symbols, ())
+    digits = merge_separators(symbols)
+    return LineView(symbols, digits, tuple(follow_labellings(digits, SEARCH_WIDTH)))
+
+
+def read_number(views: Sequence[LineView], rules: NumberRules) -> NumberReading:
     """Return the number in a line, of which there are some views.
 
-    Each is the probabilities (T, 13) of the symbols at its T steps. The probability of a number is the mean
-    over the views. `temperature` is what the logarithms of the probabilities are divided by, as in
-    `ModelMetadata`.
+    The probability of a number is the mean over the views.
     """
-    scaled = [apply_temperature(probabilities, temperature) for probabilities in views]
-    if not all(np.isfinite(view).all() for view in scaled):
+    if not all(view.is_valid for view in views):
         return NumberReading("", math.nan)
-    digits = [merge_separators(view) for view in scaled]
-    candidates = _search_views(digits)
+    digits = [view.digits for view in views]
+    candidates = rank_labellings(digits, {each for view in views for each in view.labellings})
     if not candidates:
         return NumberReading("", 0.0)
     allowed, allowed_probability = _apply_rules(digits, candidates, rules)
@@ -92,32 +115,22 @@ def read_number(
     if not allowed:
         allowed, allowed_probability = [each for each in candidates if each.labelling], 1.0
     likely = _list_likely(candidates, allowed, allowed_probability)
-    if not candidates[0].labelling:
-        return NumberReading("", candidates[0].probability, likely=likely)
+    first = candidates[0]
+    if not first.labelling:
+        return NumberReading("", first.probability, likely=likely)
     best = allowed[0]
     may_be_empty = any(not each.labelling and each.probability > best.probability for each in candidates)
-    notes, has_minus_sign = _describe_separators(find_best_path(scaled[0]))
-    objection = rules.find_objection(_to_text(candidates[0].labelling)) if is_contradicted else ""
+    notes, has_minus_sign = _describe_separators(find_best_path(views[0].symbols))
+    objection = rules.find_objection(_to_text(first.labelling)) if is_contradicted else ""
     return NumberReading(
         _to_text(best.labelling),
         min(best.probability / allowed_probability, 1.0),
         _compute_digit_confidences(best.labelling, allowed),
-        _find_alternative(allowed, allowed_probability, candidates[0]),
+        _find_alternative(allowed, allowed_probability, first),
         (*notes, objection) if objection else notes,
         needs_review=has_minus_sign or is_contradicted or may_be_empty,
         likely=likely,
     )
-
-
-def _search_views(views: Sequence[NDArray[np.float64]]) -> list[Candidate]:
-    """Return the likely numbers of all views, each with its mean probability, the most probable first."""
-    found = [search_labellings(view, SEARCH_WIDTH) for view in views]
-    if len(found) == 1:
-        return found[0]
-    labellings = sorted({candidate.labelling for candidates in found for candidate in candidates})
-    means = np.mean([compute_probabilities(view, labellings) for view in views], axis=0).tolist()
-    candidates = [Candidate(*each) for each in zip(labellings, means, strict=True)]
-    return sorted(candidates, key=lambda candidate: -candidate.probability)
 
 
 def apply_temperature(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:

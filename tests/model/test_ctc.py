@@ -17,14 +17,21 @@ from digitscan.model.ctc import (
     MINUS,
     POINT,
     SYMBOL_COUNT,
+    Candidate,
     compute_length_probabilities,
     compute_probabilities,
     find_best_path,
+    follow_labellings,
     merge_separators,
-    search_labellings,
+    rank_labellings,
 )
 
 Labelling = tuple[int, ...]
+
+
+def search_labellings(views: list[NDArray[np.float64]], width: int) -> list[Candidate]:
+    """The likely labellings of a line in all its views, as a number is read."""
+    return rank_labellings(views, {each for view in views for each in follow_labellings(view, width)})
 
 
 def to_labelling(path: tuple[int, ...], blank: int) -> Labelling:
@@ -78,7 +85,7 @@ def test_a_wide_search_finds_every_probable_labelling_with_its_probability_and_t
     probabilities: NDArray[np.float64],
 ) -> None:
     expected = sum_over_paths(probabilities)
-    found = search_labellings(probabilities, 1000)
+    found = search_labellings([probabilities], 1000)
     for labelling, probability in found:
         assert probability == pytest.approx(expected.pop(labelling))
     assert all(probability < 5e-3 for probability in expected.values())
@@ -87,11 +94,22 @@ def test_a_wide_search_finds_every_probable_labelling_with_its_probability_and_t
     )
 
 
+@given(distributions(max_steps=4), distributions(max_steps=4))
+def test_the_probability_in_several_views_is_the_mean_over_them(
+    first: NDArray[np.float64], second: NDArray[np.float64]
+) -> None:
+    symbol_count = min(first.shape[1], second.shape[1])
+    views = [np.hstack((view[:, : symbol_count - 1], view[:, -1:])) for view in (first, second)]
+    expected = [defaultdict(float, sum_over_paths(view)) for view in views]
+    for labelling, probability in search_labellings(views, 1000):
+        assert probability == pytest.approx(sum(of_view[labelling] for of_view in expected) / 2)
+
+
 @given(distributions(), st.integers(1, 4))
 def test_a_narrow_search_returns_no_more_than_its_width(
     probabilities: NDArray[np.float64], width: int
 ) -> None:
-    assert 1 <= len(search_labellings(probabilities, width)) <= width
+    assert 1 <= len(search_labellings([probabilities], width)) <= width
 
 
 @given(distributions())
@@ -106,7 +124,7 @@ def test_the_most_probable_labelling_may_be_another_than_that_of_the_best_path()
     # Graves 2006: two steps, a symbol with probability 0.4 at each, and a blank with 0.6.
     probabilities = np.array([[0.4, 0.6]] * 2)
     assert find_best_path(probabilities) == ()
-    assert [candidate.labelling for candidate in search_labellings(probabilities, 5)] == [(0,), ()]
+    assert [candidate.labelling for candidate in search_labellings([probabilities], 5)] == [(0,), ()]
 
 
 def test_a_point_between_two_equal_digits_separates_them_and_is_no_part_of_the_number() -> None:
@@ -116,16 +134,16 @@ def test_a_point_between_two_equal_digits_separates_them_and_is_no_part_of_the_n
     merged = merge_separators(probabilities)
     assert merged.shape == (5, 11)
     assert np.allclose(merged.sum(axis=1), 1.0)
-    assert search_labellings(merged, 5) == [((4, 4), 1.0)]
+    assert search_labellings([merged], 5) == [((4, 4), 1.0)]
 
 
 def test_a_long_line_of_which_nothing_is_known_is_searched_too() -> None:
     probabilities = np.full((300, 11), 1 / 11)
     probabilities[:, 10] += np.linspace(0.0, 0.2, 300)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    found = search_labellings(probabilities, 8)
+    found = search_labellings([probabilities], 8)
     assert all(0.0 <= candidate.probability < 1e-6 for candidate in found)
 
 
 def test_steps_without_any_probability_have_no_labelling() -> None:
-    assert search_labellings(np.zeros((3, 11)), 8) == []
+    assert search_labellings([np.zeros((3, 11))], 8) == []

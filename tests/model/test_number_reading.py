@@ -18,12 +18,18 @@ from digitscan.model.number_reading import (
     NumberReading,
     apply_temperature,
     decide_number,
+    prepare_view,
     read_number,
 )
 from digitscan.model.number_rules import NumberRules
 from digitscan.prediction import Status
 
 NO_RULES = NumberRules()
+
+
+def read(views: list[NDArray[np.float32]], rules: NumberRules, temperature: float = 1.0) -> NumberReading:
+    """What is read of the probabilities of a line in some views."""
+    return read_number([prepare_view(view, temperature) for view in views], rules)
 
 
 def make_line(*steps: int | dict[int, float]) -> NDArray[np.float32]:
@@ -42,14 +48,14 @@ def make_line(*steps: int | dict[int, float]) -> NDArray[np.float32]:
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=20))
 def test_certain_steps_are_read_as_they_are_with_leading_zeros(digits: list[int]) -> None:
-    reading = read_number([make_line(*digits)], NO_RULES)
+    reading = read([make_line(*digits)], NO_RULES)
     number = "".join(map(str, digits))
     assert reading == NumberReading(number, 1.0, (1.0,) * len(digits), likely=((number, 1.0),))
 
 
 def test_the_confidence_is_that_of_the_whole_number_and_each_digit_has_its_own() -> None:
     line = make_line({4: 0.9, 9: 0.1}, 0, {7: 0.8, 1: 0.2})
-    reading = read_number([line], NO_RULES)
+    reading = read([line], NO_RULES)
     assert reading.number == "407"
     assert reading.confidence == pytest.approx(0.72)
     assert reading.digit_confidences == pytest.approx((0.9, 1.0, 0.8))
@@ -57,7 +63,7 @@ def test_the_confidence_is_that_of_the_whole_number_and_each_digit_has_its_own()
 
 def test_a_temperature_makes_the_model_less_sure_and_changes_no_sum() -> None:
     line = make_line({4: 0.9, 9: 0.1})
-    assert read_number([line], NO_RULES, 2.0).confidence == pytest.approx(0.75)
+    assert read([line], NO_RULES, 2.0).confidence == pytest.approx(0.75)
     assert np.allclose(apply_temperature(line, 2.0).sum(axis=1), 1.0)
 
 
@@ -72,7 +78,7 @@ def test_a_temperature_makes_the_model_less_sure_and_changes_no_sum() -> None:
 def test_a_second_reading_is_named_where_it_is_not_much_less_probable(
     last: dict[int, float], alternative: str | None
 ) -> None:
-    reading = read_number([make_line(4, 0, last)], NO_RULES)
+    reading = read([make_line(4, 0, last)], NO_RULES)
     assert (reading.number, reading.alternative) == ("407", alternative)
 
 
@@ -91,15 +97,15 @@ def test_a_second_reading_is_named_where_it_is_not_much_less_probable(
 def test_points_and_dashes_are_in_the_notes_and_a_minus_sign_is_for_a_person(
     symbols: tuple[int, ...], number: str, notes: tuple[str, ...], needs_review: bool
 ) -> None:
-    reading = read_number([make_line(*symbols)], NO_RULES)
+    reading = read([make_line(*symbols)], NO_RULES)
     assert (reading.number, reading.notes, reading.needs_review) == (number, notes, needs_review)
     assert reading.confidence == 1.0
 
 
 def test_a_known_length_decides_between_readings() -> None:
     line = make_line({4: 0.6, BLANK: 0.4}, 0, {7: 0.5, 1: 0.5})
-    assert read_number([line], NO_RULES).number in {"407", "401"}
-    reading = read_number([line], NumberRules.parse("2", None))
+    assert read([line], NO_RULES).number in {"407", "401"}
+    reading = read([line], NumberRules.parse("2", None))
     assert reading.number in {"07", "01"}
     assert reading.confidence == pytest.approx(0.5)
     assert not reading.needs_review
@@ -108,14 +114,14 @@ def test_a_known_length_decides_between_readings() -> None:
 
 def test_the_confidence_is_given_that_the_length_is_allowed() -> None:
     line = make_line(4, {0: 0.7, BLANK: 0.3}, 7)
-    assert read_number([line], NO_RULES).confidence == pytest.approx(0.7)
-    assert read_number([line], NumberRules.parse("3", None)).confidence == pytest.approx(1.0)
+    assert read([line], NO_RULES).confidence == pytest.approx(0.7)
+    assert read([line], NumberRules.parse("3", None)).confidence == pytest.approx(1.0)
 
 
 def test_an_empty_field_is_empty_whatever_length_is_known() -> None:
     rules = NumberRules.parse("1", None)
-    assert read_number([make_line({4: 0.3, BLANK: 0.7})], rules).number == ""
-    assert read_number([make_line({4: 0.7, BLANK: 0.3})], rules).confidence == pytest.approx(0.7)
+    assert read([make_line({4: 0.3, BLANK: 0.7})], rules).number == ""
+    assert read([make_line({4: 0.7, BLANK: 0.3})], rules).confidence == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize(
@@ -129,21 +135,21 @@ def test_an_empty_field_is_empty_whatever_length_is_known() -> None:
 def test_a_picture_that_contradicts_the_known_length_is_for_a_person(
     line: NDArray[np.float32], number: str
 ) -> None:
-    reading = read_number([line], NumberRules.parse("5", None))
+    reading = read([line], NumberRules.parse("5", None))
     assert (reading.number, reading.notes) == (number, ("5 digits expected",))
     assert reading.needs_review
 
 
 def test_the_check_digit_decides_between_readings_of_which_one_passes() -> None:
     line = make_line(7, 9, {9: 0.4, 4: 0.6}, 2, 7, 3, 9, 8, 7, 1, 3)
-    reading = read_number([line], NumberRules.parse("11", "luhn"))
+    reading = read([line], NumberRules.parse("11", "luhn"))
     assert (reading.number, reading.alternative) == ("79927398713", "79427398713")
     assert reading.confidence == pytest.approx(1.0)
     assert not reading.needs_review
 
 
 def test_a_number_that_fails_the_check_digit_is_for_a_person() -> None:
-    reading = read_number([make_line(1, 2, 3)], NumberRules.parse(None, "luhn"))
+    reading = read([make_line(1, 2, 3)], NumberRules.parse(None, "luhn"))
     assert reading == NumberReading(
         "123",
         1.0,
@@ -172,7 +178,7 @@ def test_whatever_the_network_gives_a_reading_is_sound_and_ok_only_within_the_ru
     line: NDArray[np.float32], length: str | None, check: str | None, temperature: float
 ) -> None:
     rules = NumberRules.parse(length, check)
-    reading = read_number([line], rules, temperature)
+    reading = read([line], rules, temperature)
     assert 0.0 <= reading.confidence <= 1.0
     assert len(reading.digit_confidences) == len(reading.number)
     assert all(0.0 < confidence <= 1.0 + 1e-9 for confidence in reading.digit_confidences)
@@ -182,29 +188,29 @@ def test_whatever_the_network_gives_a_reading_is_sound_and_ok_only_within_the_ru
 
 def test_a_line_of_which_the_network_gives_no_number_is_an_error(metadata: ModelMetadata) -> None:
     for value in (np.nan, 0.0):
-        reading = read_number([np.full((3, SYMBOL_COUNT), value, np.float32)], NO_RULES)
+        reading = read([np.full((3, SYMBOL_COUNT), value, np.float32)], NO_RULES)
         decision = decide_number(reading, metadata)
         assert decision == (None, None, Status.ERROR, "the model gave no number")
 
 
 def test_the_likely_readings_are_listed_with_their_probabilities() -> None:
     line = make_line({4: 0.9, 9: 0.1}, 0, {7: 0.8, BLANK: 0.2})
-    readings = read_number([line], NO_RULES).likely
+    readings = read([line], NO_RULES).likely
     assert [number for number, _ in readings] == ["407", "40", "907", "90"]
     assert [probability for _, probability in readings] == pytest.approx([0.72, 0.18, 0.08, 0.02])
-    known = read_number([line], NumberRules.parse("2", None)).likely
+    known = read([line], NumberRules.parse("2", None)).likely
     assert [number for number, _ in known] == ["40", "90"]
     assert [probability for _, probability in known] == pytest.approx([0.9, 0.1])
-    assert read_number([line], NumberRules.parse("5", None)).likely[0][0] == "407"
+    assert read([line], NumberRules.parse("5", None)).likely[0][0] == "407"
 
 
 def test_that_there_are_no_digits_is_a_reading_too_whatever_is_known() -> None:
     line = make_line({4: 0.6, BLANK: 0.4}, {1: 0.6, BLANK: 0.4})
-    assert read_number([line], NO_RULES).likely[-1] == ("", pytest.approx(0.16))
-    known = dict(read_number([line], NumberRules.parse("2", None)).likely)
+    assert read([line], NO_RULES).likely[-1] == ("", pytest.approx(0.16))
+    known = dict(read([line], NumberRules.parse("2", None)).likely)
     assert known == pytest.approx({"41": 0.36 / 0.52, "": 0.16 / 0.52})
-    assert read_number([make_line(BLANK)], NO_RULES).likely == (("", 1.0),)
-    assert read_number([np.full((3, SYMBOL_COUNT), np.nan, np.float32)], NO_RULES).likely == ()
+    assert read([make_line(BLANK)], NO_RULES).likely == (("", 1.0),)
+    assert read([np.full((3, SYMBOL_COUNT), np.nan, np.float32)], NO_RULES).likely == ()
 
 
 @given(
@@ -214,7 +220,7 @@ def test_that_there_are_no_digits_is_a_reading_too_whatever_is_known() -> None:
 def test_the_best_reading_is_the_one_of_the_row_and_all_are_shares(
     line: NDArray[np.float32], rules: NumberRules
 ) -> None:
-    row = read_number([line, line[::-1]], rules)
+    row = read([line, line[::-1]], rules)
     probabilities = [probability for _, probability in row.likely]
     assert probabilities == sorted(probabilities, reverse=True)
     if row.number:
@@ -260,23 +266,23 @@ def test_numbers_of_a_model_without_calibration_are_ok_only_above_a_limit_that_t
 
 def test_the_probability_of_a_number_is_its_mean_over_the_views():
     views = [make_line(4, 0, {7: 0.9, 1: 0.1}), make_line(4, 0, {7: 0.3, 1: 0.7})]
-    assert read_number(views[1:], NO_RULES).number == "401"
-    reading = read_number(views, NO_RULES)
+    assert read(views[1:], NO_RULES).number == "401"
+    reading = read(views, NO_RULES)
     assert reading.number == "407"
     assert reading.confidence == pytest.approx(0.6, abs=0.01)
     assert reading.alternative == "401"
 
 
 def test_a_number_that_only_one_view_shows_counts_with_its_share():
-    reading = read_number([make_line(4, 0), make_line(4, 0, 7)], NumberRules.parse("3", None))
+    reading = read([make_line(4, 0), make_line(4, 0, 7)], NumberRules.parse("3", None))
     assert reading.number == "407"
 
 
 def test_a_reading_that_the_rules_turn_round_against_the_picture_is_for_review():
     line = make_line(4, 0, 7, {1: 0.94, BLANK: 0.06})
-    reading = read_number([line], NumberRules.parse("3", None))
+    reading = read([line], NumberRules.parse("3", None))
     assert reading.number == "407"
     assert reading.needs_review
     assert reading.alternative == "4071"
     near = make_line(4, 0, 7, {1: 0.6, BLANK: 0.4})
-    assert not read_number([near], NumberRules.parse("3", None)).needs_review
+    assert not read([near], NumberRules.parse("3", None)).needs_review
