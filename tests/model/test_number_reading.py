@@ -213,6 +213,12 @@ def test_that_there_are_no_digits_is_a_reading_too_whatever_is_known() -> None:
     assert read([np.full((3, SYMBOL_COUNT), np.nan, np.float32)], NO_RULES).likely == ()
 
 
+def test_a_number_is_named_for_review_where_many_are_about_as_probable_as_none() -> None:
+    reading = read([make_line({4: 0.26, 9: 0.24, 7: 0.22, BLANK: 0.28})], NO_RULES)
+    assert (reading.number, reading.needs_review, reading.alternative) == ("4", True, "9")
+    assert read([make_line({4: 0.25, 9: 0.2, BLANK: 0.55})], NO_RULES).number == ""
+
+
 @given(
     arrays(np.float32, (6, SYMBOL_COUNT), elements=st.floats(0.0078125, 1.0, width=32)),
     st.sampled_from([NO_RULES, NumberRules.parse("1-3", None), NumberRules.parse(None, "luhn")]),
