@@ -1,7 +1,8 @@
 """Calibration of a network that reads lines: its temperature, and the confidence from which a row is `ok`.
 
 As `calibration` does for digits: both are fitted to what the compiled model answers, to numbers composed of
-the validation digits, writers and fonts, which the network has not learned from.
+the validation digits, writers and fonts, which the network has not learned from. The temperature comes first,
+from one view of each line; the threshold is fitted to what a scan reads with it, in all views.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from digitscan.model.line_classifier import LineClassifier
 from digitscan.model.line_reader import LineReader
 from digitscan.model.number_reading import apply_temperature
 from digitscan.model.number_rules import NumberRules
-from digitscan.training.certain_threshold import fit_certain_threshold
+from digitscan.training.certain_threshold import count_allowed_wrong, fit_certain_threshold
 from digitscan.training.data.number_generator import LabelledLine
 from digitscan.training.line_task import keep_digits
 
@@ -48,6 +49,8 @@ class LineScores(NamedTuple):
     """The share of the numbers that are read right, 0 to 1."""
     ok_share: float
     """The share of them that is marked `ok`."""
+    ok_wrong_share: float
+    """The share of these that is wrong; 0 where none is `ok`."""
 
 
 class _Readings(NamedTuple):
@@ -60,11 +63,21 @@ class _Readings(NamedTuple):
     """Whether there is a number in the line."""
 
 
-def calibrate_lines(classifier: LineClassifier, lines: Sequence[LabelledLine]) -> LineCalibration:
-    """Return the calibration of a network, by what it reads in these lines."""
+def calibrate_lines(
+    classifier: LineClassifier, lines: Sequence[LabelledLine], digit_count: int | None = None
+) -> LineCalibration:
+    """Return the calibration of a network, by what it reads in these lines.
+
+    `digit_count` is the number of different images that the digits of the lines come from, if they are few.
+    The threshold is then fitted to no more numbers than so many digits make: thousands of numbers that are
+    composed of the same ten images prove no more than these.
+    """
     first = lines[:TEMPERATURE_LINES]
     answers = classifier.classify([line.pixels for line in first])
     temperature = fit_line_temperature(answers, [keep_digits(line.symbols) for line in first])
+    if digit_count is not None:
+        totals = np.cumsum([len(keep_digits(line.symbols)) for line in lines])
+        lines = lines[: int(np.searchsorted(totals, digit_count, side="right"))]
     return LineCalibration(temperature, _fit_threshold(*_read(classifier, lines, temperature)))
 
 
@@ -74,7 +87,12 @@ def measure_lines(
     """Return how a calibrated network reads the numbers among lines."""
     confidences, is_right, is_number = _read(classifier, lines, calibration.temperature)
     limit = 2.0 if calibration.ok_confidence is None else calibration.ok_confidence
-    return LineScores(float(is_right[is_number].mean()), float((confidences[is_number] >= limit).mean()))
+    is_ok = is_number & (confidences >= limit)
+    return LineScores(
+        float(is_right[is_number].mean()),
+        float(is_ok[is_number].mean()),
+        float((~is_right[is_ok]).mean()) if is_ok.any() else 0.0,
+    )
 
 
 def _read(classifier: LineClassifier, lines: Sequence[LabelledLine], temperature: float) -> _Readings:
@@ -105,14 +123,18 @@ def fit_line_temperature(
 def _fit_threshold(
     confidences: NDArray[np.float64], is_right: NDArray[np.bool_], is_number: NDArray[np.bool_]
 ) -> float | None:
-    """Return the lowest confidence that keeps both promises, with 4 decimals; None if there is none."""
+    """Return the lowest confidence that keeps both promises, with 4 decimals; None if there is none.
+
+    Each is proved with CONFIDENCE_LEVEL.
+    """
     fitted = fit_certain_threshold(confidences[is_number], ~is_right[is_number], MAX_OK_WRONG)
     if fitted is None:
         return None
     threshold = max(MIN_THRESHOLD, fitted.threshold)
     negatives = np.sort(confidences[~is_number])[::-1]
     if negatives.size:
-        # Just above the most confident one that must not be `ok`.
-        limit = float(round_down(negatives[[int(MAX_NEGATIVES_OK * negatives.size)]])[0])
+        # Just above the most confident one that must not be `ok`: so few prove that the share is kept.
+        allowed = int(count_allowed_wrong(negatives.size, MAX_NEGATIVES_OK)[-1])
+        limit = float(round_down(negatives[[max(0, allowed)]])[0])
         threshold = max(threshold, limit + 1e-4)
     return round(threshold, 4) if threshold <= 0.99995 else None

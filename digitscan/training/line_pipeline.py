@@ -72,9 +72,11 @@ def train_line(
         f"{counts.train:,} pictures."
     )
     trained = _train(config, recipe, sources, checkpoint_file, counts, log)
+    ok_share, ok_wrong_share = trained.test.ok_share, trained.test.ok_wrong_share
     log(
-        f"Of {counts.test:,} pictures composed of the test digits, {100 * trained.test.accuracy:.2f} % of "
-        f"the numbers are read right, and {100 * trained.test.ok_share:.1f} % are ok."
+        "Of new numbers, composed of the test digits and of fonts and writers that it did not learn from, "
+        f"{100 * trained.test.accuracy:.2f} % are read right. {100 * ok_share:.1f} % are ok, and "
+        f"{100 * ok_wrong_share:.2f} % of these are wrong."
     )
     seconds = time.perf_counter() - start + checkpoint_file.previous_seconds
     model = _save(config, recipe, trained, seconds, log)
@@ -131,16 +133,19 @@ def _train(
         task = LineTask(generator, config.seed, recipe.batch_size)
         result = fit(build_line(), recipe, task, checkpoint_file, log, config.quiet)
         with show_activity("Fitting the threshold for ok", config.quiet):
-            return _calibrate_and_test(result, generator)
+            few_digits = None if config.data is None else len(sources.digits["val"].labels)
+            return _calibrate_and_test(result, generator, few_digits)
 
 
-def _calibrate_and_test(result: TrainingResult, generator: NumberDataGenerator) -> _TrainedLineModel:
+def _calibrate_and_test(
+    result: TrainingResult, generator: NumberDataGenerator, digit_count: int | None
+) -> _TrainedLineModel:
     from digitscan.model.tflite_compiler import compile_model
 
     compiled = compile_model(result.keras_model)
     classifier = LineClassifier(compiled, _create_metadata())
     lines = generator.make_calibration_lines()
-    calibration = calibrate_lines(classifier, lines)
+    calibration = calibrate_lines(classifier, lines, digit_count)
     test = measure_lines(classifier, generator.make_test_lines(), calibration)
     return _TrainedLineModel(result, calibration, test, compiled)
 
@@ -172,7 +177,11 @@ def _save(config: TrainConfig, recipe: Recipe, trained: _TrainedLineModel, secon
         temperature=trained.calibration.temperature,
         ok_confidence=trained.calibration.ok_confidence,
         training=training,
-        scores={"test accuracy": trained.test.accuracy, "test ok": trained.test.ok_share},
+        scores={
+            "test accuracy": trained.test.accuracy,
+            "test ok": trained.test.ok_share,
+            "test ok wrong": trained.test.ok_wrong_share,
+        },
     )
     return save_model(
         trained.result.keras_model,

@@ -79,6 +79,7 @@ def test_few_of_other_lines_above_the_threshold_are_wrong():
     scores = measure_lines(_Answers(lines, answers), lines, calibration)
     assert scores.accuracy == pytest.approx(is_right.mean())
     assert scores.ok_share == pytest.approx(is_ok.mean(), abs=0.02)
+    assert scores.ok_wrong_share == pytest.approx(np.mean(~is_right[is_ok]), abs=0.002)
 
 
 def test_few_words_are_ok():
@@ -91,6 +92,13 @@ def test_few_words_are_ok():
     assert without.ok_confidence < together.ok_confidence
     word_confidences = np.array([answer[1, :10].max() for answer in word_answers])
     assert np.mean(word_confidences >= together.ok_confidence) <= MAX_NEGATIVES_OK
+
+
+def test_numbers_of_few_different_digits_prove_nothing():
+    lines, answers = make_lines(6000, np.random.default_rng(2))
+    classifier = _Answers(lines, answers)
+    assert calibrate_lines(classifier, lines, 5000).ok_confidence is not None
+    assert calibrate_lines(classifier, lines, 100).ok_confidence is None
 
 
 def test_words_that_nothing_tells_from_numbers_leave_no_threshold():

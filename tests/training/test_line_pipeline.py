@@ -7,11 +7,11 @@ import pytest
 from digitscan.errors import DataError, UsageError
 from digitscan.model.metadata import Reads
 from digitscan.model.registry import load_model
-from digitscan.training import line_pipeline
 from digitscan.training.config import TrainConfig
 from digitscan.training.data.number_generator import LineCounts
 from digitscan.training.data.sources import load_data
 from digitscan.training.line_pipeline import train_line
+from digitscan.training.line_task import LineTask
 from digitscan.training.pipeline import run_training
 
 
@@ -64,8 +64,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(trained, tmp_path, few_di
     output = tmp_path / "line.h5"
     first = TrainConfig("line", output, data=few_digits, epochs=2)
     with monkeypatch.context() as patch:
-        # It is stopped after both epochs, before anything is saved.
-        patch.setattr(line_pipeline, "_calibrate_and_test", _interrupt)
+        patch.setattr(LineTask, "load_epoch", _interrupt_before_second_epoch)
         with pytest.raises(KeyboardInterrupt):
             run_training(first)
     assert not output.exists()
@@ -74,8 +73,13 @@ def test_an_interrupted_run_ends_with_the_same_weights(trained, tmp_path, few_di
     assert all((one == other).all() for one, other in zip(*weights, strict=True))
 
 
-def _interrupt(*_):
-    raise KeyboardInterrupt
+_load_epoch = LineTask.load_epoch
+
+
+def _interrupt_before_second_epoch(task, epoch):
+    if epoch == 1:
+        raise KeyboardInterrupt
+    return _load_epoch(task, epoch)
 
 
 def test_a_digit_without_images_is_named(few_digits, tmp_path):
