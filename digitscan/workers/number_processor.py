@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 MAX_DIGIT_LINE_WIDTH = 48
 """Pixels of the widest line that may hold one digit alone: it is as wide as high, with its margins."""
+MAX_DIGIT_ASPECT = 1.2
+"""The width of the widest picture, as a share of its height, that may show one digit alone."""
 MIN_LINE_CONFIDENCE = 0.9
 """Where several digits are read with less confidence, one that is clear in the same picture is taken."""
 MAY_BE_SEVERAL = "may be several digits"
@@ -55,7 +57,7 @@ class LineFile(NamedTuple):
     needs_review: bool
     line: LineImage
     digit: Preprocessed | None
-    """The same picture preprocessed as that of one digit, if the line is no wider than one may be."""
+    """The same picture preprocessed as that of one digit, if the line or the picture is as narrow as one."""
 
 
 class _DigitAnswer(NamedTuple):
@@ -146,7 +148,11 @@ class NumberProcessor:
         if image.is_reduced and 0 < line.digit_size < LINE_HEIGHT:
             image = self.decoder.decode(file, _FULL_SCALE)
             line = preprocess_line(image.pixels)
-        is_narrow = line.pixels is not None and line.pixels.shape[1] <= MAX_DIGIT_LINE_WIDTH
+        height, width = image.pixels.shape
+        # A picture that ends at its digit's ink gives a wide line where a long stroke was taken for a print.
+        is_narrow = line.pixels is not None and (
+            line.pixels.shape[1] <= MAX_DIGIT_LINE_WIDTH or width <= MAX_DIGIT_ASPECT * height
+        )
         may_be_digit = is_narrow and self.reader.rules.allows_length(1)
         digit = preprocess(image.pixels) if may_be_digit else None
         return image, LineFile(index, image.notes, image.needs_review or line.needs_review, line, digit)
