@@ -21,6 +21,13 @@ SURE_CONFIDENCE = 0.99
 """From this confidence on, one view of a line is enough: of such numbers, others changed hardly any."""
 MIN_VIEW_CONFIDENCE = 1e-3
 """With less confidence, no other view is looked at."""
+DIGIT_WEIGHT = 2.0
+"""What the probability of a number is multiplied by for each digit: the network leaves out digits, mostly 1s.
+
+Such a weight is usual with CTC, as an insertion bonus for words (Hannun et al. 2014). Of 1,500 composed
+validation pictures, 69.3 % of the numbers are read right without it, 70.7 % with 1.5, 71.1 % with 2, 70.9 %
+with 2.7 and 70.5 % with 3.5.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,12 @@ class LineReader:
 
     def _read(self, line: GrayImage, answer: NDArray[np.float32]) -> NumberReading:
         view = prepare_view(answer, self.temperature)
-        reading = read_number([view], self.rules)
+        reading = read_number([view], self.rules, DIGIT_WEIGHT)
         is_sure = reading.confidence >= SURE_CONFIDENCE and not reading.needs_review
         # Of noise, other views make nothing that is ever `ok`, and its many readings take long.
         is_hopeless = not reading.confidence >= MIN_VIEW_CONFIDENCE
         if is_sure or is_hopeless:
             return reading
         others = self.classifier.classify(list_views(line))
-        return read_number([view, *(prepare_view(each, self.temperature) for each in others)], self.rules)
+        views = [view, *(prepare_view(each, self.temperature) for each in others)]
+        return read_number(views, self.rules, DIGIT_WEIGHT)

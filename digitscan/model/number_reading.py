@@ -106,10 +106,11 @@ def prepare_view(probabilities: NDArray[np.floating], temperature: float = 1.0) 
     return LineView(symbols, digits, tuple(follow_labellings(digits, SEARCH_WIDTH)))
 
 
-def read_number(views: Sequence[LineView], rules: NumberRules) -> NumberReading:
+def read_number(views: Sequence[LineView], rules: NumberRules, digit_weight: float = 1.0) -> NumberReading:
     """Return the number in a line, of which there are some views.
 
-    The probability of a number is the mean over the views.
+    The probability of a number is the mean over the views, multiplied by `digit_weight` for each of its
+    digits, as a share of what all numbers have then. More than 1 corrects a network that leaves out digits.
     """
     if not all(view.is_valid for view in views):
         return NumberReading("", math.nan)
@@ -117,6 +118,7 @@ def read_number(views: Sequence[LineView], rules: NumberRules) -> NumberReading:
     candidates = rank_labellings(digits, {each for view in views for each in view.labellings})
     if not candidates:
         return NumberReading("", 0.0)
+    candidates = _weight_digits(candidates, digit_weight)
     allowed, allowed_probability = _apply_rules(digits, candidates, rules)
     is_contradicted = not allowed or allowed_probability < MIN_ALLOWED_PROBABILITY
     if not allowed:
@@ -138,6 +140,23 @@ def read_number(views: Sequence[LineView], rules: NumberRules) -> NumberReading:
         needs_review=has_minus_sign or is_contradicted or may_be_empty,
         likely=likely,
     )
+
+
+def _weight_digits(candidates: list[Candidate], digit_weight: float) -> list[Candidate]:
+    """Return the candidates with their probabilities weighted by their digits, the best one first.
+
+    What is not among the candidates counts as if it had as many digits as the best one.
+    """
+    if digit_weight == 1.0:
+        return candidates
+    weighted = [
+        Candidate(each.labelling, each.probability * digit_weight ** len(each.labelling))
+        for each in candidates
+    ]
+    weighted.sort(key=lambda candidate: -candidate.probability)
+    rest = max(0.0, 1.0 - sum(each.probability for each in candidates))
+    total = sum(each.probability for each in weighted) + rest * digit_weight ** len(weighted[0].labelling)
+    return [each._replace(probability=each.probability / total) for each in weighted]
 
 
 def apply_temperature(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:

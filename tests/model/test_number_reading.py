@@ -279,6 +279,16 @@ def test_the_probability_of_a_number_is_its_mean_over_the_views():
     assert reading.alternative == "401"
 
 
+def test_a_weight_for_each_digit_favours_longer_numbers_and_keeps_probabilities():
+    view = prepare_view(make_line(4, {1: 0.4, BLANK: 0.6}))
+    assert read_number([view], NO_RULES).number == "4"
+    weighted = read_number([view], NO_RULES, 2.0)
+    assert weighted.number == "41"
+    # 0.4 * 2 * 2 against 0.6 * 2.
+    assert weighted.likely == (("41", pytest.approx(1.6 / 2.8)), ("4", pytest.approx(1.2 / 2.8)))
+    assert read_number([view], NumberRules.parse("1", None), 2.0).number == "4"
+
+
 def test_a_number_that_only_one_view_shows_counts_with_its_share():
     reading = read([make_line(4, 0), make_line(4, 0, 7)], NumberRules.parse("3", None))
     assert reading.number == "407"
