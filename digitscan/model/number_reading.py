@@ -87,11 +87,8 @@ class LineView(NamedTuple):
     """Those (T, 11) of the digits and of nothing, as `merge_separators` gives them."""
     labellings: tuple[Labelling, ...]
     """The likely numbers."""
-
-    @property
-    def is_valid(self) -> bool:
-        """Whether they are probabilities: the network of a broken model may give NaN."""
-        return bool(np.isfinite(self.symbols).all())
+    is_valid: bool = True
+    """Whether they are probabilities: the network of a broken model may give NaN."""
 
 
 def prepare_view(probabilities: NDArray[np.floating], temperature: float = 1.0) -> LineView:
@@ -101,7 +98,7 @@ def prepare_view(probabilities: NDArray[np.floating], temperature: float = 1.0) 
     """
     symbols = apply_temperature(probabilities, temperature)
     if not np.isfinite(symbols).all():
-        return LineView(symbols, symbols, ())
+        return LineView(symbols, symbols, (), is_valid=False)
     digits = merge_separators(symbols)
     return LineView(symbols, digits, tuple(follow_labellings(digits, SEARCH_WIDTH)))
 
@@ -118,8 +115,9 @@ def read_number(views: Sequence[LineView], rules: NumberRules, digit_weight: flo
     candidates = rank_labellings(digits, {each for view in views for each in view.labellings})
     if not candidates:
         return NumberReading("", 0.0)
-    candidates = _weight_digits(candidates, digit_weight)
-    allowed, allowed_probability = _apply_rules(digits, candidates, rules)
+    total = _compute_weighted_total(candidates, digit_weight)
+    candidates = _weight_digits(candidates, digit_weight, total)
+    allowed, allowed_probability = _apply_rules(digits, candidates, rules, digit_weight, total)
     is_contradicted = not allowed or allowed_probability < MIN_ALLOWED_PROBABILITY
     if not allowed:
         allowed, allowed_probability = [each for each in candidates if each.labelling], 1.0
@@ -142,21 +140,24 @@ def read_number(views: Sequence[LineView], rules: NumberRules, digit_weight: flo
     )
 
 
-def _weight_digits(candidates: list[Candidate], digit_weight: float) -> list[Candidate]:
-    """Return the candidates with their probabilities weighted by their digits, the best one first.
+def _compute_weighted_total(candidates: Sequence[Candidate], digit_weight: float) -> float:
+    """Return the sum over all numbers of their probabilities, each weighted for its digits.
 
-    What is not among the candidates counts as if it had as many digits as the best one.
+    Numbers that are not among the candidates count as if they had as many digits as the first of these.
     """
-    if digit_weight == 1.0:
-        return candidates
-    weighted = [
-        Candidate(each.labelling, each.probability * digit_weight ** len(each.labelling))
-        for each in candidates
-    ]
-    weighted.sort(key=lambda candidate: -candidate.probability)
     rest = max(0.0, 1.0 - sum(each.probability for each in candidates))
-    total = sum(each.probability for each in weighted) + rest * digit_weight ** len(weighted[0].labelling)
-    return [each._replace(probability=each.probability / total) for each in weighted]
+    return rest * digit_weight ** len(candidates[0].labelling) + sum(
+        each.probability * digit_weight ** len(each.labelling) for each in candidates
+    )
+
+
+def _weight_digits(candidates: Sequence[Candidate], digit_weight: float, total: float) -> list[Candidate]:
+    """Return the candidates with their probabilities weighted for their digits, the best one first."""
+    weighted = [
+        Candidate(labelling, probability * digit_weight ** len(labelling) / total)
+        for labelling, probability in candidates
+    ]
+    return sorted(weighted, key=lambda candidate: -candidate.probability)
 
 
 def apply_temperature(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
@@ -168,18 +169,24 @@ def apply_temperature(probabilities: NDArray[np.floating], temperature: float) -
 
 
 def _apply_rules(
-    views: Sequence[NDArray[np.float64]], candidates: Sequence[Candidate], rules: NumberRules
+    views: Sequence[NDArray[np.float64]],
+    candidates: Sequence[Candidate],
+    rules: NumberRules,
+    digit_weight: float,
+    total: float,
 ) -> tuple[list[Candidate], float]:
     """Return the numbers that are allowed, and the probability of all that may be there.
 
     That is a number that is allowed, or none, as fields may be empty whatever is known. Of numbers that are
     not among the candidates, only the length is looked at: the confidence is rather too low than too high.
+    Lengths are weighted as the candidates are, or a reading would be surer than what is known makes it.
     """
     if rules.allow_all:
         return [each for each in candidates if each.labelling], 1.0
     allowed_probability = 1.0
     if rules.max_length is not None:
         lengths = np.mean([compute_length_probabilities(view, rules.max_length) for view in views], axis=0)
+        lengths *= digit_weight ** np.arange(len(lengths)) / total
         is_allowed = [count == 0 or rules.allows_length(count) for count in range(len(lengths))]
         allowed_probability = float(lengths[is_allowed].sum())
     allowed = []

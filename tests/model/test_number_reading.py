@@ -222,11 +222,12 @@ def test_a_number_is_named_for_review_where_many_are_about_as_probable_as_none()
 @given(
     arrays(np.float32, (6, SYMBOL_COUNT), elements=st.floats(0.0078125, 1.0, width=32)),
     st.sampled_from([NO_RULES, NumberRules.parse("1-3", None), NumberRules.parse(None, "luhn")]),
+    st.sampled_from([1.0, 2.0]),
 )
 def test_the_best_reading_is_the_one_of_the_row_and_all_are_shares(
-    line: NDArray[np.float32], rules: NumberRules
+    line: NDArray[np.float32], rules: NumberRules, digit_weight: float
 ) -> None:
-    row = read([line, line[::-1]], rules)
+    row = read_number([prepare_view(line), prepare_view(line[::-1])], rules, digit_weight)
     probabilities = [probability for _, probability in row.likely]
     assert probabilities == sorted(probabilities, reverse=True)
     if row.number:
@@ -287,6 +288,14 @@ def test_a_weight_for_each_digit_favours_longer_numbers_and_keeps_probabilities(
     # 0.4 * 2 * 2 against 0.6 * 2.
     assert weighted.likely == (("41", pytest.approx(1.6 / 2.8)), ("4", pytest.approx(1.2 / 2.8)))
     assert read_number([view], NumberRules.parse("1", None), 2.0).number == "4"
+
+
+def test_the_weight_of_digits_changes_nothing_between_numbers_of_one_length():
+    view = prepare_view(make_line(4, 0, {7: 0.3, 1: 0.1, BLANK: 0.6}))
+    for digit_weight in (1.0, 2.0):
+        reading = read_number([view], NumberRules.parse("3", None), digit_weight)
+        assert reading.number == "407"
+        assert reading.confidence == pytest.approx(0.75)
 
 
 def test_a_number_that_only_one_view_shows_counts_with_its_share():
