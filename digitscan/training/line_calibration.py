@@ -135,6 +135,8 @@ def _fit_threshold(
     if negatives.size:
         # Just above the most confident one that must not be `ok`: so few prove that the share is kept.
         allowed = int(count_allowed_wrong(negatives.size, MAX_NEGATIVES_OK)[-1])
-        limit = float(round_down(negatives[[max(0, allowed)]])[0])
+        if allowed < 0:  # too few to prove anything
+            return None
+        limit = float(round_down(negatives[[allowed]])[0])
         threshold = max(threshold, limit + 1e-4)
     return round(threshold, 4) if threshold <= 0.99995 else None

@@ -101,10 +101,18 @@ def test_numbers_of_few_different_digits_prove_nothing():
     assert calibrate_lines(classifier, lines, 100).ok_confidence is None
 
 
+def test_too_few_words_prove_nothing():
+    lines, answers = make_lines(6000, np.random.default_rng(4))
+    for count in (100, 200):
+        words = [LabelledLine(PIXELS.copy(), ()) for _ in range(count)]
+        together = calibrate([*lines, *words], [*answers, *[answer_for(1, 2, 0.5)] * count])
+        assert (together.ok_confidence is None) == (count == 100)
+
+
 def test_words_that_nothing_tells_from_numbers_leave_no_threshold():
     lines, answers = make_lines(6000, np.random.default_rng(4))
-    words = [LabelledLine(PIXELS.copy(), ()) for _ in range(100)]
-    assert calibrate([*lines, *words], [*answers, *[answer_for(1, 2, 1.0)] * 100]).ok_confidence is None
+    words = [LabelledLine(PIXELS.copy(), ()) for _ in range(200)]
+    assert calibrate([*lines, *words], [*answers, *[answer_for(1, 2, 1.0)] * 200]).ok_confidence is None
 
 
 def test_lines_that_prove_nothing_give_no_threshold():
