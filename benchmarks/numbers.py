@@ -181,6 +181,8 @@ def main() -> None:
     parser.add_argument("--wild", type=Path, help="a folder of sets of single digits")
     arguments = parser.parse_args()
     folders = [folder for folder in find_sets(arguments.folder) if (folder / "labels.csv").is_file()]
+    if not folders:
+        parser.error(f"{arguments.folder} holds no sets: SET/FILE and SET/labels.csv are needed")
     start = measure_start(folders[0] / next(iter(read_truth(folders[0]))))
     print(f"The times include the start of the command, {start:.2f} s each.\n")
     scores = []
