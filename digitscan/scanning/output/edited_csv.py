@@ -15,7 +15,8 @@ from pathlib import Path
 
 from digitscan.csv_cells import detect_delimiter, restore_number, skip_separator_line, unescape_formula
 from digitscan.errors import ImageError, OutputError
-from digitscan.scanning.output.csv_format import CsvFormat, CsvRow, is_cut_row, parse_cells
+from digitscan.scanning.output.csv_format import CsvFormat, CsvRow, parse_cells
+from digitscan.scanning.output.incomplete_row import is_cut_row
 from digitscan.system.files import open_regular_file
 
 _MAX_BYTES = 1 << 30
